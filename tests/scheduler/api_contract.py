@@ -14,12 +14,12 @@ __all__ = ["holds"]
 
 async def holds(answer: httpx.Response) -> None:
     """Compare a response with its OpenAPI description; ignore responses that do not come from the API. For ``event_hooks`` of httpx."""
-    said = _operation(answer.request.method, answer.request.url.path)
-    if said is None:
+    operation = _operation(answer.request.method, answer.request.url.path)
+    if operation is None:
         return
     await answer.aread()
     what = f"{answer.request.method} {answer.request.url} -> {answer.status_code}"
-    described = said["responses"].get(str(answer.status_code))
+    described = operation["responses"].get(str(answer.status_code))
     assert described is not None, f"{what}: no such status in the description"
     content = described.get("content")
     if content is None:
@@ -36,10 +36,10 @@ async def holds(answer: httpx.Response) -> None:
 
 @cache
 def _templates() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
-    found = openapi.schema()["paths"]
-    fixed_first = sorted(found, key=lambda path: path.count("{"))
+    paths = openapi.schema()["paths"]
+    fixed_first = sorted(paths, key=lambda path: path.count("{"))
     return [
-        (re.compile(r"(?:/jobs)?" + re.sub(r"\\{[^}]*\\}", "[^/]+", re.escape(path))), found[path])
+        (re.compile(r"(?:/jobs)?" + re.sub(r"\\{[^}]*\\}", "[^/]+", re.escape(path))), paths[path])
         for path in fixed_first
     ]
 

@@ -71,10 +71,10 @@ class Cluster:
 
     def start(self, *words: str, **settings: object) -> Node:
         """Start a node; ``rig_jobs.node`` describes the words."""
-        mine = {f"TARGCC_{name}": str(value) for name, value in {**QUICK, **settings}.items()}
+        variables = {f"TARGCC_{name}": str(value) for name, value in {**QUICK, **settings}.items()}
         environment = {
             **os.environ,
-            **mine,
+            **variables,
             "TARGCC_DATABASE_URL": self.url,
             "RIG_EVIDENCE": str(self._evidence),
             "PYTHONPATH": PATH,

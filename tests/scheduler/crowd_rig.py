@@ -146,8 +146,8 @@ class Crowd:
         """Return some of the newest runs in random order."""
         c = job_run.c
         query = sa.select(c.Id).where(*where).order_by(c.Id.desc()).limit(most)
-        found = await self.scheduler.read(lambda db: _all(db, query))
-        return self.dice.sample(found, len(found))
+        run_ids = await self.scheduler.read(lambda db: _all(db, query))
+        return self.dice.sample(run_ids, len(run_ids))
 
     async def a_run(self, *where: Any) -> int:
         return ([*(await self.runs(*where)), 0])[0]
@@ -155,8 +155,8 @@ class Crowd:
     async def batches(self, kind: str) -> list[int]:
         c = job_batch.c
         query = sa.select(c.Id).where(c.Kind == kind).order_by(c.Id.desc()).limit(6)
-        found = await self.scheduler.read(lambda db: _all(db, query))
-        return self.dice.sample(found, len(found))
+        batch_ids = await self.scheduler.read(lambda db: _all(db, query))
+        return self.dice.sample(batch_ids, len(batch_ids))
 
     async def a_batch(self, kind: str = "batch") -> int:
         return ([*(await self.batches(kind)), 0])[0]
@@ -199,8 +199,8 @@ class Crowd:
     async def do_enqueue_after_batches(self) -> None:
         parents = await self.batches("batch")
         if parents:
-            async with self.scheduler.batch("after", after=None) as one:
-                one.enqueue(PlainJob, number=1)
+            async with self.scheduler.batch("after", after=None) as batch:
+                batch.enqueue(PlainJob, number=1)
             await self.scheduler.enqueue(
                 PlainJob, after=[*map(_Batch, parents[:3])], on=self._on(), number=2
             )
@@ -223,8 +223,8 @@ class Crowd:
         parents = await self.runs()
         async with self.scheduler.batch(
             "within", parent=await self.a_batch(), after=parents[:2] or None
-        ) as one:
-            one.enqueue_many(KeyedJob, self.many("key", 2))
+        ) as batch:
+            batch.enqueue_many(KeyedJob, self.many("key", 2))
 
     async def do_cancel_batch(self) -> None:
         await self.scheduler.batches.cancel(await self.a_batch(), by=DANA)
@@ -344,11 +344,11 @@ class Undone(logging.Handler):
         self.errors: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = f"{record.name}: {record.getMessage()}"
-        if "the database undid it" in said:
-            self.again.append(said)
-        elif "will be tried again" in said or "deadlock" in f"{said} {record.exc_info}":
-            self.errors.append(said)
+        text = f"{record.name}: {record.getMessage()}"
+        if "the database undid it" in text:
+            self.again.append(text)
+        elif "will be tried again" in text or "deadlock" in f"{text} {record.exc_info}":
+            self.errors.append(text)
 
 
 async def crowd(url: str, seed: int, seconds: float) -> dict[str, Any]:
@@ -360,16 +360,18 @@ async def crowd(url: str, seed: int, seconds: float) -> dict[str, Any]:
     end, failed, did = time.monotonic() + seconds, [], Counter[str]()
 
     async def call(scheduler: Scheduler, dice: random.Random) -> None:
-        one = Crowd(scheduler, dice)
+        member = Crowd(scheduler, dice)
         while time.monotonic() < end:
             try:
-                await one.act()
+                await member.act()
             except Exception as error:  # noqa: BLE001 - it is what the test asks for
                 failed.append(repr(error))
-        did.update(one.did)
+        did.update(member.did)
 
     dice = [random.Random(1_000 * seed + place) for place in range(6)]
-    await asyncio.gather(*(call(schedulers[place % 2], one) for place, one in enumerate(dice)))
+    await asyncio.gather(
+        *(call(schedulers[place % 2], member) for place, member in enumerate(dice))
+    )
     for scheduler in schedulers:
         await scheduler.stop()
     return {"did": did, "failed": failed}
@@ -382,5 +384,5 @@ def main(url: str, seed: str, seconds: str) -> None:
     logging.getLogger("targcc").addHandler(undone)
     logging.getLogger("targcc").setLevel(logging.INFO)
     maintenance._TIE_SECONDS = 0.5
-    found = asyncio.run(crowd(url, int(seed), float(seconds)))
-    sys.stdout.write(json.dumps({**found, "again": undone.again, "errors": undone.errors}))
+    result = asyncio.run(crowd(url, int(seed), float(seconds)))
+    sys.stdout.write(json.dumps({**result, "again": undone.again, "errors": undone.errors}))

@@ -114,9 +114,9 @@ class Node:
     ) -> int:
         """Create and submit a run, in the given transaction or a new one; ``ago`` and ``due`` are relative to ``now``."""
         if connection is None:
-            async with self.store.write() as mine:
+            async with self.store.write() as db:
                 run_id = await self.create(
-                    job, due=due, priority=priority, queue=queue, ago=ago, now=now, connection=mine
+                    job, due=due, priority=priority, queue=queue, ago=ago, now=now, connection=db
                 )
             self.engine.wake()
             return run_id

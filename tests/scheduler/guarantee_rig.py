@@ -66,13 +66,13 @@ class Ledger:
 
     def runs(self, job: str) -> list[Any]:
         """Return the runs of a job, oldest first."""
-        mine = sa.select(job_run).where(job_run.c.JobName == job)
-        return self.rows(mine.order_by(job_run.c.Id))
+        query = sa.select(job_run).where(job_run.c.JobName == job)
+        return self.rows(query.order_by(job_run.c.Id))
 
     def attempts(self, run_id: int) -> list[Any]:
         """Return the attempts of a run, oldest first."""
-        mine = sa.select(logged_job).where(logged_job.c.JobId == str(run_id))
-        return self.rows(mine.order_by(logged_job.c.ID))
+        query = sa.select(logged_job).where(logged_job.c.JobId == str(run_id))
+        return self.rows(query.order_by(logged_job.c.ID))
 
     def states(self) -> Counter[str]:
         """Return the number of runs in each state."""
@@ -120,8 +120,8 @@ async def schedulers(url: str, jobs_package: str) -> AsyncIterator[MakeScheduler
 
     def make(**options: Any) -> Scheduler:
         settings = Settings(_env_file=None, database_url=url, **QUICK)
-        mine = {"settings": settings, "jobs_package": jobs_package, "notify": nobody}
-        made.append(Scheduler(**{**mine, **options}))
+        defaults = {"settings": settings, "jobs_package": jobs_package, "notify": nobody}
+        made.append(Scheduler(**{**defaults, **options}))
         return made[-1]
 
     try:
@@ -138,13 +138,13 @@ class Node:
         self.folder = folder
         self.evidence = folder / "evidence"
         self._log = folder / f"node-{time.monotonic_ns()}.log"
-        mine = {
+        variables = {
             f"TARGCC_{name.upper()}": str(value)
             for name, value in {**QUICK, "keepalive": True, **settings}.items()
         }
         environment = {
             **os.environ,
-            **mine,
+            **variables,
             "TARGCC_DATABASE_URL": url,
             "RIG_EVIDENCE": str(self.evidence),
             "PYTHONPATH": PATH,

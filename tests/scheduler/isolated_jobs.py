@@ -27,10 +27,10 @@ class ReportJob:
 @job(isolation="process", retries=0)
 async def after_report(ctx: JobContext) -> JobResult:
     """Return the state and results of the parent runs."""
-    found = ctx.parents["Report"]
+    parent = ctx.parents["Report"]
     assert ctx.parent is not None
-    said = [ctx.parent.run_id, found.state, found.message, found.metadata["note"]]
-    return JobResult.success("seen").with_metadata(said=said, all=len(ctx.parents.runs))
+    values = [ctx.parent.run_id, parent.state, parent.message, parent.metadata["note"]]
+    return JobResult.success("seen").with_metadata(said=values, all=len(ctx.parents.runs))
 
 
 @job(isolation="process", retries=0)
@@ -174,5 +174,5 @@ class StartsProgramJob:
             signal.pause()
         os.kill(copy, signal.SIGTERM)
         _, status = os.waitpid(copy, 0)
-        said = {"program": program.stdout, "copy": os.waitstatus_to_exitcode(status)}
-        return JobResult.success("done").with_metadata(**said)
+        values = {"program": program.stdout, "copy": os.waitstatus_to_exitcode(status)}
+        return JobResult.success("done").with_metadata(**values)

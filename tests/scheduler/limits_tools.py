@@ -34,8 +34,8 @@ async def let_some_have_room(scheduler: Scheduler, job: str) -> None:
 
 async def change(node: Node, run_ids: list[int], **values: object) -> None:
     async with node.store.write() as connection:
-        theirs = sa.update(job_run).where(job_run.c.Id.in_(run_ids))
-        await connection.execute(theirs.values(**values))
+        statement = sa.update(job_run).where(job_run.c.Id.in_(run_ids))
+        await connection.execute(statement.values(**values))
 
 
 async def keyed(node: Node, key: str, count: int = 1, **values: object) -> list[int]:
@@ -62,4 +62,4 @@ async def claim(node: Node, run_ids: list[int], most: int = 1) -> list[int]:
     offer = Offer(runs=[OfferedRun(run_id, "Work") for run_id in run_ids])
     async with node.store.write() as connection:
         claimed = await run_claim.claim(connection, offer, terms)
-    return [one.run_id for one in claimed.claims]
+    return [run.run_id for run in claimed.claims]

@@ -59,9 +59,9 @@ def ours(connection: sa.Connection) -> list[str]:
 def fill(url: str) -> None:
     """Insert a row into every empty table of the scheduler."""
     with sync_engine(url) as engine, engine.connect() as connection:
-        found = sa.MetaData()
-        found.reflect(connection, only=ours(connection))
-        for table in found.tables.values():
+        reflected = sa.MetaData()
+        reflected.reflect(connection, only=ours(connection))
+        for table in reflected.tables.values():
             if connection.scalar(sa.select(sa.func.count()).select_from(table)) == 0:
                 row = {c.name: _value(c) for c in table.columns}
                 connection.execute(table.insert().values(row))
@@ -87,11 +87,11 @@ def _value(column: sa.Column[Any]) -> object:
 def rows(url: str) -> Rows:
     """Return all rows of the scheduler's tables by table name."""
     with sync_engine(url) as engine, engine.connect() as connection:
-        found = sa.MetaData()
-        found.reflect(connection, only=ours(connection))
+        reflected = sa.MetaData()
+        reflected.reflect(connection, only=ours(connection))
         return {
             name: [dict(row) for row in connection.execute(sa.select(table)).mappings()]
-            for name, table in found.tables.items()
+            for name, table in reflected.tables.items()
         }
 
 
@@ -271,8 +271,8 @@ class Migration:
     def arrive(self) -> None:
         """Wait until the process is ready or has paused."""
         assert self.process.stdout is not None
-        said = self.process.stdout.readline().strip()
-        assert said in {"ready", "there"}, self.process.communicate()[1]
+        line = self.process.stdout.readline().strip()
+        assert line in {"ready", "there"}, self.process.communicate()[1]
 
     def go(self) -> None:
         """Let the process begin."""
@@ -282,8 +282,8 @@ class Migration:
 
     def result(self) -> tuple[str, str]:
         """Wait for the end; return the texts of standard output and standard error."""
-        said, errors = self.process.communicate(timeout=120)
-        return said.strip(), errors
+        output, errors = self.process.communicate(timeout=120)
+        return output.strip(), errors
 
     def kill(self) -> None:
         """Kill the process, like a power cut."""

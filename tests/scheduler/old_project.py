@@ -87,8 +87,8 @@ class OldProject:
             await until(lambda: self._have_ended(run_ids) or worker.poll() is not None, "they ran")
         finally:
             worker.terminate()
-            said = worker.communicate(timeout=60)[0]
-        assert self._have_ended(run_ids), said
+            output = worker.communicate(timeout=60)[0]
+        assert self._have_ended(run_ids), output
 
     def _have_ended(self, run_ids: tuple[int, ...]) -> bool:
         states = states_of(self._url)

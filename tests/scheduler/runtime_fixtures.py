@@ -35,8 +35,12 @@ async def make_scheduler(
     made: list[Scheduler] = []
 
     def make(**options: Any) -> Scheduler:
-        mine = {"settings": settings, "jobs_package": request.module.__name__, "notify": _ignore}
-        scheduler = Scheduler(**{**mine, **options})
+        defaults = {
+            "settings": settings,
+            "jobs_package": request.module.__name__,
+            "notify": _ignore,
+        }
+        scheduler = Scheduler(**{**defaults, **options})
         made.append(scheduler)
         return scheduler
 

@@ -42,9 +42,9 @@ def run(root: Path, *words: str, **more: str) -> str:
 
 def free_port() -> int:
     """Return a free port."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def until(condition: Callable[[], object], what: str) -> None:

@@ -63,9 +63,9 @@ async def _batch(scheduler, batch_id):
 async def _until(scheduler, batch_id, state):
     async with asyncio.timeout(60):
         while True:
-            found = await _batch(scheduler, batch_id)
-            if found.State == state:
-                return found
+            row = await _batch(scheduler, batch_id)
+            if row.State == state:
+                return row
             await asyncio.sleep(0.02)
 
 
@@ -85,9 +85,9 @@ async def test_callbacks_run_once_each_when_all_is_over(scheduler):
             inner.enqueue(InvoiceJob, number=9)
         async with batch.batch("empty"):
             pass
-    found = await _batch(scheduler, batch.batch_id)
+    row = await _batch(scheduler, batch.batch_id)
     # the empty batch is finished
-    assert (found.Total, found.Pending, found.State) == (7, 6, "running")
+    assert (row.Total, row.Pending, row.State) == (7, 6, "running")
     assert await _states(scheduler, "Report") == ["awaiting"]
     after = await scheduler.enqueue(CleanUpJob, after=batch, on="success")
     await scheduler.start(schedule=False)
@@ -105,14 +105,14 @@ async def test_what_failed_is_done_again_in_its_place_and_success_comes_then(sch
         async with batch.batch("inner") as inner:
             inner.enqueue(InvoiceJob, number=9)
     await scheduler.start(schedule=False)
-    found = await _until(scheduler, batch.batch_id, "failed")
-    assert (found.Total, found.Failed) == (4, 2)  # one run, and the inner batch
+    row = await _until(scheduler, batch.batch_id, "failed")
+    assert (row.Total, row.Failed) == (4, 2)  # one run, and the inner batch
     assert await _all_over(scheduler, "CleanUp") == ["succeeded"]
     assert await _states(scheduler, "Report") == ["awaiting"]
     BROKEN.clear()
     assert await scheduler.batches.retry_failed(batch.batch_id, by=SYSTEM) == 2
-    found = await _until(scheduler, batch.batch_id, "succeeded")
-    assert (found.Total, found.Pending, found.Failed) == (4, 0, 0)
+    row = await _until(scheduler, batch.batch_id, "succeeded")
+    assert (row.Total, row.Pending, row.Failed) == (4, 0, 0)
     assert await _all_over(scheduler, "Report") == ["succeeded"]
     assert await _states(scheduler, "CleanUp") == ["succeeded"]  # only at the first end
     with pytest.raises(BatchError, match="no run of batch"):
@@ -140,10 +140,10 @@ async def test_a_block_that_raises_and_a_transaction_that_is_rolled_back_leave_n
             raise ZeroDivisionError
     url = sa.make_url(scheduler.settings.database_url)
     engine = known.for_url(url).make_engine(url)
-    async with engine.connect() as mine:
-        async with scheduler.batch("never", on_finish=CleanUpJob, session=mine) as batch:
+    async with engine.connect() as connection:
+        async with scheduler.batch("never", on_finish=CleanUpJob, session=connection) as batch:
             batch.enqueue(InvoiceJob, number=1)
-        await mine.rollback()
+        await connection.rollback()
     await engine.dispose()
     count = sa.select(sa.func.count()).select_from(job_batch)
     assert await scheduler.read(lambda db: db.scalar(count)) == 0
@@ -159,8 +159,8 @@ async def test_all_of_it_is_cancelled_and_nothing_can_be_added_then(scheduler):
     await scheduler.delete(run_id, by=SYSTEM)  # a waiting run leaves its batch
     assert (await _batch(scheduler, batch.batch_id)).Total == 1_501
     assert await scheduler.batches.cancel(batch.batch_id, by=SYSTEM) == 1_501
-    found = await _batch(scheduler, batch.batch_id)
-    assert (found.State, found.Pending, found.Failed) == ("cancelled", 0, 1_501)
+    row = await _batch(scheduler, batch.batch_id)
+    assert (row.State, row.Pending, row.Failed) == ("cancelled", 0, 1_501)
     assert (await _batch(scheduler, inner.batch_id)).State == "cancelled"
     assert await _states(scheduler, "CleanUp") == ["enqueued"]
     with pytest.raises(BatchError, match="nothing can be added"):
@@ -182,8 +182,8 @@ async def test_what_an_earlier_release_has_ended_is_counted_by_the_sweep(schedul
             await hand_on(scheduler._host.engine, connection, came, now)
 
     await scheduler.call(sweep())
-    found = await _batch(scheduler, batch.batch_id)
-    assert (found.State, found.Failed) == ("failed", 2)
+    row = await _batch(scheduler, batch.batch_id)
+    assert (row.State, row.Failed) == ("failed", 2)
     assert await _states(scheduler, "CleanUp") == ["enqueued"]
 
 

@@ -40,8 +40,8 @@ async def batch_row(scheduler, batch):
 
 async def members(scheduler, batch, states):
     query = sa.select(job_run.c.Id).where(job_run.c.BatchId == batch.batch_id)
-    found = await scheduler.read(lambda db: db.scalars(query.where(job_run.c.State.in_(states))))
-    return sorted(found)
+    run_ids = await scheduler.read(lambda db: db.scalars(query.where(job_run.c.State.in_(states))))
+    return sorted(run_ids)
 
 
 async def reports(scheduler):
@@ -73,7 +73,7 @@ async def test_members_that_go_while_others_are_added_are_counted_once(scheduler
         if not others:
             going = [scheduler.prune(days=30, keep_last=0)]
             going += [scheduler.delete(run_id, by=SYSTEM) for run_id in waiting[:3]]
-            others.extend(asyncio.run_coroutine_threadsafe(one, here) for one in going)
+            others.extend(asyncio.run_coroutine_threadsafe(task, here) for task in going)
             if scheduler.store.dialect.many_writers:
                 await asyncio.wrap_future(others[0])
         return ids
@@ -81,7 +81,7 @@ async def test_members_that_go_while_others_are_added_are_counted_once(scheduler
     monkeypatch.setattr(batch_actions.operations, "create_runs", interrupted)
     twice = [{"number": n} for n in range(ADDED)] + [{"number": 0}, {"number": -20}]
     ids = await scheduler.batches.add(batch.batch_id, book, twice)
-    await asyncio.gather(*(asyncio.wrap_future(one) for one in others))
+    await asyncio.gather(*(asyncio.wrap_future(task) for task in others))
     left = await members(scheduler, batch, ACTIVE)
     assert (len(set(ids)), len(left)) == (ADDED + 1, ADDED + 12)
     row = await batch_row(scheduler, batch)

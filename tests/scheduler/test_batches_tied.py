@@ -51,9 +51,9 @@ async def until(scheduler, batch, state):
     query = sa.select(job_batch).where(job_batch.c.Id == batch.batch_id)
     async with asyncio.timeout(60):
         while True:
-            [found] = await rows(scheduler, query)
-            if found.State == state:
-                return found
+            [row] = await rows(scheduler, query)
+            if row.State == state:
+                return row
             await asyncio.sleep(0.02)
 
 
@@ -70,7 +70,7 @@ async def test_a_batch_waits_for_a_run_and_another_for_that_batch(scheduler):
     await scheduler.start(schedule=False)
     assert (await until(scheduler, second, "succeeded")).Total == 1
     lines = [row.LifeLog for row in await rows(scheduler, sa.select(job_run.c.LifeLog))]
-    assert sum(f"enqueued after run {run}" in one for one in lines) == 3
+    assert sum(f"enqueued after run {run}" in line for line in lines) == 3
     with pytest.raises(UnknownRun):
         async with scheduler.batch("none", after=999) as none:
             none.enqueue(book, number=1)
@@ -82,12 +82,12 @@ async def test_what_the_batch_waits_for_fails_and_is_done_again(scheduler):
     async with scheduler.batch("month", after=run, on_success=report) as batch:
         batch.enqueue_many(book, [{"number": 1}, {"number": 2}])
     await scheduler.start(schedule=False)
-    found = await until(scheduler, batch, "failed")
-    assert (found.Failed, await states(scheduler, batch)) == (2, ["cancelled"] * 2)
+    row = await until(scheduler, batch, "failed")
+    assert (row.Failed, await states(scheduler, batch)) == (2, ["cancelled"] * 2)
     BROKEN.clear()
     await scheduler.retry(run, by=SYSTEM)
-    found = await until(scheduler, batch, "succeeded")
-    assert (found.Total, found.Failed, await states(scheduler, batch)) == (2, 0, ["succeeded"] * 2)
+    row = await until(scheduler, batch, "succeeded")
+    assert (row.Total, row.Failed, await states(scheduler, batch)) == (2, 0, ["succeeded"] * 2)
     [done] = await rows(scheduler, sa.select(job_run.c.Id).where(job_run.c.JobName == "Report"))
     assert await scheduler.wait(done.Id, 60) == "succeeded"
 
@@ -122,8 +122,8 @@ async def test_a_batch_becomes_a_member_of_one_that_goes_on(scheduler, monkeypat
             more.enqueue_many(book, [{"number": 2}, {"number": 3}])
 
     await asyncio.to_thread(add)
-    found = await until(scheduler, outer, "running")
-    assert (found.Total, found.Pending) == (2, 2)
+    row = await until(scheduler, outer, "running")
+    assert (row.Total, row.Pending) == (2, 2)
     with pytest.raises(BatchError, match="cannot wait for a batch that it is in"):
         async with scheduler.batch("never", after=outer, parent=outer.batch_id + 1) as never:
             never.enqueue(book, number=4)

@@ -50,9 +50,9 @@ async def test_one_set_of_arguments_that_does_not_fit_leaves_none(scheduler):
 async def test_they_are_part_of_the_callers_transaction(scheduler):
     url = sa.make_url(scheduler.settings.database_url)
     engine = known.for_url(url).make_engine(url)
-    async with engine.connect() as mine:
-        await scheduler.enqueue_many(GreetJob, [{"user_id": 1}] * 3, connection=mine)
-        await mine.rollback()
+    async with engine.connect() as connection:
+        await scheduler.enqueue_many(GreetJob, [{"user_id": 1}] * 3, connection=connection)
+        await connection.rollback()
     await engine.dispose()
     assert await _runs(scheduler) == []
 

@@ -29,8 +29,10 @@ def test_postgresql_without_its_packages_says_how_to_get_them(monkeypatch: pytes
         "targcc_scheduler.settings.find_spec",
         lambda name: None if name == "psycopg" else find(name),
     )
-    said = problem(database_url="postgresql://host/jobs")
-    assert said.startswith("PostgreSQL needs psycopg: uv sync --extra postgresql, or pip install")
+    message = problem(database_url="postgresql://host/jobs")
+    assert message.startswith(
+        "PostgreSQL needs psycopg: uv sync --extra postgresql, or pip install"
+    )
     assert Settings(_env_file=None, database_url="sqlite:///jobs.db")
 
 
@@ -80,10 +82,10 @@ def test_no_error_about_settings_and_no_message_shows_a_password_with_a_slash(ur
     for name in ("database_url", "legacy_url", "cutover_url"):
         try:
             chosen = Settings(_env_file=None, **{name: url})
-            said = f"{chosen.shown_database_url} {chosen!r}"
+            text = f"{chosen.shown_database_url} {chosen!r}"
         except ValidationError as error:
-            said = str(error)
-        assert "hunter2" not in said
+            text = str(error)
+        assert "hunter2" not in text
     assert "hunter2" not in mask(f"could not resolve the host in {url}")
 
 

@@ -64,27 +64,29 @@ except SystemExit as end:
 
 
 def test_a_job_imports_neither_web_part_nor_database(project):
-    found = run(project, "from acme_jobs.scheduler import job, Job, JobContext, JobResult, JobType")
-    assert not found & (WEB | {"alembic", "click", "dishka", "httpx", "sqlalchemy", "structlog"})
+    modules = run(
+        project, "from acme_jobs.scheduler import job, Job, JobContext, JobResult, JobType"
+    )
+    assert not modules & (WEB | {"alembic", "click", "dishka", "httpx", "sqlalchemy", "structlog"})
 
 
 def test_the_help_imports_no_more_than_the_command_line(project):
-    found = run(project, command("--help"))
-    assert "click" in found
-    assert not found & (WEB | {"alembic", "httpx"})
+    modules = run(project, command("--help"))
+    assert "click" in modules
+    assert not modules & (WEB | {"alembic", "httpx"})
 
 
 def test_a_command_at_a_server_imports_nothing_of_the_web_part(project):
     code = command("--server", "http://127.0.0.1:1", "job", "list")
-    found = run(project, code.replace("not end.code", "end.code == 2"))
-    assert "httpx" in found
-    assert not found & (WEB | {"alembic"})
+    modules = run(project, code.replace("not end.code", "end.code == 2"))
+    assert "httpx" in modules
+    assert not modules & (WEB | {"alembic"})
 
 
 def test_migrating_what_is_current_does_not_need_alembic(project):
-    found = run(project, "from acme_jobs.scheduler import migrate; migrate()")
-    assert "sqlalchemy" in found
-    assert not found & (WEB | {"alembic"})
+    modules = run(project, "from acme_jobs.scheduler import migrate; migrate()")
+    assert "sqlalchemy" in modules
+    assert not modules & (WEB | {"alembic"})
 
 
 def test_a_worker_imports_nothing_of_the_web_part(project):
@@ -99,10 +101,10 @@ def stop():
     signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)  # it sleeps in select()
 
 threading.Thread(target=stop, daemon=True).start()"""
-    found = run(project, stop + command("worker"))
-    assert {"sqlalchemy", "sqlalchemy.dialects.sqlite"} <= found
+    modules = run(project, stop + command("worker"))
+    assert {"sqlalchemy", "sqlalchemy.dialects.sqlite"} <= modules
     others = {f"sqlalchemy.dialects.{name}" for name in ("mssql", "mysql", "postgresql")}
-    assert not found & (WEB | {"alembic", "httpx", "opentelemetry", "rich", "structlog"} | others)
+    assert not modules & (WEB | {"alembic", "httpx", "opentelemetry", "rich", "structlog"} | others)
 
 
 def test_who_serves_does_import_it(project):

@@ -203,12 +203,12 @@ def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def site(settings: Settings) -> AsyncIterator[Site]:
     """The app without a worker; tests insert the runs."""
-    async with running(settings, work=False) as found:
-        yield found
+    async with running(settings, work=False) as running_site:
+        yield running_site
 
 
 @pytest.fixture
 async def busy_site(settings: Settings) -> AsyncIterator[Site]:
     """The app with its worker."""
-    async with running(settings, work=True) as found:
-        yield found
+    async with running(settings, work=True) as running_site:
+        yield running_site

@@ -105,7 +105,7 @@ async def test_slack_gets_blocks_it_takes_and_nothing_of_the_error_is_markup(off
     assert code["text"]["text"].endswith("&lt;script&gt; &amp; ''' end```")
     assert len(code["text"]["text"]) < 3_000
     page = "https://jobs.example.com/jobs"
-    opened = {one["text"]["text"]: one["url"] for one in buttons["elements"]}
+    opened = {button["text"]["text"]: button["url"] for button in buttons["elements"]}
     assert opened.pop("Open in the inbox").startswith(f"{page}/inbox/")
     assert opened == {
         "Open the run": f"{page}/runs/7",
@@ -292,9 +292,9 @@ async def test_a_webhook_whose_variable_is_not_set_is_audited_by_its_name(
 ):
     monkeypatch.delenv("RIG_SLACK_URL", raising=False)
     await office.tell(Alerts(slack="${RIG_SLACK_URL}"))
-    said = "the environment variable RIG_SLACK_URL is not set, nor a line of .env"
-    assert audit(database)[1][3] == f"slack: {said}"
-    assert f"was not sent: {said}" in caplog.text
+    message = "the environment variable RIG_SLACK_URL is not set, nor a line of .env"
+    assert audit(database)[1][3] == f"slack: {message}"
+    assert f"was not sent: {message}" in caplog.text
 
 
 async def test_a_row_of_the_table_cannot_ask_for_a_secret(office, slack, database, monkeypatch):

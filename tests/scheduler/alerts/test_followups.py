@@ -115,51 +115,51 @@ async def night(request, mail_server):
         return made[-1]
 
     yield make
-    for one in made:
-        await one.close()
+    for rig in made:
+        await rig.close()
 
 
 async def test_a_job_whose_reruns_wait_does_not_work_again(night):
-    one = night()
-    await one.fail('{"customer": 1}')
-    await one.fail('{"customer": 2}')
+    rig = night()
+    await rig.fail('{"customer": 1}')
+    await rig.fail('{"customer": 2}')
     failed = sa.select(job_run.c.Id).where(job_run.c.State == RunState.FAILED)
-    async with one.stores[0].write() as db:
+    async with rig.stores[0].write() as db:
         first, second = (await db.scalars(failed.order_by(job_run.c.Id))).all()
-        handled = {"HandledAt": one.clock.now(), "HandledBy": "dana"}
+        handled = {"HandledAt": rig.clock.now(), "HandledBy": "dana"}
         await db.execute(sa.update(job_run).values(handled))
-    rerun = await one.run(RunState.ENQUEUED, '{"customer": 1}')
-    done = await one.run(RunState.SUCCEEDED, '{"customer": 2}')
-    async with one.stores[0].write() as db:
+    rerun = await rig.run(RunState.ENQUEUED, '{"customer": 1}')
+    done = await rig.run(RunState.SUCCEEDED, '{"customer": 2}')
+    async with rig.stores[0].write() as db:
         for again, before in ((rerun, first), (done, second)):
             change = sa.update(job_run).where(job_run.c.Id == again)
             await db.execute(change.values(RetryOf=before))
-    assert await one.look(minutes=1) == 0
-    async with one.stores[0].write() as db:
+    assert await rig.look(minutes=1) == 0
+    async with rig.stores[0].write() as db:
         change = sa.update(job_run).where(job_run.c.Id == rerun)
         await db.execute(change.values(State=RunState.SUCCEEDED))
-    assert await one.look(minutes=1) == 1
-    assert "works again after 2 failures" in one.mails[-1]["Subject"]
+    assert await rig.look(minutes=1) == 1
+    assert "works again after 2 failures" in rig.mails[-1]["Subject"]
 
 
 async def test_the_digest_does_not_call_a_job_well_whose_reruns_wait(night):
-    one = night()
-    since = one.clock.now() - timedelta(hours=1)
-    failed = await one.run(RunState.FAILED)
-    ending = Ending(job=one.job.name, at=one.clock.now(), outcome=RunState.FAILED)
-    one.clock.advance(timedelta(minutes=5))
-    rerun = await one.run(RunState.ENQUEUED)
-    async with one.stores[0].write() as db:
+    rig = night()
+    since = rig.clock.now() - timedelta(hours=1)
+    failed = await rig.run(RunState.FAILED)
+    ending = Ending(job=rig.job.name, at=rig.clock.now(), outcome=RunState.FAILED)
+    rig.clock.advance(timedelta(minutes=5))
+    rerun = await rig.run(RunState.ENQUEUED)
+    async with rig.stores[0].write() as db:
         await statistics.add(db, [ending], shard=0)
         change = sa.update(job_run).where(job_run.c.Id == rerun)
         await db.execute(change.values(RetryOf=failed))
         handled = sa.update(job_run).where(job_run.c.Id == failed)
-        await db.execute(handled.values(HandledAt=one.clock.now()))
-    assert "Export Invoices failed" in await happened(one, since)
-    async with one.stores[0].write() as db:
-        done = {"State": RunState.SUCCEEDED, "CompletedAt": one.clock.now()}
+        await db.execute(handled.values(HandledAt=rig.clock.now()))
+    assert "Export Invoices failed" in await happened(rig, since)
+    async with rig.stores[0].write() as db:
+        done = {"State": RunState.SUCCEEDED, "CompletedAt": rig.clock.now()}
         await db.execute(change.values(**done))
-    assert "Export Invoices failed, and works again" in await happened(one, since)
+    assert "Export Invoices failed, and works again" in await happened(rig, since)
 
 
 async def happened(one, since):
@@ -172,37 +172,37 @@ async def happened(one, since):
 
 
 async def test_a_success_from_before_the_failure_is_no_recovery(night):
-    one = night()
-    failed = await one.run(RunState.FAILED)
-    await one.run(RunState.SUCCEEDED)
-    one.clock.advance(timedelta(minutes=5))
-    async with one.stores[0].write() as db:
+    rig = night()
+    failed = await rig.run(RunState.FAILED)
+    await rig.run(RunState.SUCCEEDED)
+    rig.clock.advance(timedelta(minutes=5))
+    async with rig.stores[0].write() as db:
         change = sa.update(job_run).where(job_run.c.Id == failed)
-        await db.execute(change.values(CompletedAt=one.clock.now()))
-    await one.tell("failure", run_id=failed)
-    assert await one.look(minutes=1) == 0
-    await one.run(RunState.SUCCEEDED)
-    assert await one.look(minutes=1) == 1
+        await db.execute(change.values(CompletedAt=rig.clock.now()))
+    await rig.tell("failure", run_id=failed)
+    assert await rig.look(minutes=1) == 0
+    await rig.run(RunState.SUCCEEDED)
+    assert await rig.look(minutes=1) == 1
 
 
 async def test_people_who_were_told_are_told_once_that_it_works_again_in_the_same_thread(night):
-    one = night()
+    rig = night()
     for customer in ("1", "2"):
-        await one.fail(f'{{"customer": {customer}}}')
-        one.clock.advance(timedelta(hours=1))
-    assert await one.look() == 0
-    await one.run(RunState.SUCCEEDED, '{"customer": 2}')
-    assert await one.look(minutes=1) == 0  # customer 1 has not succeeded yet
-    one.clock.set(TEN_PAST_TWO + timedelta(hours=3, minutes=30))
-    await one.run(RunState.SUCCEEDED, '{"customer": 1}')
-    assert await one.look(minutes=1) == 1
-    assert await one.look(minutes=1) == 0
-    first, second, again = one.mails
+        await rig.fail(f'{{"customer": {customer}}}')
+        rig.clock.advance(timedelta(hours=1))
+    assert await rig.look() == 0
+    await rig.run(RunState.SUCCEEDED, '{"customer": 2}')
+    assert await rig.look(minutes=1) == 0  # customer 1 has not succeeded yet
+    rig.clock.set(TEN_PAST_TWO + timedelta(hours=3, minutes=30))
+    await rig.run(RunState.SUCCEEDED, '{"customer": 1}')
+    assert await rig.look(minutes=1) == 1
+    assert await rig.look(minutes=1) == 0
+    first, second, again = rig.mails
     assert again["Subject"] == "Export Invoices works again after 2 failures, 02:10-04:10"
     assert first["References"] == second["References"] == again["References"]
-    assert len({mail["Message-ID"] for mail in one.mails}) == 3
+    assert len({mail["Message-ID"] for mail in rig.mails}) == 3
     assert again["To"] == "ops@example.com"
-    assert await one.count(job_alert_thread) == await one.count(job_notice) == 0
+    assert await rig.count(job_alert_thread) == await rig.count(job_notice) == 0
 
     quiet = night(alerts={"recovered": False})
     await quiet.fail()
@@ -212,58 +212,58 @@ async def test_people_who_were_told_are_told_once_that_it_works_again_in_the_sam
 
 
 async def test_what_was_late_or_lost_is_well_again_when_it_is(night):
-    one = night(
+    rig = night(
         job_alerts=Alerts(on=("late",), email=("ops@example.com",)),
         alerts={"email": ["ops@example.com"]},
     )
-    async with one.stores[0].write() as db:
-        await error_groups.note_issue(db, one.job.name, "at_least", "none", one.clock.now())
-        await error_groups.note_issue(db, "web-2", error_groups.NODE, "process 7", one.clock.now())
-    await one.tell("late", message="it has to have 1 success", about="at_least")
-    await one.senders[0](node_event("node web-2:7 is lost", server="web-1", about="web-2"))
-    await one.senders[0](node_event("the clock of web-1 was set back", server="web-1"))
-    assert await one.look(minutes=20) == 0
-    async with one.stores[0].write() as db:
-        await error_groups.remove(db, one.job.name, "at_least")
+    async with rig.stores[0].write() as db:
+        await error_groups.note_issue(db, rig.job.name, "at_least", "none", rig.clock.now())
+        await error_groups.note_issue(db, "web-2", error_groups.NODE, "process 7", rig.clock.now())
+    await rig.tell("late", message="it has to have 1 success", about="at_least")
+    await rig.senders[0](node_event("node web-2:7 is lost", server="web-1", about="web-2"))
+    await rig.senders[0](node_event("the clock of web-1 was set back", server="web-1"))
+    assert await rig.look(minutes=20) == 0
+    async with rig.stores[0].write() as db:
+        await error_groups.remove(db, rig.job.name, "at_least")
         # resolved by a person while the node is still down
         await error_groups.remove(db, "web-2", error_groups.NODE)
-    assert await one.look(minutes=20) == 1
-    assert one.mails[-1]["Subject"] == "Export Invoices is on time again, 02:10-02:50"
-    assert await one.count(job_alert_thread) == 0
+    assert await rig.look(minutes=20) == 1
+    assert rig.mails[-1]["Subject"] == "Export Invoices is on time again, 02:10-02:50"
+    assert await rig.count(job_alert_thread) == 0
 
 
 async def test_quiet_hours_hold_what_is_not_urgent_and_end_in_one_message(night):
-    one = night(
+    rig = night(
         alerts={"quiet": [{"start": "22:00", "end": "07:00"}]},
         job_alerts=Alerts(on=("success", "failure"), email=("ops@example.com",)),
     )
-    await one.tell("success", message="17 orders")
-    one.clock.advance(timedelta(hours=1))
-    await one.tell("success", message="18 orders")
-    assert (one.mails, await one.look()) == ([], 0)
-    await one.fail()  # urgent: ignores quiet hours
-    assert [mail["Subject"] for mail in one.mails] == ["Export Invoices failed"]
-    await one.run(RunState.SUCCEEDED)
-    assert await one.look(minutes=1) == 0  # the recovery notice waits too
-    one.clock.set(datetime(2026, 6, 10, 5, 0, tzinfo=UTC))
-    assert await one.look() == 1
-    held = one.mails[-1]
+    await rig.tell("success", message="17 orders")
+    rig.clock.advance(timedelta(hours=1))
+    await rig.tell("success", message="18 orders")
+    assert (rig.mails, await rig.look()) == ([], 0)
+    await rig.fail()  # urgent: ignores quiet hours
+    assert [mail["Subject"] for mail in rig.mails] == ["Export Invoices failed"]
+    await rig.run(RunState.SUCCEEDED)
+    assert await rig.look(minutes=1) == 0  # the recovery notice waits too
+    rig.clock.set(datetime(2026, 6, 10, 5, 0, tzinfo=UTC))
+    assert await rig.look() == 1
+    held = rig.mails[-1]
     assert held["Subject"] == "3 alerts from the quiet hours"
     text = plain(held)
     assert ("17 orders" in text, "18 orders" in text, "works again" in text) == (True, True, True)
-    await one.tell("success", message="19 orders")
-    assert one.mails[-1]["Subject"] == "Export Invoices succeeded"  # quiet hours are over
+    await rig.tell("success", message="19 orders")
+    assert rig.mails[-1]["Subject"] == "Export Invoices succeeded"  # quiet hours are over
 
 
 async def test_a_message_that_a_dead_node_had_claimed_is_sent_again_with_the_same_id(
     night, monkeypatch
 ):
-    one = night(
+    rig = night(
         alerts={"quiet": [{"start": "22:00", "end": "07:00"}]},
         job_alerts=Alerts(on=("missed",), email=("ops@example.com",)),
     )
-    await one.tell("missed", message="its slot passed")
-    one.clock.set(datetime(2026, 6, 10, 5, 0, tzinfo=UTC))
+    await rig.tell("missed", message="its slot passed")
+    rig.clock.set(datetime(2026, 6, 10, 5, 0, tzinfo=UTC))
 
     async def dies(*_):
         raise ConnectionResetError
@@ -271,12 +271,12 @@ async def test_a_message_that_a_dead_node_had_claimed_is_sent_again_with_the_sam
     with monkeypatch.context() as patched:
         patched.setattr(alert_model, "sent", dies)
         with pytest.raises(ConnectionResetError):
-            await one.senders[0].send_due()  # the node dies after the mail, before it is recorded
-    sent = len(one.mails)
-    assert await one.look() == 0
-    assert await one.look(seconds=alert_model.CLAIM.total_seconds() + 1) == 1
-    assert one.mails[-1]["Message-ID"] == one.mails[sent - 1]["Message-ID"]
-    assert await one.look(hours=1) == 0
+            await rig.senders[0].send_due()  # the node dies after the mail, before it is recorded
+    sent = len(rig.mails)
+    assert await rig.look() == 0
+    assert await rig.look(seconds=alert_model.CLAIM.total_seconds() + 1) == 1
+    assert rig.mails[-1]["Message-ID"] == rig.mails[sent - 1]["Message-ID"]
+    assert await rig.look(hours=1) == 0
 
 
 async def test_nobody_takes_it_up_so_others_are_told_step_by_step_until_somebody_does(night):
@@ -286,50 +286,50 @@ async def test_nobody_takes_it_up_so_others_are_told_step_by_step_until_somebody
         {"who": "dana", "days": ["tue"], "start": "20:00", "end": "08:00"},
         {"who": "noam"},
     ]
-    one = night(alerts={"escalation": steps}, oncall={"people": people, "rota": rota})
-    await one.fail()
-    assert await one.look(minutes=14) == 0
-    async with one.stores[0].read() as db:
+    rig = night(alerts={"escalation": steps}, oncall={"people": people, "rota": rota})
+    await rig.fail()
+    assert await rig.look(minutes=14) == 0
+    async with rig.stores[0].read() as db:
         [row] = await alert_model.going_on(db)
-    assert await one.look(minutes=2) == 1
-    async with one.stores[0].write() as db:
+    assert await rig.look(minutes=2) == 1
+    async with rig.stores[0].write() as db:
         assert not await alert_model.escalate(db, row)  # a node that read the row earlier
-    assert one.mails[-1]["To"] == "dana@example.com"  # the shift that began on Tuesday
-    assert one.mails[-1]["Subject"] == "Nobody has taken this up: Export Invoices failed"
-    assert one.mails[-1]["References"] == one.mails[0]["References"]
-    assert await one.look(minutes=10) == 0
-    cause = fingerprint_of(one.job.name, ERROR).key
-    async with one.stores[0].write() as db:
+    assert rig.mails[-1]["To"] == "dana@example.com"  # the shift that began on Tuesday
+    assert rig.mails[-1]["Subject"] == "Nobody has taken this up: Export Invoices failed"
+    assert rig.mails[-1]["References"] == rig.mails[0]["References"]
+    assert await rig.look(minutes=10) == 0
+    cause = fingerprint_of(rig.job.name, ERROR).key
+    async with rig.stores[0].write() as db:
         await error_groups.change(db, cause, Assignee="dana")
-    assert await one.look(hours=1) == 0
-    async with one.stores[0].write() as db:
+    assert await rig.look(hours=1) == 0
+    async with rig.stores[0].write() as db:
         await error_groups.change(db, cause, Assignee=None)
-    await one.fail()  # a new incident
-    assert await one.look(minutes=14) == 0
-    one.clock.set(datetime(2026, 6, 10, 9, tzinfo=UTC))
-    assert await one.look() + await one.look() == 2  # both steps are due
-    assert {mail["To"] for mail in one.mails[-2:]} == {"noam@example.com", "head@example.com"}
-    assert await one.look(hours=9) == 0
-    async with one.stores[0].write() as db:
+    await rig.fail()  # a new incident
+    assert await rig.look(minutes=14) == 0
+    rig.clock.set(datetime(2026, 6, 10, 9, tzinfo=UTC))
+    assert await rig.look() + await rig.look() == 2  # both steps are due
+    assert {mail["To"] for mail in rig.mails[-2:]} == {"noam@example.com", "head@example.com"}
+    assert await rig.look(hours=9) == 0
+    async with rig.stores[0].write() as db:
         assert await db.scalar(sa.select(job_failure.c.Assignee)) is None
 
 
 async def test_one_digest_a_morning_says_what_is_wrong_what_happened_and_what_comes(night):
     digest = {"at": "07:30", "days": ["wed", "fri"], "email": ["team@example.com"]}
-    one = night(alerts={"digest": digest})
-    await one.run(RunState.FAILED)
+    rig = night(alerts={"digest": digest})
+    await rig.run(RunState.FAILED)
     due = datetime(2026, 6, 10, 5, 30, tzinfo=UTC)
-    async with one.stores[0].write() as db:
+    async with rig.stores[0].write() as db:
         for hours, reason in ((-5, "new disks"), (3, "the switch"), (30, "far away")):
             begins = due + timedelta(hours=hours)
             ends = begins + timedelta(hours=1)
             await calendar_model.add(db, Window(0, begins, ends, ("ledger",), reason, "dana", due))
-    for watch in one.watches:
-        watch.look(frozenset(), one.clock.now())
-    one.clock.set(due - timedelta(seconds=1))
-    assert await one.look() == 0
-    assert await one.look(seconds=20) == 1
-    mail = one.mails[-1]
+    for watch in rig.watches:
+        watch.look(frozenset(), rig.clock.now())
+    rig.clock.set(due - timedelta(seconds=1))
+    assert await rig.look() == 0
+    assert await rig.look(seconds=20) == 1
+    mail = rig.mails[-1]
     assert mail["To"] == "team@example.com"
     assert mail["Subject"].endswith("a person")
     text = plain(mail)
@@ -338,27 +338,27 @@ async def test_one_digest_a_morning_says_what_is_wrong_what_happened_and_what_co
     assert "nothing ran in ledger (new disks)" in past
     assert "nothing starts in ledger (the switch)" in coming
     assert "far away" not in text
-    late = AlertWatch(one.stores[0], one.senders[0], {one.job.name: one.job})
+    late = AlertWatch(rig.stores[0], rig.senders[0], {rig.job.name: rig.job})
     await late.once(
-        frozenset(), one.clock.now() + timedelta(hours=1)
+        frozenset(), rig.clock.now() + timedelta(hours=1)
     )  # a node that has just started
-    assert one.mails[-1] is mail
-    assert await one.look(hours=24) == 0  # a Thursday
-    one.clock.set(due + timedelta(days=2, minutes=1))
-    assert await one.look() == 1
+    assert rig.mails[-1] is mail
+    assert await rig.look(hours=24) == 0  # a Thursday
+    rig.clock.set(due + timedelta(days=2, minutes=1))
+    assert await rig.look() == 1
 
 
 async def test_a_node_with_nothing_open_is_not_woken(night):
-    one = night()
-    watch = one.watches[0]
-    async with one.stores[0].read() as db:
+    rig = night()
+    watch = rig.watches[0]
+    async with rig.stores[0].read() as db:
         noted = await error_groups.noted(db)
-    watch.look(noted, one.clock.now())
+    watch.look(noted, rig.clock.now())
     assert not watch._wake.is_set()
-    await one.fail()
-    async with one.stores[0].read() as db:
+    await rig.fail()
+    async with rig.stores[0].read() as db:
         noted = await error_groups.noted(db)
-    watch.look(noted, one.clock.now())
+    watch.look(noted, rig.clock.now())
     assert watch._wake.is_set()
 
 

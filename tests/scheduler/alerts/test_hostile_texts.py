@@ -21,7 +21,7 @@ HEBREW = "דוח יומי"
 
 
 def notice(text, **more):
-    said = {
+    values = {
         "kind": "failure",
         "job": "Daily",
         "run_id": 7,
@@ -35,17 +35,17 @@ def notice(text, **more):
         "thread": "3f25",
         "at": datetime(2026, 6, 10, 2, 10, tzinfo=UTC),
     }
-    return Notice(**{**said, **more})
+    return Notice(**{**values, **more})
 
 
 def texts(value):
     """Return every text in a request body, nested values included."""
     if isinstance(value, dict):
-        for name, one in value.items():
-            yield from [(name, one)] if isinstance(one, str) else texts(one)
+        for name, item in value.items():
+            yield from [(name, item)] if isinstance(item, str) else texts(item)
     elif isinstance(value, list):
-        for one in value:
-            yield from texts(one)
+        for item in value:
+            yield from texts(item)
 
 
 class Page(HTMLParser):
@@ -72,19 +72,24 @@ async def test_a_mail_has_what_mail_programs_sort_and_thread_by(mail_server):
     )
     channel = standard_channels(settings)["mail"]
     first, second = notice(EVIL), notice(f"{HEBREW} {EVIL}")
-    for one in (first, second, second):
-        await channel.send(one, "ops@example.com, dana@example.com")
-    one, other, again = mail_server.handler.mails
-    assert one["Date"].datetime == first.at
-    assert one["Auto-Submitted"] == "auto-generated"
-    assert re.fullmatch(r".* <alerts\.rig-jobs\.example\.com>", one["List-Id"])
-    assert re.fullmatch(r"<[\w.-]+@example\.com>", one["Message-ID"])
-    assert one["Message-ID"] != other["Message-ID"] == again["Message-ID"]
-    assert one["References"] == "<thread.3f25.rig-jobs@example.com>"
-    assert one["In-Reply-To"] == other["In-Reply-To"] == other["References"] == one["References"]
-    assert one.get_content_type() == "multipart/alternative"
-    assert [part.get_content_type() for part in one.iter_parts()] == ["text/plain", "text/html"]
-    assert EVIL in plain(one)
+    for message in (first, second, second):
+        await channel.send(message, "ops@example.com, dana@example.com")
+    message, other, again = mail_server.handler.mails
+    assert message["Date"].datetime == first.at
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert re.fullmatch(r".* <alerts\.rig-jobs\.example\.com>", message["List-Id"])
+    assert re.fullmatch(r"<[\w.-]+@example\.com>", message["Message-ID"])
+    assert message["Message-ID"] != other["Message-ID"] == again["Message-ID"]
+    assert message["References"] == "<thread.3f25.rig-jobs@example.com>"
+    assert (
+        message["In-Reply-To"]
+        == other["In-Reply-To"]
+        == other["References"]
+        == message["References"]
+    )
+    assert message.get_content_type() == "multipart/alternative"
+    assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
+    assert EVIL in plain(message)
     page = Page(other.get_body(("html",)).get_content())
     assert EVIL in page.text
     assert HEBREW in page.text
@@ -121,9 +126,9 @@ def test_no_text_becomes_a_header_and_a_long_subject_is_cut():
 
 def test_nothing_mentions_anybody_in_slack_or_links_elsewhere():
     body = slack_body(notice(EVIL))
-    said = list(texts(body))
+    fields = list(texts(body))
     assert "&lt;!channel&gt;" in body["text"]
-    marks = [found for _, text in said for found in re.findall(r"<[^>]*>", text)]
+    marks = [tag for _, text in fields for tag in re.findall(r"<[^>]*>", text)]
     assert [mark.partition("|")[0] for mark in marks] == ["<https://jobs.example.com/jobs"]
     assert all(has.get("verbatim") for has in _dicts(body) if has.get("type") == "mrkdwn")
     assert body["blocks"][-1]["elements"][0]["url"] == "https://jobs.example.com/jobs/runs/7"
@@ -152,7 +157,7 @@ def test_no_channel_is_sent_more_than_it_takes(character):
     for block in slack["blocks"]:
         limit = 150 if block["type"] == "header" else 3_000
         assert all(len(text) <= limit for _, text in texts(block.get("text", {})))
-        assert all(len(one["text"]) <= 2_000 for one in block.get("fields", []))
+        assert all(len(field["text"]) <= 2_000 for field in block.get("fields", []))
     cut = slack["blocks"][1]["text"]["text"]
     assert cut.endswith("…")
     assert not re.search(r"&\w*…", cut)
@@ -165,8 +170,8 @@ def test_no_channel_is_sent_more_than_it_takes(character):
 def _dicts(value):
     if isinstance(value, dict):
         yield value
-        for one in value.values():
-            yield from _dicts(one)
+        for item in value.values():
+            yield from _dicts(item)
     elif isinstance(value, list):
-        for one in value:
-            yield from _dicts(one)
+        for item in value:
+            yield from _dicts(item)

@@ -42,13 +42,13 @@ def test_a_night_in_which_clocks_change_ends_when_the_clock_says_so():
 
 
 def test_quiet_hours_are_of_those_they_name():
-    said = {
+    values = {
         "quiet": [
             {"start": "22:00", "end": "07:00", "channels": ["email"]},
             {"start": "20:00", "end": "09:00", "email": ["dana@example.com"]},
         ]
     }
-    rules, midnight = policy(alerts=said), at("2026-06-10T00:00")
+    rules, midnight = policy(alerts=values), at("2026-06-10T00:00")
     assert rules.quiet_until(Target("mail", "ops@example.com"), midnight) == at("2026-06-10T07:00")
     assert rules.quiet_until(Target("mail", "dana@example.com"), midnight) == at("2026-06-10T09:00")
     assert rules.quiet_until(Target("slack", "${SLACK}"), midnight) is None

@@ -40,8 +40,8 @@ def serving(limits: Limits) -> Iterator[tuple[int, Callable[[], int]]]:
         thread.start()
         try:
             yield listener.getsockname()[1], lambda: sum(
-                bool(one.transport.get_write_buffer_size())
-                for one in list(server.server_state.connections)
+                bool(connection.transport.get_write_buffer_size())
+                for connection in list(server.server_state.connections)
             )
         finally:
             server.should_exit = server.force_exit = True
@@ -99,9 +99,9 @@ def test_a_request_that_does_not_end_is_ended_and_others_are_answered(begins: by
 def test_an_answer_that_nobody_reads_is_given_up_and_a_slow_reader_is_not():
     limits = Limits(per_address=5, reading=1.5)
     with serving(limits) as (port, held), connect(port) as deaf, connect(port) as slow:
-        for one in (deaf, slow):
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-            one.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        for client in (deaf, slow):
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+            client.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         got = 0
         while part := slow.recv(200_000):
             got += len(part)

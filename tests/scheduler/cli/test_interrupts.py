@@ -10,11 +10,11 @@ def test_the_first_stops_the_second_hurries_the_third_kills(monkeypatch):
     clock = iter([0.0, 0.1, 1.0, 1.2, 2.0])
     monkeypatch.setattr(interrupts.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(os, "_exit", done.append)
-    told = Interrupts(lambda: done.append("stop"), lambda: done.append("hurry")).told
+    handler = Interrupts(lambda: done.append("stop"), lambda: done.append("hurry")).told
     after = []
     # the second and fourth signals follow so soon that they count as the same key press
     for _ in range(5):
-        told(signal.SIGINT)
+        handler(signal.SIGINT)
         after.append(list(done))
     assert after == [
         ["stop"],

@@ -38,10 +38,12 @@ def lines(code: str) -> list[dict]:
 def test_a_record_reads_the_same_with_and_without_structlog():
     without, with_it = lines(f"{RECORD}import structlog{RECORD}")
 
-    for one in (without, with_it):
-        written = datetime.fromisoformat(one.pop("timestamp"))
+    for record in (without, with_it):
+        written = datetime.fromisoformat(record.pop("timestamp"))
         assert abs((datetime.now(UTC) - written).total_seconds()) < 60
-        one["exception"] = [part for part in one["exception"].splitlines() if " line " not in part]
+        record["exception"] = [
+            part for part in record["exception"].splitlines() if " line " not in part
+        ]
     assert without == with_it
     assert list(without) == list(with_it)
     assert "hunter2" not in str(without)

@@ -112,9 +112,9 @@ REFUSED = [
 
 
 def call(*words: str, status: int = 0, text: str | None = None) -> Result:
-    found = CliRunner().invoke(main, words, input=text, prog_name="targcc")
-    assert found.exit_code == status, found.output
-    return found
+    result = CliRunner().invoke(main, words, input=text, prog_name="targcc")
+    assert result.exit_code == status, result.output
+    return result
 
 
 @dataclass
@@ -125,13 +125,13 @@ class Twins:
     there: dict[str, str]
 
     def at(self, words: list[str], environment: dict[str, str]) -> tuple[int, str, str]:
-        found = CliRunner().invoke(main, words, env=environment, prog_name="targcc")
-        return found.exit_code, plain(found.stdout), plain(found.stderr)
+        result = CliRunner().invoke(main, words, env=environment, prog_name="targcc")
+        return result.exit_code, plain(result.stdout), plain(result.stderr)
 
     def same(self, words: list[str]) -> tuple[int, str, str]:
         """Run a command against both databases, require equal results, and return the result."""
-        here, there = self.at(words, self.here), self.at(words, self.there)
-        assert here == there, words
+        here, remote = self.at(words, self.here), self.at(words, self.there)
+        assert here == remote, words
         return here
 
 
@@ -164,7 +164,7 @@ def seed(file: Path) -> None:
 @pytest.fixture
 def twins(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Twins]:
     monkeypatch.setenv("TARGCC_PROFILES", str(tmp_path / "profiles.toml"))
-    here, there = tmp_path / "here.db", tmp_path / "there.db"
+    here, remote = tmp_path / "here.db", tmp_path / "there.db"
     shutil.copy(empty_database, here)
     seed(here)
     tokens = {}
@@ -175,8 +175,8 @@ def twins(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch)
             env={"TARGCC_DATABASE_URL": f"sqlite:///{here}"},
         )
         tokens[role] = made.stdout.strip()
-    shutil.copy(here, there)
-    app = create_app(Settings(database_url=f"sqlite:///{there}"))
+    shutil.copy(here, remote)
+    app = create_app(Settings(database_url=f"sqlite:///{remote}"))
     app.state.targcc_work = False
     with serving(app) as address:
         server = {"TARGCC_SERVER": f"http://{address}/jobs", "TARGCC_TOKEN": tokens["admin"]}
@@ -190,14 +190,14 @@ def test_commands_say_at_a_server_what_they_say_here(
 ):
     for words in READING[::step]:
         assert twins.same(words)[0] == 0, words
-        status, said, _ = twins.same([*words, "--json"])
+        status, output, _ = twins.same([*words, "--json"])
         assert status == 0
-        assert isinstance(json.loads(re.sub(r"\bTIME\b", "0", said)), list | dict)
+        assert isinstance(json.loads(re.sub(r"\bTIME\b", "0", output)), list | dict)
     for words in CHANGING[::step]:
         assert twins.same(words)[0] == 0, words
     for words in REFUSED[::step]:
-        status, _, said = twins.same(words)
-        assert (status, said[:7]) == (2, "error: "), words
+        status, _, output = twins.same(words)
+        assert (status, output[:7]) == (2, "error: "), words
     assert "did you mean 'DailyReport'?" in twins.same(REFUSED[0])[2]
     files = [twins.at(["audit", "export"], where)[1] for where in (twins.here, twins.there)]
     assert [file.count("SOMEBODY") for file in files] == [files[0].count("SOMEBODY")] * 2
@@ -212,7 +212,7 @@ def test_commands_say_at_a_server_what_they_say_here(
     assert twins.same(["webhook", "delete", "1", "--json"])[0] == 0
     monkeypatch.setattr("targcc_scheduler.cli.transport._MOST", 1)  # one page per row
     _, listed, _ = twins.same(["audit", "--json", "--limit", "3"])
-    assert len({one["id"] for one in json.loads(re.sub(r"\bTIME\b", "0", listed))}) == 3
+    assert len({run["id"] for run in json.loads(re.sub(r"\bTIME\b", "0", listed))}) == 3
 
 
 def test_a_profile_is_kept_for_its_owner_alone_and_may_refer_to_the_token(
@@ -244,15 +244,18 @@ def test_a_profile_is_kept_for_its_owner_alone_and_may_refer_to_the_token(
         refused = call(*words, status=2)
         assert "works where the project's database is" in refused.stderr
         assert refused.stdout == ""  # refused before any prompt
-    found = CliRunner().invoke(main, ["--profile", "local", "job", "list"], env=twins.here)
-    assert found.exit_code == 0
+    result = CliRunner().invoke(main, ["--profile", "local", "job", "list"], env=twins.here)
+    assert result.exit_code == 0
     listed = json.loads(call("profile", "list", "--json").stdout)
-    assert [(one["name"], one["in_use"]) for one in listed] == [("local", False), ("shop", True)]
+    assert [(profile["name"], profile["in_use"]) for profile in listed] == [
+        ("local", False),
+        ("shop", True),
+    ]
     call("profile", "use", "local")
     call("profile", "remove", "shop")
     assert "there is no profile 'shop': local" in call("profile", "use", "shop", status=2).stderr
-    asked = call("profile", "add", "typed", server, text="tgc_secret\n")
-    assert "tgc_secret" not in asked.output + call("profile", "list").stdout
+    answer = call("profile", "add", "typed", server, text="tgc_secret\n")
+    assert "tgc_secret" not in answer.output + call("profile", "list").stdout
 
 
 def test_the_page_says_of_each_command_where_it_works():
@@ -271,10 +274,10 @@ def test_a_password_that_nobody_can_type_is_asked_for_in_words(database_url: str
 def completed(line: str, **environment: str) -> list[str]:
     """Return the shell completions for the last word of a line."""
     words = line.split(" ")
-    asked = {"_TARGCC_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}  # fmt: skip
-    found = CliRunner().invoke(main, [], env=asked | environment, prog_name="targcc")
-    assert found.stderr == ""
-    return [one.partition(",")[2] for one in found.stdout.split()]
+    variables = {"_TARGCC_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}  # fmt: skip
+    result = CliRunner().invoke(main, [], env=variables | environment, prog_name="targcc")
+    assert result.stderr == ""
+    return [suggestion.partition(",")[2] for suggestion in result.stdout.split()]
 
 
 def test_names_are_completed_from_the_project_and_from_a_server(twins: Twins):
@@ -311,8 +314,8 @@ def test_a_script_for_each_shell_is_printed_or_put_in_its_place(tmp_path: Path, 
         "zsh": "data/zsh/site-functions/_targcc",
         "fish": "config/fish/completions/targcc.fish",
     }.items():
-        said = call("completion", shell, "--install").stdout
-        assert str(tmp_path / place) in said
+        output = call("completion", shell, "--install").stdout
+        assert str(tmp_path / place) in output
         assert "_TARGCC_COMPLETE" in (tmp_path / place).read_text(encoding="utf-8")
 
 
@@ -412,8 +415,8 @@ def test_a_certificate_is_trusted_if_its_authority_is_named(tmp_path: Path):
 
 
 def test_a_server_that_is_not_there_is_told_in_words():
-    said = call("--server", "http://127.0.0.1:1", "job", "list", status=2).stderr
-    assert "error: http://127.0.0.1:1 cannot be reached: " in said
+    message = call("--server", "http://127.0.0.1:1", "job", "list", status=2).stderr
+    assert "error: http://127.0.0.1:1 cannot be reached: " in message
     assert "is no address" in call("--server", "jobs.example.com", "job", "list", status=2).stderr
     assert (
         "is not set"
@@ -435,13 +438,13 @@ def test_every_command_that_shows_something_can_be_watched_and_read_by_programs(
     watched: list[str] = []
 
     def walk(command: click.Command, path: list[str]) -> None:
-        options = {name for one in command.params for name in one.opts}
+        options = {name for item in command.params for name in item.opts}
         if isinstance(command, click.Group):
             context = click.Context(command)
             for name in command.list_commands(context):
-                found = command.get_command(context, name)
-                assert found is not None
-                walk(found, [*path, name])
+                subcommand = command.get_command(context, name)
+                assert subcommand is not None
+                walk(subcommand, [*path, name])
         elif "--json" not in options:
             plainly.append(" ".join(path))
         elif "--watch" in options:
@@ -453,4 +456,4 @@ def test_every_command_that_shows_something_can_be_watched_and_read_by_programs(
         *("secret key", "completion", "import-history"),
     ]
     shown = ("list", "show", "info", "history", "stats", "status", "report", "why", "doctor")
-    assert {one.split()[-1] for one in watched} >= set(shown)
+    assert {item.split()[-1] for item in watched} >= set(shown)

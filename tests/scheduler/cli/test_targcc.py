@@ -66,8 +66,8 @@ def test_nothing_is_looked_for_at_the_end(targcc: Targcc, monkeypatch: pytest.Mo
 
 
 def test_the_version_says_how_the_project_has_the_scheduler(targcc: Targcc):
-    said = targcc("--version").stdout
-    assert said == f"web-jobs, targcc-scheduler {__version__} (package)\n"
+    output = targcc("--version").stdout
+    assert output == f"web-jobs, targcc-scheduler {__version__} (package)\n"
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +99,8 @@ def at(root: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]
 
 
 def test_a_vendored_scheduler_says_so(vendored: Path):
-    said = at(vendored, "-m", "acme_jobs.scheduler", "--version").stdout
-    assert said == f"acme, targcc-scheduler {__version__} (vendored)\n"
+    output = at(vendored, "-m", "acme_jobs.scheduler", "--version").stdout
+    assert output == f"acme, targcc-scheduler {__version__} (vendored)\n"
 
 
 WRONG_ENVIRONMENT = (
@@ -112,8 +112,8 @@ WRONG_ENVIRONMENT = (
 def test_an_environment_that_is_not_there_is_said_in_a_line(vendored: Path):
     # the same call as in the console script
     code = "from acme_jobs.scheduler import main; main(['--version'])"
-    said = at(vendored, "-c", code, TARGCC_ENVIRONMENT="stagin")
-    assert (said.returncode, said.stdout, said.stderr) == (2, "", WRONG_ENVIRONMENT)
+    result = at(vendored, "-c", code, TARGCC_ENVIRONMENT="stagin")
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", WRONG_ENVIRONMENT)
 
 
 @pytest.mark.parametrize("words", ["job list", "migrate", "serve", "doctor"])
@@ -141,8 +141,8 @@ def test_no_command_works_in_an_environment_of_a_project_that_has_none(
 
 def test_an_application_does_not_start_in_an_environment_that_is_not_there(vendored: Path):
     code = "from acme_jobs.scheduler import scheduler_router"
-    said = at(vendored, "-c", code, TARGCC_ENVIRONMENT="stagin")
-    assert (said.returncode, "ProjectError: TARGCC_ENVIRONMENT is" in said.stderr) == (1, True)
+    result = at(vendored, "-c", code, TARGCC_ENVIRONMENT="stagin")
+    assert (result.returncode, "ProjectError: TARGCC_ENVIRONMENT is" in result.stderr) == (1, True)
 
 
 def test_jobs_are_listed_plainly_in_a_pipe(targcc: Targcc):
@@ -275,8 +275,10 @@ def test_a_setting_that_is_wrong_is_named_as_it_was_given(
 
 
 def test_a_job_is_disabled_and_enabled(targcc: Targcc, tmp_path: Path):
-    said = targcc("job", "disable", "SyncStock", "--reason", "moving house", "--until", "2h").stdout
-    assert "SyncStock is paused until" in said
+    output = targcc(
+        "job", "disable", "SyncStock", "--reason", "moving house", "--until", "2h"
+    ).stdout
+    assert "SyncStock is paused until" in output
     assert "paused" in targcc("job", "list").stdout
     assert "moving house" in targcc("job", "info", "SyncStock").stdout
     assert "SyncStock runs again, next" in targcc("job", "enable", "SyncStock").stdout
@@ -340,7 +342,7 @@ def test_a_token_is_printed_once_and_alone_when_asked(targcc: Targcc, tmp_path: 
     assert secret not in str(rows(tmp_path / "jobs.db", "SELECT * FROM c_JobToken"))
     assert secret not in str(rows(tmp_path / "jobs.db", "SELECT * FROM c_JobAudit"))
     targcc("token", "revoke", "ci")
-    assert [one["name"] for one in json.loads(targcc("token", "list", "--json").stdout)] == [
+    assert [token["name"] for token in json.loads(targcc("token", "list", "--json").stdout)] == [
         "other"
     ]
 
@@ -383,9 +385,9 @@ def test_pruning_says_on_a_terminal_how_far_it_has_come(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     with progress_line() as say:
         say("removed so far: 1,234 rows")
-    said = capsys.readouterr().err
-    assert said.startswith("\rremoved so far: 1,234 rows")
-    assert said.endswith(f"\r{'':<60}\r")
+    output = capsys.readouterr().err
+    assert output.startswith("\rremoved so far: 1,234 rows")
+    assert output.endswith(f"\r{'':<60}\r")
 
 
 def test_statistics_that_still_grow_say_so(targcc: Targcc, database_url: str):
@@ -413,9 +415,9 @@ def test_prune_says_how_an_older_file_becomes_smaller(targcc: Targcc, database_u
     ):
         connection.execute(statement).fetchall()
     connection.close()
-    said = targcc("prune").stdout
-    assert "The file keeps 2.9 MiB that are unused; to make it smaller" in said
-    assert f'sqlite3 {file} "PRAGMA auto_vacuum = INCREMENTAL; VACUUM"' in said
+    output = targcc("prune").stdout
+    assert "The file keeps 2.9 MiB that are unused; to make it smaller" in output
+    assert f'sqlite3 {file} "PRAGMA auto_vacuum = INCREMENTAL; VACUUM"' in output
 
 
 def test_a_run_is_watched_and_its_log_printed(targcc: Targcc):
@@ -436,11 +438,13 @@ def test_a_run_is_watched_and_its_log_printed(targcc: Targcc):
 
 
 def test_roles_of_ones_own_are_made_changed_given_and_removed(targcc: Targcc, tmp_path: Path):
-    said = targcc("role", "create", "finance", "--grant", "operator", "finance:*").stdout
-    assert said == "the role finance allows: operator of finance:*\n"
+    output = targcc("role", "create", "finance", "--grant", "operator", "finance:*").stdout
+    assert output == "the role finance allows: operator of finance:*\n"
     targcc("role", "grant", "finance", "viewer", "Daily*")
     targcc("role", "revoke", "finance", "finance:*")
-    own = [one for one in json.loads(targcc("role", "list", "--json").stdout) if one["jobs"] != "*"]
+    own = [
+        role for role in json.loads(targcc("role", "list", "--json").stdout) if role["jobs"] != "*"
+    ]
     assert own == [{"role": "finance", "may": "viewer", "jobs": "Daily*"}]
     text = "a good long password\n"
     targcc("user", "add", "dana", "--role", "finance", "--password-stdin", text=text)

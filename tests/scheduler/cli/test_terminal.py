@@ -57,10 +57,10 @@ async def test_no_control_character_of_a_stranger_reaches_the_terminal(
     import asyncio
 
     for command in COMMANDS:
-        said = await asyncio.to_thread(CliRunner().invoke, main, command)
-        seen += said.output + said.stderr
-        if OBEYED.search(said.output + said.stderr):
-            shown.append((command, said.output[:400]))
+        result = await asyncio.to_thread(CliRunner().invoke, main, command)
+        seen += result.output + result.stderr
+        if OBEYED.search(result.output + result.stderr):
+            shown.append((command, result.output[:400]))
     assert shown == []
     assert seen.count("␛") > 10
 

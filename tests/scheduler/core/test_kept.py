@@ -95,11 +95,13 @@ def test_metadata_is_kept_as_json_that_can_be_read_back(value, kept):
 def test_what_does_not_fit_into_metadata_is_marked():
     deep = []
     deep.append(deep)
-    told = json.loads(metadata_json({"many": range(3), "deep": deep, "list": list(range(100_000))}))
-    assert told["many"] == "range(0, 3)"
-    assert told["deep"] == ["… (it contains itself)"]
-    assert told["list"][:3] == [0, 1, 2]
-    assert told["list"][-1] == "… (more than is kept)"
+    metadata = json.loads(
+        metadata_json({"many": range(3), "deep": deep, "list": list(range(100_000))})
+    )
+    assert metadata["many"] == "range(0, 3)"
+    assert metadata["deep"] == ["… (it contains itself)"]
+    assert metadata["list"][:3] == [0, 1, 2]
+    assert metadata["list"][-1] == "… (more than is kept)"
     assert len(metadata_json({"list": ["x" * 1_000] * 10_000})) < 120_000
 
 
@@ -112,8 +114,8 @@ def test_what_is_not_the_whole_of_what_was_given_can_be_told():
     loop: list = []
     loop.append(loop)
     for given in (list(range(100_000)), "x" * 20_000, loop, (n for n in range(100_000))):
-        [found] = json.loads(metadata_json({"given": given}) or "").values()
-        assert not is_kept(found), repr(found)[-80:]
+        [value] = json.loads(metadata_json({"given": given}) or "").values()
+        assert not is_kept(value), repr(value)[-80:]
     [secret] = json.loads(metadata_json({"password": "correct horse"}) or "").values()
     assert not is_kept(secret)
     for whole in ([], [1, "a"], "", "… and so on", "wait… (2 more)", 3, None, {}, ["…"]):

@@ -63,7 +63,7 @@ def test_handlers_of_a_host_app_get_the_schedulers_records_without_secrets():
     finally:
         for handler in (host, plain):
             root.removeHandler(handler)
-    *scheduler, theirs = host.records
+    *scheduler, host_record = host.records
     assert len(scheduler) == 4
     for record in scheduler:
         assert record.number == 7  # type: ignore[attr-defined]
@@ -72,7 +72,7 @@ def test_handlers_of_a_host_app_get_the_schedulers_records_without_secrets():
         assert MASK in held
     assert scheduler[2].exc_info is not None
     assert scheduler[2].exc_info[0] is MaskedTraceback
-    assert SECRET in theirs.getMessage()
+    assert SECRET in host_record.getMessage()
     shown = text.getvalue()
     assert shown.count(SECRET) == 1
     assert "Traceback (most recent call last)" in shown

@@ -27,7 +27,7 @@ def said_by(code: str, **variables: str) -> list[str]:
 
 
 def test_sessions_are_there_for_whoever_asks():
-    said = said_by("""
+    lines = said_by("""
         import sqlalchemy.ext.asyncio as package
         from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
         print("sqlalchemy.orm" in sys.modules)
@@ -40,7 +40,7 @@ def test_sessions_are_there_for_whoever_asks():
         print(hasattr(package, "Nothing"), "__getattr__" in vars(package))
         """)
 
-    assert said == ["False", "1 True", "True True", "False False"]
+    assert lines == ["False", "1 True", "True True", "False False"]
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,15 @@ def test_an_application_imports_as_ever(asking):
 
 
 def test_where_the_whole_package_is_there_it_stays():
-    said = said_by("""
+    lines = said_by("""
         sys.meta_path.pop(0)
         import sqlalchemy.ext.asyncio as package
         leave_orm_until_asked()
         print("__getattr__" in vars(package), type(sys.meta_path[0]).__name__)
         """)
 
-    assert said[0].startswith("False ")
-    assert "_Finder" not in said[0]
+    assert lines[0].startswith("False ")
+    assert "_Finder" not in lines[0]
 
 
 @pytest.mark.parametrize("words", [["worker"], ["serve", "--port", "0"]], ids=" ".join)
@@ -89,9 +89,9 @@ def test_an_idle_process_has_neither_orm_nor_api(database_url, words):
     main({words!r})
     """
 
-    said = said_by(code, TARGCC_DATABASE_URL=database_url)
+    lines = said_by(code, TARGCC_DATABASE_URL=database_url)
 
-    loaded = set(json.loads(said[-1]))
+    loaded = set(json.loads(lines[-1]))
     assert "sqlalchemy.ext.asyncio.engine" in loaded
     assert not {name for name in loaded if name.startswith("sqlalchemy.orm")}
     assert not {name for name in loaded if name.startswith("targcc_scheduler.web.api.")}

@@ -20,17 +20,17 @@ class System:
     def __call__(self, command: Sequence[str]) -> tuple[int, str]:
         self.asked.append(list(command))
         if "/findsid" in command:
-            found = command[3] == owner_only.USERS and Path(command[1]).name in self.shared
+            shared = command[3] == owner_only.USERS and Path(command[1]).name in self.shared
             return 0, (
                 f"SID Found: {command[1].upper()}.\n"
-                if found
+                if shared
                 else "No files with a matching SID was found.\n"
             )
         return 0, ""
 
     @property
     def restricted(self) -> list[str]:
-        return [Path(one[1]).name for one in self.asked if "/grant:r" in one]
+        return [Path(command[1]).name for command in self.asked if "/grant:r" in command]
 
 
 def test_a_new_file_has_the_list_of_its_owner_and_an_old_one_stays_as_it_is(tmp_path: Path):
@@ -70,11 +70,11 @@ def test_the_doctor_says_which_file_all_users_may_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(databases, "WINDOWS", owner_only.Windows(System("shared.db"), "C:\\W"))
-    found = [
-        list(databases.private(tmp_path / one, "which holds runs"))
-        for one in ("shared.db", "jobs.db")
+    findings = [
+        list(databases.private(tmp_path / name, "which holds runs"))
+        for name in ("shared.db", "jobs.db")
     ]
-    [[finding], nothing] = found
+    [[finding], nothing] = findings
     assert nothing == []
     assert "all users of this machine may read" in finding.what
     assert "icacls" in finding.advice

@@ -67,7 +67,7 @@ def test_the_number_fits_its_column_and_tells_whether_waiting_counts(priority, a
 
 def test_a_run_that_had_its_turn_goes_before_the_others_of_its_number():
     for aging in (None, 300):
-        first, other = (entry_priority(3, NOW, aging, first=one) for one in (True, False))
+        first, other = (entry_priority(3, NOW, aging, first=had_turn) for had_turn in (True, False))
         assert first == other + 1
 
 

@@ -241,8 +241,8 @@ class Rehearsal:
         c, ours = job_schedule.c, sa.select(job_owner.c.JobName).where(job_owner.c.Owner == "new")
         query = sa.select(c.JobName, c.LastSlot).where(c.JobName.in_(ours), c.PausedAt.is_(None))
         with self.own.connect() as connection:
-            found = connection.execute(query).all()
-        return [tuple(row) for row in found]
+            rows = connection.execute(query).all()
+        return [tuple(row) for row in rows]
 
     def active(self) -> list:
         """Return the unfinished runs of jobs that run here."""
@@ -315,10 +315,10 @@ class Rehearsal:
     def row(self, job: str) -> dict:
         """Return the old row of a job, by column names in lower case."""
         with self.old.connect() as connection:
-            found = connection.execute(
+            row = connection.execute(
                 sa.text(f"SELECT * FROM c_Job WHERE ID = {JOBS[job][0]}")
             ).one()
-        return {name.lower(): value for name, value in found._mapping.items()}
+        return {name.lower(): value for name, value in row._mapping.items()}
 
     def change(self, job: str, **values: object) -> None:
         """Change the old row of a job, as a person would."""

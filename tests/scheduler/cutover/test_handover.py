@@ -29,8 +29,8 @@ async def world(rehearsal):
 
 def live(world, job="NightReport"):
     """Return the sides on which a job is live."""
-    there = {"old"} if world.row(job)["active"] else set()
-    return there | ({"new"} if world.owner(job) == "new" else set())
+    sides = {"old"} if world.row(job)["active"] else set()
+    return sides | ({"new"} if world.owner(job) == "new" else set())
 
 
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
@@ -66,11 +66,11 @@ async def _dies_at(world, monkeypatch, line, step):
                 left -= 1
                 if left == 0:
                     raise ItDiesError
-                found = await original(self, *args, **kwargs)
+                outcome = await original(self, *args, **kwargs)
                 left -= 1
                 if left == 0:
                     raise ItDiesError
-                return found
+                return outcome
 
             dying.setattr(Handover, name, counted)
         result = await world.anyhow(line)
@@ -85,8 +85,8 @@ async def test_a_run_that_the_old_server_had_chosen_counts_as_its_own(world):
     await world.at(local("2031-06-02T02:00:01"), old=False)
     world.tell(f"choose {world.clock.now().isoformat()}")
     world.during_settle = lambda: world.tell("claim")
-    said = await world.targcc("targcc cutover start --job NightReport", 1)
-    assert "begun there at the last moment" in said
+    output = await world.targcc("targcc cutover start --job NightReport", 1)
+    assert "begun there at the last moment" in output
     assert live(world) == set()
     world.tell("end")
     world.during_settle = lambda: None
@@ -109,8 +109,8 @@ async def test_a_row_whose_run_ends_while_it_is_to_be_switched_off_is_taken(worl
             world.tell(commands.pop())
 
     world.during_settle = ends
-    said = await world.targcc("targcc cutover start --job NightReport")
-    assert "somebody else" not in said
+    output = await world.targcc("targcc cutover start --job NightReport")
+    assert "somebody else" not in output
     assert live(world) == {"new"}
     await world.until(local("2031-06-04T12:00"))
     world.judge()
@@ -124,9 +124,9 @@ async def test_a_row_that_is_switched_off_by_its_own_run_accuses_nobody(world):
     world.during_settle = lambda: world.change(
         "NightReport", active=False, enmjobstatus="Success", nextruntime=None
     )
-    said = await world.targcc("targcc cutover start --job NightReport", 1)
-    assert "is off since its run has ended" in said
-    assert "somebody else" not in said
+    output = await world.targcc("targcc cutover start --job NightReport", 1)
+    assert "is off since its run has ended" in output
+    assert "somebody else" not in output
     assert world.unfinished() == []
 
 
@@ -138,8 +138,8 @@ async def test_a_script_whose_row_ended_before_it_was_looked_at_accuses_nobody(w
     ended = "COMMIT;\nUPDATE c_Job SET enmJobStatus = 'Success' WHERE ID = 1;"
     (world.folder / "off.sql").write_text(script.replace("COMMIT;", ended), encoding="utf-8")
     world.run_script("off.sql", "off.txt")
-    said = await world.targcc("targcc cutover start --said off.txt", 1)
-    assert "its run has just ended" in said
+    output = await world.targcc("targcc cutover start --said off.txt", 1)
+    assert "its run has just ended" in output
     assert live(world) == {"old"}
     await world.targcc("targcc cutover start --job NightReport")
     assert live(world) == {"new"}
@@ -156,8 +156,8 @@ async def test_a_slot_that_nobody_has_begun_comes_along(world):
 async def test_a_job_does_not_go_back_while_its_slot_is_about_to_come(world):
     await world.targcc("targcc cutover start --job NightReport")
     await world.until(local("2031-06-02T01:59:57"))
-    said = await world.targcc("targcc cutover back --job NightReport", 1)
-    assert "is about to run here" in said
+    output = await world.targcc("targcc cutover back --job NightReport", 1)
+    assert "is about to run here" in output
     assert live(world) == {"new"}
 
 
@@ -201,8 +201,8 @@ async def test_a_row_that_is_active_again_is_an_alarm(world):
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_a_row_that_somebody_switched_off_is_not_taken(world):
     world.change("NightReport", active=False)
-    said = await world.targcc("targcc cutover start --job NightReport", 1)
-    assert "was switched off there by somebody else" in said
+    output = await world.targcc("targcc cutover start --job NightReport", 1)
+    assert "was switched off there by somebody else" in output
     assert "runs nowhere" in await world.targcc("targcc cutover status", 1)
 
 
@@ -218,8 +218,8 @@ async def test_what_is_meant_has_to_be_said_and_known(world):
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_what_a_script_printed_for_another_switch_is_refused(world):
     (world.folder / "off.txt").write_text("targcc 000000 off 1 none none", encoding="utf-8")
-    said = await world.targcc("targcc cutover start --said off.txt", 1)
-    assert "of another change of sides" in said
+    output = await world.targcc("targcc cutover start --said off.txt", 1)
+    assert "of another change of sides" in output
     assert live(world) == {"old"}
 
 
@@ -227,10 +227,10 @@ async def test_what_a_script_printed_for_another_switch_is_refused(world):
 async def test_the_plan_says_what_stands_in_the_way(world):
     world.change("CloseDay", nextruntime="2031-06-01 22:00:00")
     world.change("Orders", active=False)
-    said = await world.targcc("targcc cutover plan", 1)
-    assert "stop  not active there, and not run here either: Orders" in said
-    assert "look  the next run here is another than there: CloseDay" in said
-    assert "1. day: targcc cutover start --runner day" in said
+    output = await world.targcc("targcc cutover plan", 1)
+    assert "stop  not active there, and not run here either: Orders" in output
+    assert "look  the next run here is another than there: CloseDay" in output
+    assert "1. day: targcc cutover start --runner day" in output
 
 
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
@@ -239,27 +239,30 @@ async def test_a_difference_in_shadow_is_named_and_breaks_the_row_of_clean_days(
     await world.until(local("2031-06-02T01:00"))
     world.change("NightReport", nextruntime="2031-06-02 05:00:00")  # the old server runs late
     await world.until(local("2031-06-03T12:00"))
-    said = await world.targcc("targcc shadow report --days 1", 1)
-    assert "NightReport: a slot here, not begun there" in said
-    assert "NightReport: begun there, no slot here" in said
-    assert "0 clean days of 1" in said
+    output = await world.targcc("targcc shadow report --days 1", 1)
+    assert "NightReport: a slot here, not begun there" in output
+    assert "NightReport: begun there, no slot here" in output
+    assert "0 clean days of 1" in output
 
 
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_programs_get_json(world):
     plan = json.loads(await world.targcc("targcc cutover plan --json"))
     assert plan["ready"]
-    assert [one["owned"]["job"] for one in plan["runners"]["night"]] == ["CloseDay", "NightReport"]
+    assert [entry["owned"]["job"] for entry in plan["runners"]["night"]] == [
+        "CloseDay",
+        "NightReport",
+    ]
     await world.targcc("targcc owner set CloseDay shadow")
     report = json.loads(await world.targcc("targcc shadow report --json", 1))
     assert (report["clean"], report["report"]["jobs"]) == (False, ["CloseDay"])
     [done] = json.loads(await world.targcc("targcc cutover start --job CloseDay --json"))
     assert (done["job"], done["done"]) == ("CloseDay", True)
     status = json.loads(await world.targcc("targcc cutover status --json"))
-    assert {one["owned"]["job"]: one["side"] for one in status["jobs"]}["CloseDay"] == "new"
-    assert [one["owned"]["job"] for one in status["watch"]] == ["CloseDay"]
+    assert {entry["owned"]["job"]: entry["side"] for entry in status["jobs"]}["CloseDay"] == "new"
+    assert [entry["owned"]["job"] for entry in status["watch"]] == ["CloseDay"]
     owners = json.loads(await world.targcc("targcc owner list --json"))
-    assert {one["job"]: one["owner"] for one in owners}["CloseDay"] == "new"
+    assert {entry["job"]: entry["owner"] for entry in owners}["CloseDay"] == "new"
 
 
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
@@ -310,9 +313,9 @@ async def test_a_killed_command_leaves_the_job_off_on_both_sides_and_is_repeated
 @pytest.mark.parametrize("rehearsal", ["cron"], indirect=True)
 async def test_a_table_of_the_cron_shape_goes_and_comes(world):
     """Marks are stored in LastResult, and runs are copied to whatever columns the log table has."""
-    said = await world.targcc("targcc cutover plan")
-    assert "(cron)" in said
-    assert "will not be in its c_LoggedJob" not in said
+    output = await world.targcc("targcc cutover plan")
+    assert "(cron)" in output
+    assert "will not be in its c_LoggedJob" not in output
     await world.targcc("targcc cutover start --all")
     assert world.row("NightReport")["lastresult"].startswith("targcc ")
     await world.targcc("targcc cutover status")
@@ -340,4 +343,4 @@ def _log_of(world):
     """Return job, start and success of the runs in a log of the ``cron`` shape."""
     query = "SELECT JobName, StartedAt, Success FROM c_LoggedJob"
     with world.old.connect() as connection:
-        return [tuple(map(str, one)) for one in connection.exec_driver_sql(query)]
+        return [tuple(map(str, row)) for row in connection.exec_driver_sql(query)]

@@ -49,8 +49,8 @@ def loses(rehearsal):
 async def switch(world, side, cuts=None):
     """Switch the job to a side; return whether the switch is done."""
     kind = Taking if side == "new" else Returning
-    there = kind(world.scheduler, world.clock_there, DANA, old=world.there)
-    work = there.take([JOB]) if side == "new" else there.give_back([JOB])
+    side_change = kind(world.scheduler, world.clock_there, DANA, old=world.there)
+    work = side_change.take([JOB]) if side == "new" else side_change.give_back([JOB])
     [outcome] = await (cuts.during(work) if cuts else work)
     await world.idle()
     return outcome.done
@@ -59,7 +59,9 @@ async def switch(world, side, cuts=None):
 async def told(world):
     """Return the jobs that pages, metrics and the doctor report as being on neither side."""
     later = world.clock.now() + owners.UNFINISHED_AFTER
-    return [one.job for one in await world.scheduler.read(lambda db: owners.unfinished(db, later))]
+    return [
+        entry.job for entry in await world.scheduler.read(lambda db: owners.unfinished(db, later))
+    ]
 
 
 @pytest.mark.usefixtures("loses")

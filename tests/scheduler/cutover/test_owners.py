@@ -75,11 +75,11 @@ async def test_a_run_of_a_job_that_is_not_ours_waits_until_it_is(make, owner):
     other = await make(work=False, schedule=False)
     await own(other, "Moved", owner)
     waiting = await scheduler.enqueue("Moved")
-    mine = await scheduler.enqueue("Ours")
-    await scheduler.wait(mine, 40)
+    run_id = await scheduler.enqueue("Ours")
+    await scheduler.wait(run_id, 40)
     assert await state_of(scheduler, waiting) == RunState.ENQUEUED
-    [one] = (await scheduler.read(owners.load)).values()
-    assert (one.owner, one.waiting, one.by) == (owner, 1, "Manual (dana)")
+    [entry] = (await scheduler.read(owners.load)).values()
+    assert (entry.owner, entry.waiting, entry.by) == (owner, 1, "Manual (dana)")
 
     await own(other, "Moved", Owner.NEW, old_is_off=True)
     assert await scheduler.wait(waiting, 40) == RunState.SUCCEEDED
@@ -105,8 +105,8 @@ async def test_nobody_polls_hotly_for_a_run_that_waits_for_its_owner(make):
 
     scheduler.node.executor.claim = counted
     began = time.monotonic()
-    mine = await scheduler.enqueue("Ours")
-    await scheduler.wait(mine, 40)
+    run_id = await scheduler.enqueue("Ours")
+    await scheduler.wait(run_id, 40)
     looks = (time.monotonic() - began) / QUICK["poll_seconds"]
     assert claims < 10 + 2 * looks  # a poll is a claim that may find nothing
 
@@ -129,8 +129,8 @@ async def test_it_comes_here_only_when_somebody_says_that_the_old_row_is_off(mak
         await own(scheduler, "Moved", Owner.NEW)
     assert (await own(scheduler, "Moved", Owner.NEW, old_is_off=True)).owner is Owner.NEW
     audit = sa.text("SELECT Detail FROM c_JobAudit WHERE Action = 'owner' ORDER BY Id")
-    said = await scheduler.read(lambda db: db.scalars(audit))
-    assert list(said) == ["new -> shadow", "shadow -> new"]
+    details = await scheduler.read(lambda db: db.scalars(audit))
+    assert list(details) == ["new -> shadow", "shadow -> new"]
 
 
 async def test_a_claim_that_is_under_way_is_waited_for(make):
@@ -144,11 +144,11 @@ async def test_a_claim_that_is_under_way_is_waited_for(make):
         if engine.dialect.name == "sqlite":
             return  # SQLite has one writer at a time
         claim.execute(sa.text(f"UPDATE c_JobRun SET State = 'running' WHERE Id = {run_id}"))
-        asked = asyncio.create_task(scheduler.change(lambda db: owners.running(db, "Moved")))
+        task = asyncio.create_task(scheduler.change(lambda db: owners.running(db, "Moved")))
         await until(lambda: _waits_for_a_lock(engine))
-        assert not asked.done()
+        assert not task.done()
         claim.commit()
-        assert await asked == [run_id]
+        assert await task == [run_id]
 
 
 def _waits_for_a_lock(engine):
@@ -168,8 +168,8 @@ async def test_imported_jobs_are_handed_to_the_old_server_and_their_first_pause_
     assert await scheduler.operate(owning.register, None, moving, Owner.OLD, DANA) == ["Hourly"]
     assert await count() == 0
     assert await scheduler.operate(owning.register, None, moving, Owner.OLD, DANA) == []
-    [one] = (await scheduler.read(owners.load)).values()
-    assert (one.owner, one.old_key, one.runner) == (Owner.OLD, "7", "night")
+    [entry] = (await scheduler.read(owners.load)).values()
+    assert (entry.owner, entry.old_key, entry.runner) == (Owner.OLD, "7", "night")
 
 
 async def test_a_job_gets_its_first_owner_while_a_node_creates_its_schedule(make, monkeypatch):

@@ -29,19 +29,19 @@ async def _look_on(world):
     await world.follow("owner import")
     await world.until(local("2031-06-01T13:00"))
     assert "the next runs of both sides agree" in await world.follow("cutover plan")
-    said = await world.targcc("targcc owner set --all shadow --dry-run")
-    assert "Sync: old -> shadow" in said
+    output = await world.targcc("targcc owner set --all shadow --dry-run")
+    assert "Sync: old -> shadow" in output
     assert world.owner("Sync") == "old"
     await world.follow("owner set --all shadow")
     await world.until(local("2031-06-03T12:00"))
     await world.targcc("targcc shadow report --days 2", 1)
-    said = await world.follow("shadow report")
-    assert "5 jobs, 1 clean day of 1" in said
+    output = await world.follow("shadow report")
+    assert "5 jobs, 1 clean day of 1" in output
 
 
 async def _the_night(world):
-    said = await world.follow("start --runner night --dry-run")
-    assert "Nothing was changed" in said
+    output = await world.follow("start --runner night --dry-run")
+    assert "Nothing was changed" in output
     await world.follow("start --runner night")
     assert world.audit("NightReport")[-2:] == [  # in the project's time zone
         "cutover start: row 1 is to be switched off",
@@ -54,8 +54,8 @@ async def _the_night(world):
     await world.at(local("2031-06-03T12:10:30"), old=False)
     world.tell(f"choose {world.clock.now().isoformat()}")
     world.tell("claim")
-    said = await world.targcc("targcc cutover start --runner day", 1)
-    assert "LEFT  Sync: runs there right now" in said
+    output = await world.targcc("targcc cutover start --runner day", 1)
+    assert "LEFT  Sync: runs there right now" in output
     world.tell("end")
     await world.follow("start --runner day --smoke Cleanup")
     assert ("new", "Cleanup", "by-hand") in world.ran()
@@ -66,10 +66,10 @@ async def _back_after_a_failure(world):
     world.record.with_suffix(".fail").write_text("Orders", encoding="utf-8")
     await world.until(local("2031-06-04T03:00"))
     assert "failed" in await world.targcc("targcc cutover status", 1)
-    said = await world.targcc("targcc cutover back --all --dry-run")
+    output = await world.targcc("targcc cutover back --all --dry-run")
     assert (
         "NightReport (row 1): run it here no more, switch it on there, next there 2031-06-05"
-        in said
+        in output
     )
     assert world.owner("NightReport") == "new"
     await world.follow("back --all")
@@ -95,8 +95,8 @@ async def _processes_die_between_the_sides(world, monkeypatch):
         dying.setattr(Returning, "return_of", _dies)
         await world.targcc("targcc cutover back --runner day", 1)
     await world.until(local("2031-06-05T04:00"))
-    said = await world.targcc("targcc cutover back --runner day", 1)
-    assert "it runs here" in said
+    output = await world.targcc("targcc cutover back --runner day", 1)
+    assert "it runs here" in output
     await world.targcc("targcc cutover back --runner day")
     await world.targcc("targcc cutover back --runner night")
 

@@ -88,8 +88,8 @@ class Classic:
 
     def row(self, key=7):
         with self.engine.connect() as connection:
-            found = connection.execute(sa.text(f"SELECT * FROM c_Job WHERE ID = {key}")).one()
-        return {name.lower(): value for name, value in found._mapping.items()}
+            row = connection.execute(sa.text(f"SELECT * FROM c_Job WHERE ID = {key}")).one()
+        return {name.lower(): value for name, value in row._mapping.items()}
 
     def log(self):
         query = "SELECT ExecutionTimeSec, enmRunStatus_JobStatus, Remarks FROM c_LoggedJob"
@@ -112,8 +112,8 @@ def classic(url):
 
 
 def test_a_row_is_switched_off_with_a_mark_that_keeps_its_next_run(classic):
-    said = classic.off("7")["7"]
-    assert (said.outcome, said.token, said.next_run, said.last_run) == ("off", OFF, NEXT, LAST)
+    line = classic.off("7")["7"]
+    assert (line.outcome, line.token, line.next_run, line.last_run) == ("off", OFF, NEXT, LAST)
     row = classic.row()
     assert not row["active"]
     assert row["changedby"] == "targcc abc123 2026-06-02T02:00:00"
@@ -127,9 +127,9 @@ def test_what_the_old_server_clears_afterwards_is_known_from_the_mark(classic):
 
 def test_many_rows_go_at_once(classic):
     classic.add_many(range(100, 700))
-    said = classic.off(*map(str, range(100, 700)))
-    assert {line.outcome for line in said.values()} == {"off"}
-    assert len(said) == 600
+    lines = classic.off(*map(str, range(100, 700)))
+    assert {line.outcome for line in lines.values()} == {"off"}
+    assert len(lines) == 600
 
 
 def test_a_row_that_runs_is_left(classic):
@@ -174,8 +174,8 @@ def test_a_row_that_carries_another_mark_is_not_switched_on(classic):
 
 def test_a_new_mark_fences_who_still_goes_by_the_old_one(classic):
     classic.off("7")
-    said = classic.server.run(classic.server.scripts.remark("7", OFF, OTHER))
-    assert (said["7"].outcome, said["7"].next_run) == ("off", NEXT)
+    lines = classic.server.run(classic.server.scripts.remark("7", OFF, OTHER))
+    assert (lines["7"].outcome, lines["7"].next_run) == ("off", NEXT)
     classic.on(Return("7", OFF, LATER))
     assert not classic.row()["active"]
 
@@ -204,8 +204,8 @@ def test_the_cron_shape_goes_and_comes_by_its_own_columns(url):
     for _ in range(2):  # the script may be repeated
         back = Return("1", OFF, LATER, (RUN,))
         assert server.run(server.scripts.on([back]))["1"].outcome == "on"
-    one = server.rows()["1"]
-    assert (one.active, one.next_run.isoformat()) == (True, "2026-06-05T02:00:00+00:00")
+    old_row = server.rows()["1"]
+    assert (old_row.active, old_row.next_run.isoformat()) == (True, "2026-06-05T02:00:00+00:00")
     log = "SELECT JobID, Status, DurationSec, Message, Success FROM c_LoggedJob"
     with engine.connect() as connection:
         [logged] = connection.execute(sa.text(log)).all()
@@ -281,9 +281,9 @@ def test_the_scripts_parse_on_sql_server(shape, tmp_path):
 
 def test_what_stands_around_the_lines_of_an_output_is_ignored():
     text = "(1 row affected)\n targcc abc123 off 7 2026-06-02T02:00:00 none  |\nfoo targcc zz"
-    said = heard(text)
-    assert list(said) == ["7"]
-    assert (said["7"].next_run, said["7"].last_run) == (NEXT, None)
+    lines = heard(text)
+    assert list(lines) == ["7"]
+    assert (lines["7"].next_run, lines["7"].last_run) == (NEXT, None)
 
 
 def test_a_table_with_other_columns_and_a_name_that_is_none_are_refused():

@@ -98,8 +98,8 @@ async def test_a_run_that_comes_late_or_early_is_named_and_the_next_counts_from_
     world.ran(1, 0, 2, 4, 6.5, 8.5, 10, 12, 14, 16, 18, 20, 22, 24, 26)
     report = await world.report()
 
-    found = [(one.at, one.here) for one in report.days[0].differences]
-    assert found == [(BEGIN + 6 * HOUR, True), (BEGIN + 10 * HOUR, False)]
+    differences = [(difference.at, difference.here) for difference in report.days[0].differences]
+    assert differences == [(BEGIN + 6 * HOUR, True), (BEGIN + 10 * HOUR, False)]
 
 
 async def test_a_run_that_is_not_over_yet_has_begun(world):
@@ -114,7 +114,7 @@ async def test_a_run_that_is_not_over_yet_has_begun(world):
     report = await world.report()
 
     assert report.jobs == ("End", "Start")
-    assert [one.job for day in report.days for one in day.differences] == []
+    assert [difference.job for day in report.days for difference in day.differences] == []
 
 
 async def test_a_job_that_is_not_begun_any_more_is_named(world):
@@ -122,7 +122,9 @@ async def test_a_job_that_is_not_begun_any_more_is_named(world):
     world.ran(1, 0, 2, 4)
     [day, _] = (await world.report()).days
 
-    assert [(one.at, one.here) for one in day.differences] == [(BEGIN + 6 * HOUR, True)]
+    assert [(difference.at, difference.here) for difference in day.differences] == [
+        (BEGIN + 6 * HOUR, True)
+    ]
 
 
 async def test_without_the_ends_of_its_runs_a_job_that_counts_from_them_is_only_named(world):

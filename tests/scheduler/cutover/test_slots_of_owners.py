@@ -48,13 +48,13 @@ class World:
     async def runs(self):
         query = sa.text("SELECT ScheduledFor FROM c_JobRun ORDER BY Id")
         async with self.store.read() as connection:
-            found = await connection.scalars(query)
-            return [datetime.fromisoformat(text).replace(tzinfo=UTC) for text in found]
+            texts = await connection.scalars(query)
+            return [datetime.fromisoformat(text).replace(tzinfo=UTC) for text in texts]
 
     async def seen(self):
         async with self.store.read() as connection:
-            found = await owners.recorded(connection, ["Report"], NOON, NOON + 99 * HOUR)
-            return found["Report"]
+            recorded = await owners.recorded(connection, ["Report"], NOON, NOON + 99 * HOUR)
+            return recorded["Report"]
 
 
 def _job(cron="0 * * * *", **options):
@@ -146,7 +146,7 @@ async def test_an_owner_that_was_written_at_an_earlier_instant_is_seen(world):
             await owners.put(connection, "Other", Owner.OLD, DANA, NOON + HOUR)
             await owners.put(connection, "Report", owner, DANA, at)
             seen.append((await see(connection)).owners)
-    assert all(one != other for one, other in pairwise(seen))
+    assert all(earlier != other for earlier, other in pairwise(seen))
 
 
 async def test_slots_that_were_written_down_long_ago_are_pruned(world):

@@ -30,7 +30,7 @@ def make_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         return name
 
     yield make
-    for name in [one for one in sys.modules if one.startswith("jobs_of_")]:
+    for name in [module_name for module_name in sys.modules if module_name.startswith("jobs_of_")]:
         del sys.modules[name]
 
 

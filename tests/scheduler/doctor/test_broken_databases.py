@@ -45,16 +45,16 @@ def execute(settings: Settings, *statements: str) -> None:
 
 async def failed(settings: Settings, check: str) -> list[Finding]:
     findings = await checkup(settings, seconds=10)
-    return [one for one in findings if (one.check, one.level) == (check, "fail")]
+    return [finding for finding in findings if (finding.check, finding.level) == (check, "fail")]
 
 
 async def test_a_database_as_it_should_be_has_no_fault(settings):
     insert(settings.database_url, job_server, server())
     findings = await checkup(settings, seconds=10)
-    assert [one for one in findings if one.level == "fail"] == []
-    said = {one.check: one.what for one in findings if one.level == "ok"}
-    assert said["schema"] == "every table, column, key and index is there"
-    assert said["write"] == "a row could be written (and was rolled back)"
+    assert [finding for finding in findings if finding.level == "fail"] == []
+    texts = {finding.check: finding.what for finding in findings if finding.level == "ok"}
+    assert texts["schema"] == "every table, column, key and index is there"
+    assert texts["write"] == "a row could be written (and was rolled back)"
 
 
 async def test_a_table_that_was_dropped(settings):
@@ -85,11 +85,11 @@ async def test_a_key_that_was_dropped(server_settings):
         "ALTER TABLE c_JobAlert DROP CONSTRAINT uq_c_jobalert_jobname",
     )
     findings = await failed(server_settings, "schema")
-    assert {one.what for one in findings} == {
+    assert {finding.what for finding in findings} == {
         "the primary key of c_JobQueue (Name) is missing",
         "the index UQ_c_JobAlert_JobName of c_JobAlert is missing",
     }
-    execute(server_settings, *[one.advice.removeprefix("make it: ") for one in findings])
+    execute(server_settings, *[finding.advice.removeprefix("make it: ") for finding in findings])
     assert await failed(server_settings, "schema") == []
 
 
@@ -125,7 +125,7 @@ def make_unwritable(content: bytearray) -> None:
 async def test_a_damaged_file(file_settings, first_page):
     file = change_bytes(file_settings, lambda content: damage(content, first_page))
     findings = await failed(file_settings, "file")
-    assert any(one.what.startswith(f"{file} is damaged: ") for one in findings)
+    assert any(finding.what.startswith(f"{file} is damaged: ") for finding in findings)
 
 
 async def test_a_read_only_file(file_settings):
@@ -152,10 +152,10 @@ async def test_a_user_who_may_only_read(server_settings):
     try:
         own = url.set(username=reader, password=None).render_as_string(hide_password=False)
         findings = await failed(server_settings.model_copy(update={"database_url": own}), "rights")
-        said = {one.what.partition(" on ")[0] for one in findings}
+        texts = {finding.what.partition(" on ")[0] for finding in findings}
         lacks = ("DELETE", "INSERT", "UPDATE", "USAGE")
-        assert said == {f"the user {reader} lacks {right}" for right in lacks}
-        execute(server_settings, *[one.advice.partition(": ")[2] for one in findings])
+        assert texts == {f"the user {reader} lacks {right}" for right in lacks}
+        execute(server_settings, *[finding.advice.partition(": ")[2] for finding in findings])
         assert (
             await failed(server_settings.model_copy(update={"database_url": own}), "rights") == []
         )
@@ -187,7 +187,11 @@ async def test_a_file_that_nobody_else_can_read_is_said_with_its_holder(file_set
         connection.execute("BEGIN EXCLUSIVE")
         findings = await checkup(file_settings, seconds=0.1)
         connection.execute("ROLLBACK")
-    [finding] = [one for one in findings if (one.check, one.level) == ("locks", "fail")]
+    [finding] = [
+        candidate
+        for candidate in findings
+        if (candidate.check, candidate.level) == ("locks", "fail")
+    ]
     assert finding.what.startswith(f"process {os.getpid()}")
 
 
@@ -230,7 +234,7 @@ async def test_a_job_whose_queue_no_node_takes(settings):
     insert(settings.database_url, job_run, waiting("Daily", UnknownSince=None))
     insert(settings.database_url, job_run, waiting("Other", UnknownSince=None, Queue="slow"))
     findings = await failed(settings, "queues")
-    assert [one.what for one in findings] == [
+    assert [finding.what for finding in findings] == [
         "no node takes runs of the queue default: its jobs are Daily; it holds 1 waiting run",
         "no node takes runs of the queue slow: it holds 1 waiting run",
     ]
@@ -258,8 +262,12 @@ async def test_settings_that_are_misspelt(file_settings, monkeypatch):
     monkeypatch.setenv("TARGCC_SMPT_HOST", "mail")
     monkeypatch.setenv("TARGCC_FAVOURITE_COLOUR", "blue")
     monkeypatch.setenv("TARGCC_SERVER", "https://jobs.example.com")
-    findings = [one for one in await checkup(file_settings, seconds=10) if one.check == "settings"]
-    assert [(one.level, one.what) for one in findings] == [
+    findings = [
+        finding
+        for finding in await checkup(file_settings, seconds=10)
+        if finding.check == "settings"
+    ]
+    assert [(finding.level, finding.what) for finding in findings] == [
         (
             "fail",
             "TARGCC_SMPT_HOST is no setting, so it has no effect: did you mean TARGCC_SMTP_HOST?",

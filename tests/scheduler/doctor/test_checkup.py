@@ -29,7 +29,11 @@ async def look(settings: Settings) -> list[Finding]:
 
 
 def about(found: list[Finding], check: str, level: str = "") -> list[str]:
-    return [one.what for one in found if one.check == check and one.level == (level or one.level)]
+    return [
+        finding.what
+        for finding in found
+        if finding.check == check and finding.level == (level or finding.level)
+    ]
 
 
 def insert(url: str, table: sa.Table, *rows: dict[str, Any]) -> None:
@@ -61,16 +65,16 @@ def settings(migrated_url: str, jobs_package: str) -> Settings:
 
 async def test_where_all_is_well_nothing_is_wrong(settings: Settings):
     insert(settings.database_url, job_server, server())
-    found = await look(settings)
-    assert [one for one in found if one.level == "fail"] == []
-    assert about(found, "nodes") == ["1 node up: blue:1"]
-    assert about(found, "jobs") == ["1 job in the code"]
-    assert about(found, "tables") == [f"the tables are at revision {head_revision()}"]
+    findings = await look(settings)
+    assert [finding for finding in findings if finding.level == "fail"] == []
+    assert about(findings, "nodes") == ["1 node up: blue:1"]
+    assert about(findings, "jobs") == ["1 job in the code"]
+    assert about(findings, "tables") == [f"the tables are at revision {head_revision()}"]
 
 
 async def test_the_worst_comes_first(settings: Settings):
     insert(settings.database_url, job_run, waiting())
-    levels = [one.level for one in await look(settings)]
+    levels = [finding.level for finding in await look(settings)]
     assert levels == sorted(levels, key=["fail", "warn", "ok"].index)
     assert levels[0] == "fail"
 
@@ -79,9 +83,9 @@ async def test_a_change_of_sides_that_is_not_finished(settings: Settings):
     owned = {"JobName": "Daily", "Owner": "old", "Since": NOW - timedelta(hours=1)}
     row = owned | {"ChangedBy": "dana", "OldKey": "7", "Step": "returning"}
     insert(settings.database_url, job_owner, row)
-    [found] = [one for one in await look(settings) if one.check == "cut-over"]
-    assert found.what.startswith("Daily is on neither side")
-    assert 'repeat targcc cutover back --job "Daily"' in found.advice
+    [finding] = [candidate for candidate in await look(settings) if candidate.check == "cut-over"]
+    assert finding.what.startswith("Daily is on neither side")
+    assert 'repeat targcc cutover back --job "Daily"' in finding.advice
 
 
 async def test_nobody_is_up(settings: Settings):
@@ -93,35 +97,37 @@ async def test_nodes_that_are_silent_stuck_or_off(settings: Settings):
     stuck = server("green", StuckSince=NOW, StuckIn="SlowJob (run 7)\nin sleep")
     off = server("blue", ClockOffsetMs=-61_000)
     insert(settings.database_url, job_server, silent, stuck, off)
-    found = await look(settings)
-    failed, warned = about(found, "nodes", "fail"), about(found, "nodes", "warn")
-    assert any("red:1 has said nothing for " in one for one in failed)
-    assert any("green:1: alive, stuck in SlowJob (run 7) since" in one for one in failed)
+    findings = await look(settings)
+    failed, warned = about(findings, "nodes", "fail"), about(findings, "nodes", "warn")
+    assert any("red:1 has said nothing for " in text for text in failed)
+    assert any("green:1: alive, stuck in SlowJob (run 7) since" in text for text in failed)
     assert warned == ["node blue:1: its clock is 61.0 s behind the database's"]
 
 
 async def test_runs_that_no_node_knows(settings: Settings):
     insert(settings.database_url, job_run, waiting(), waiting(), waiting("Other"))
-    [one, two] = about(await look(settings), "runs", "fail")
-    assert one.startswith("2 runs of Gone: no node knows the job")
-    assert two.startswith("1 run of Other")
+    [first, second] = about(await look(settings), "runs", "fail")
+    assert first.startswith("2 runs of Gone: no node knows the job")
+    assert second.startswith("1 run of Other")
 
 
 async def test_a_row_of_alerts_that_refers_to_a_secret(settings: Settings):
     url = "https://hooks.example.com/very-secret-word"
-    told = {"JobName": "Daily", "SlackWebhook": url}
-    insert(settings.database_url, job_alert, told, {"JobName": "Wrong", "TeamsWebhook": "${TEAMS}"})
-    found = await look(settings)
-    [said] = about(found, "alerts", "fail")
-    assert said.endswith("looked up there: Wrong")
-    assert "very-secret-word" not in repr(found)
+    alert = {"JobName": "Daily", "SlackWebhook": url}
+    insert(
+        settings.database_url, job_alert, alert, {"JobName": "Wrong", "TeamsWebhook": "${TEAMS}"}
+    )
+    findings = await look(settings)
+    [text] = about(findings, "alerts", "fail")
+    assert text.endswith("looked up there: Wrong")
+    assert "very-secret-word" not in repr(findings)
 
 
 async def test_a_schedule_that_nobody_handles(settings: Settings):
     row = {"JobName": "Daily", "ScheduleText": "0 2 * * *", "LastSlot": NOW - timedelta(days=3)}
     insert(settings.database_url, job_schedule, row)
-    [said] = about(await look(settings), "schedules", "fail")
-    assert said.startswith("Daily was due at")
+    [text] = about(await look(settings), "schedules", "fail")
+    assert text.startswith("Daily was due at")
 
 
 async def test_a_paused_job_is_not_late(settings: Settings):
@@ -140,21 +146,21 @@ async def test_schedules_of_jobs_that_are_gone(settings: Settings):
 async def test_retention_that_does_not_keep_up(settings: Settings):
     settings = settings.model_copy(update={"history_keep": 1})
     insert(settings.database_url, logged_job, attempt(200), attempt(1))
-    [said] = about(await look(settings), "retention", "warn")
-    assert f"the oldest is of {NOW - timedelta(days=200):%Y-%m-%d}" in said
+    [text] = about(await look(settings), "retention", "warn")
+    assert f"the oldest is of {NOW - timedelta(days=200):%Y-%m-%d}" in text
 
 
 async def test_what_is_kept_whatever_its_age_is_no_arrear(settings: Settings):
     insert(settings.database_url, logged_job, attempt(200), attempt(150))
-    [said] = about(await look(settings), "retention", "ok")
-    assert "newest 100 of each job" in said
+    [text] = about(await look(settings), "retention", "ok")
+    assert "newest 100 of each job" in text
 
 
 @pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
 async def test_an_index_of_texts_that_this_sqlite_could_not_make(settings: Settings):
     insert(settings.database_url, job_run, waiting())
     execute(settings.database_url, "DROP TABLE c_JobText")
-    [finding] = [each for each in await look(settings) if each.check == "search"]
+    [finding] = [candidate for candidate in await look(settings) if candidate.check == "search"]
     assert finding.what.startswith("this SQLite cannot index texts")
     statements = finding.advice.partition("create the index: ")[2].split("; ")
     execute(settings.database_url, *statements)
@@ -172,17 +178,17 @@ async def test_statistics_that_are_still_counted(settings: Settings):
 
 async def test_tables_of_an_earlier_release(settings: Settings):
     execute(settings.database_url, "UPDATE c_AlembicVersion SET version_num = '0001'")
-    found = await look(settings)
-    assert about(found, "tables", "warn")[0].startswith("the tables are at revision 0001, older")
-    assert about(found, "nodes") == []  # the table cannot be read
+    findings = await look(settings)
+    assert about(findings, "tables", "warn")[0].startswith("the tables are at revision 0001, older")
+    assert about(findings, "nodes") == []  # the table cannot be read
     by_hand = settings.model_copy(update={"migrate_on_start": False})
     assert about(await look(by_hand), "tables", "fail")
 
 
 async def test_tables_of_a_newer_release(settings: Settings):
     execute(settings.database_url, "UPDATE c_AlembicVersion SET version_num = '9001'")
-    [said] = about(await look(settings), "tables", "fail")
-    assert "at revision 9001, which a newer release has made" in said
+    [text] = about(await look(settings), "tables", "fail")
+    assert "at revision 9001, which a newer release has made" in text
 
 
 async def test_tables_of_an_unreleased_build(settings: Settings):
@@ -200,9 +206,9 @@ async def test_a_look_changes_nothing(settings: Settings):
 
 def everything(url: str) -> dict[str, list[Any]]:
     with sync_engine(url) as engine, engine.connect() as connection:
-        found = sa.MetaData()
-        found.reflect(connection)
+        schema = sa.MetaData()
+        schema.reflect(connection)
         return {
             name: [tuple(row) for row in connection.execute(sa.select(table))]
-            for name, table in found.tables.items()
+            for name, table in schema.tables.items()
         }

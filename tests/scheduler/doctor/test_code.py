@@ -34,25 +34,27 @@ def nowhere(jobs_package: str, **values: object) -> Settings:
 
 async def test_a_database_that_is_down_is_said_and_the_rest_is_checked(make_jobs):
     package = make_jobs(good=ALERTS, broken="import no_such_module")
-    found = await checkup(nowhere(package), seconds=2)
-    failed = {one.check: one.what for one in found if one.level == "fail"}
+    findings = await checkup(nowhere(package), seconds=2)
+    failed = {finding.check: finding.what for finding in findings if finding.level == "fail"}
     assert failed["database"].startswith("postgresql://me:***@127.0.0.1:1/jobs does not answer")
     assert "broken.py cannot be used: ModuleNotFoundError" in failed["jobs"]
     assert "there is no mail server" in failed["alerts"]
-    assert SECRET not in repr(found)
+    assert SECRET not in repr(findings)
 
 
 async def test_a_secret_that_is_missing_is_named_and_one_that_is_there_not_shown(
     make_jobs, monkeypatch
 ):
     package = make_jobs(good=ALERTS)
-    found = await checkup(nowhere(package, smtp_host="mail"), seconds=2)
-    [said] = [one.what for one in found if one.check == "alerts"]
-    assert said.startswith("alerts of Told cannot be sent: the environment variable NO_SUCH_SLACK")
+    findings = await checkup(nowhere(package, smtp_host="mail"), seconds=2)
+    [text] = [finding.what for finding in findings if finding.check == "alerts"]
+    assert text.startswith("alerts of Told cannot be sent: the environment variable NO_SUCH_SLACK")
     monkeypatch.setenv("NO_SUCH_SLACK", f"https://{SECRET}")
-    found = await checkup(nowhere(package, smtp_host="mail"), seconds=2)
-    assert [one.what for one in found if one.check == "alerts"] == ["what alerts need is there"]
-    assert SECRET not in repr(found)
+    findings = await checkup(nowhere(package, smtp_host="mail"), seconds=2)
+    assert [finding.what for finding in findings if finding.check == "alerts"] == [
+        "what alerts need is there"
+    ]
+    assert SECRET not in repr(findings)
 
 
 def call(*arguments: str, status: int) -> str:
@@ -64,26 +66,26 @@ def call(*arguments: str, status: int) -> str:
 
 def test_wrong_settings_are_a_finding(monkeypatch):
     monkeypatch.setenv("TARGCC_PORT", "none")
-    [found] = json.loads(call("--json", status=1))
-    assert (found["level"], found["check"]) == ("fail", "settings")
-    assert found["what"].startswith("TARGCC_PORT: ")
+    [finding] = json.loads(call("--json", status=1))
+    assert (finding["level"], finding["check"]) == ("fail", "settings")
+    assert finding["what"].startswith("TARGCC_PORT: ")
 
 
 def test_it_says_what_is_wrong_and_what_to_do(monkeypatch, migrated_sqlite_url, make_jobs):
     monkeypatch.setenv("TARGCC_DATABASE_URL", migrated_sqlite_url)
     monkeypatch.setenv("TARGCC_JOBS_PACKAGE", make_jobs(bad="1 / 0"))
-    said = call(status=1).splitlines()
-    assert said[0].endswith("bad.py cannot be used: ZeroDivisionError: division by zero")
-    assert said[0].startswith("fail  jobs: ")
-    assert said[1] == "      correct it and start again; the other jobs run"
-    assert said[-1].startswith("1 wrong, ")
+    lines = call(status=1).splitlines()
+    assert lines[0].endswith("bad.py cannot be used: ZeroDivisionError: division by zero")
+    assert lines[0].startswith("fail  jobs: ")
+    assert lines[1] == "      correct it and start again; the other jobs run"
+    assert lines[-1].startswith("1 wrong, ")
 
 
 def test_what_is_only_worth_a_look_is_no_failure(monkeypatch, migrated_sqlite_url, jobs_package):
     monkeypatch.setenv("TARGCC_DATABASE_URL", migrated_sqlite_url)
     monkeypatch.setenv("TARGCC_JOBS_PACKAGE", jobs_package)
-    found = json.loads(call("--json", status=0))
-    assert "warn" in {one["level"] for one in found}
+    findings = json.loads(call("--json", status=0))
+    assert "warn" in {finding["level"] for finding in findings}
 
 
 _ALONE = """
@@ -115,5 +117,7 @@ def test_the_web_part_is_not_imported(tmp_path: Path, migrated_sqlite_url: str):
 
 
 async def test_jobs_that_have_no_date_to_come(make_jobs):
-    found = await checkup(nowhere(make_jobs(once=ONCE)), seconds=2)
-    assert [one.check for one in found if "has no date to come" in one.what] == ["schedules"]
+    findings = await checkup(nowhere(make_jobs(once=ONCE)), seconds=2)
+    assert [finding.check for finding in findings if "has no date to come" in finding.what] == [
+        "schedules"
+    ]

@@ -26,8 +26,12 @@ def settings(file: Path, jobs_package: str) -> Settings:
 
 
 async def of_file(settings: Settings, level: str) -> list[Finding]:
-    found = await checkup(settings, seconds=10)
-    return [one for one in found if one.check in {"file", "database"} and one.level == level]
+    findings = await checkup(settings, seconds=10)
+    return [
+        finding
+        for finding in findings
+        if finding.check in {"file", "database"} and finding.level == level
+    ]
 
 
 def pragma(file: Path, *statements: str) -> None:
@@ -39,16 +43,18 @@ def pragma(file: Path, *statements: str) -> None:
 
 async def test_a_file_that_is_not_there_is_said_and_not_made(tmp_path, jobs_package):
     url = f"sqlite:///{tmp_path / 'none.db'}"
-    [said] = await of_file(Settings(database_url=url, jobs_package=jobs_package), "fail")
-    assert said.what == f"there is no file {tmp_path / 'none.db'}"
+    [finding] = await of_file(Settings(database_url=url, jobs_package=jobs_package), "fail")
+    assert finding.what == f"there is no file {tmp_path / 'none.db'}"
     assert not (tmp_path / "none.db").exists()
 
 
 async def test_neither_the_file_nor_its_settings_are_changed(settings, file):
     pragma(file, "PRAGMA journal_mode = DELETE")
     before = file.read_bytes()
-    [said] = [one for one in await of_file(settings, "warn") if "journal" in one.what]
-    assert "in journal mode delete, not WAL" in said.what
+    [finding] = [
+        candidate for candidate in await of_file(settings, "warn") if "journal" in candidate.what
+    ]
+    assert "in journal mode delete, not WAL" in finding.what
     assert file.read_bytes() == before
 
 
@@ -62,21 +68,31 @@ async def test_a_file_that_does_not_shrink(settings, file):
         " SELECT hex(randomblob(1000)) AS text FROM n",
         "DROP TABLE filler",
     )
-    [said] = [one for one in await of_file(settings, "warn") if "does not shrink" in one.what]
-    assert f'sqlite3 {file} "PRAGMA auto_vacuum = INCREMENTAL; VACUUM"' in said.advice
+    [finding] = [
+        candidate
+        for candidate in await of_file(settings, "warn")
+        if "does not shrink" in candidate.what
+    ]
+    assert f'sqlite3 {file} "PRAGMA auto_vacuum = INCREMENTAL; VACUUM"' in finding.advice
     pragma(file, "PRAGMA auto_vacuum = INCREMENTAL", "VACUUM")
-    assert [one for one in await of_file(settings, "warn") if "shrink" in one.what] == []
+    assert [
+        candidate for candidate in await of_file(settings, "warn") if "shrink" in candidate.what
+    ] == []
 
 
 @POSIX
 async def test_a_file_that_everybody_may_read_or_write(settings, file):
     file.chmod(0o600)
-    assert [one for one in await of_file(settings, "warn") if "may read" in one.what] == []
+    assert [
+        candidate for candidate in await of_file(settings, "warn") if "may read" in candidate.what
+    ] == []
     file.chmod(0o644)
-    assert [one for one in await of_file(settings, "warn") if "may read" in one.what] != []
+    assert [
+        candidate for candidate in await of_file(settings, "warn") if "may read" in candidate.what
+    ] != []
     file.chmod(0o666)
-    [said] = await of_file(settings, "fail")
-    assert said.what.startswith(f"anybody on this machine may write {file}")
+    [finding] = await of_file(settings, "fail")
+    assert finding.what.startswith(f"anybody on this machine may write {file}")
 
 
 async def test_a_file_on_a_network_file_system(settings, file, monkeypatch):
@@ -85,8 +101,8 @@ async def test_a_file_on_a_network_file_system(settings, file, monkeypatch):
         SimpleNamespace(mountpoint=str(file.parent.resolve()), fstype="nfs4", opts="rw"),
     ]
     monkeypatch.setattr(psutil, "disk_partitions", lambda **_: places)
-    [said] = await of_file(settings, "fail")
-    assert "on a network file system (nfs4)" in said.what
+    [finding] = await of_file(settings, "fail")
+    assert "on a network file system (nfs4)" in finding.what
 
 
 def test_a_local_disk_is_none(tmp_path):
@@ -95,5 +111,5 @@ def test_a_local_disk_is_none(tmp_path):
 
 async def test_a_file_that_is_no_database(settings, file):
     file.write_bytes(b"x" * 5000)
-    [said] = await of_file(settings, "fail")
-    assert "does not answer: file is not a database" in said.what
+    [finding] = await of_file(settings, "fail")
+    assert "does not answer: file is not a database" in finding.what

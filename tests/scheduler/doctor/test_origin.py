@@ -32,12 +32,12 @@ def test_a_committed_env_file_does_not_choose_the_server(repository):
     (repository / ".env").write_text(f"TARGCC_DATABASE_URL={STRANGER}\n", encoding="utf-8")
     assert code.named_by_file_only(Settings()) is None  # the file is not in the index
     commit(repository, "README.md", ".env")
-    found = code.named_by_file_only(Settings())
-    assert found is not None
-    assert "192.0.2.1" in found.what
-    assert "pa55-word" not in found.what + found.advice
-    assert "--connect" in found.advice
-    assert any(one.level == "fail" for one in code.env_file())
+    finding = code.named_by_file_only(Settings())
+    assert finding is not None
+    assert "192.0.2.1" in finding.what
+    assert "pa55-word" not in finding.what + finding.advice
+    assert "--connect" in finding.advice
+    assert any(candidate.level == "fail" for candidate in code.env_file())
 
 
 def test_a_file_that_only_ends_alike_is_not_the_committed_one(repository):
@@ -51,22 +51,22 @@ def test_a_file_that_only_ends_alike_is_not_the_committed_one(repository):
 async def test_the_doctor_leaves_it_alone_until_asked(repository, monkeypatch):
     (repository / ".env").write_text(f"TARGCC_DATABASE_URL={STRANGER}\n", encoding="utf-8")
     commit(repository, ".env")
-    asked = []
+    calls = []
 
     class Asked:
         def __init__(self, *_):
-            asked.append(True)
+            calls.append(True)
 
         async def findings(self, _jobs):
             return []
 
     monkeypatch.setattr("targcc_scheduler.features.doctor.checkup._Database", Asked)
     await checkup(Settings(), seconds=1)
-    assert asked == []
+    assert calls == []
     await checkup(Settings(), seconds=1, connect=True)
     monkeypatch.setenv("TARGCC_DATABASE_URL", STRANGER)
     await checkup(Settings(), seconds=1)
-    assert len(asked) == 2
+    assert len(calls) == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
@@ -87,7 +87,7 @@ def test_a_database_is_its_owners_alone_from_its_first_moment(tmp_path, monkeypa
     finally:
         os.umask(before)
     assert seen == [0o600]
-    modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in tmp_path.iterdir()}
+    modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in tmp_path.iterdir()}
     assert set(modes.values()) == {0o600}, modes
 
 
@@ -95,8 +95,8 @@ def test_a_database_is_its_owners_alone_from_its_first_moment(tmp_path, monkeypa
 def test_the_doctor_sees_files_that_others_may_read(repository):
     (repository / ".env").write_text("A=b\n", encoding="utf-8")
     (repository / ".env").chmod(0o644)
-    (found,) = code.env_file()
-    assert (found.level, "chmod 600" in found.advice) == ("warn", True)
+    (finding,) = code.env_file()
+    assert (finding.level, "chmod 600" in finding.advice) == ("warn", True)
     (repository / ".env").chmod(0o600)
     assert list(code.env_file()) == []
 

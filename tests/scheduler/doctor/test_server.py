@@ -20,7 +20,7 @@ def settings(migrated_postgresql_url: str, jobs_package: str) -> Settings:
 
 async def found(settings: Settings, check: str, level: str) -> list[Finding]:
     every = await checkup(settings, seconds=10)
-    return [one for one in every if (one.check, one.level) == (check, level)]
+    return [finding for finding in every if (finding.check, finding.level) == (check, level)]
 
 
 def execute(url: str, *statements: str) -> None:
@@ -39,8 +39,8 @@ async def test_the_server_and_the_sizes_are_told(settings):
 async def test_commits_that_a_crash_loses(settings):
     name = sa.make_url(settings.database_url).database
     execute(settings.database_url, f'ALTER DATABASE "{name}" SET synchronous_commit = off')
-    said = [one.what for one in await found(settings, "server", "warn")]
-    assert any(one.startswith("synchronous_commit is off") for one in said)
+    texts = [item.what for item in await found(settings, "server", "warn")]
+    assert any(item.startswith("synchronous_commit is off") for item in texts)
 
 
 async def test_a_table_that_the_planner_does_not_know(settings):
@@ -50,8 +50,10 @@ async def test_a_table_that_the_planner_does_not_know(settings):
         "INSERT INTO c_JobAudit (At, Actor, Action) SELECT now(), 'me', 'x' FROM generate_series(1, 20000)",
     )
     execute(settings.database_url, "SELECT pg_stat_force_next_flush()")
-    said = await found(settings, "planner", "warn")
-    assert [one.advice for one in said] == ["ANALYZE c_jobaudit; and see that autovacuum is on"]
+    findings = await found(settings, "planner", "warn")
+    assert [finding.advice for finding in findings] == [
+        "ANALYZE c_jobaudit; and see that autovacuum is on"
+    ]
     execute(settings.database_url, "ANALYZE c_JobAudit")
     assert await found(settings, "planner", "warn") == []
 

@@ -56,8 +56,8 @@ async def main(url: str, will_run: list[str]) -> None:
     await scheduler.wait(await scheduler.enqueue("Ordinary"), 40)
     async with scheduler.store.read() as connection:
         dialect = connection.dialect
-        found = await connection.execute(sa.text("SELECT Id, State FROM c_JobRun"))
-        states = {row[0]: row[1] for row in found}
+        rows = await connection.execute(sa.text("SELECT Id, State FROM c_JobRun"))
+        states = {row[0]: row[1] for row in rows}
     await scheduler.stop()
     texts = [str(statement.compile(dialect=dialect)) for statement in claims()]
     sys.stdout.write(

@@ -37,17 +37,17 @@ async def take(
     node: Node, plain: Collection[str] = ("Work",), count: int = 10, *, keyed: bool = False
 ) -> Taken:
     """Claim runs as the engine does."""
-    asked = {"queue": "default", "refused": "", "count": count}
+    parameters = {"queue": "default", "refused": "", "count": count}
     async with node.store.write_at_once() as connection:
         terms = replace(node.terms(), keyed={"Work": LimitPolicy(most=1)})
-        return await claim_fast(connection, ENTRIES, asked, terms, plain, keyed=keyed)
+        return await claim_fast(connection, ENTRIES, parameters, terms, plain, keyed=keyed)
 
 
 async def entries(node: Node) -> int:
     """Return the number of queue entries."""
     async with node.store.read() as connection:
-        found = await connection.scalar(sa.text("SELECT count(*) FROM procrastinate_jobs"))
-    return int(found or 0)
+        count = await connection.scalar(sa.text("SELECT count(*) FROM procrastinate_jobs"))
+    return int(count or 0)
 
 
 async def change(node: Node, run_id: int, **values: object) -> None:
@@ -67,7 +67,7 @@ async def test_the_most_urgent_runs_are_taken_and_their_entries_are_gone(node):
 
 
 async def test_a_claim_is_what_a_transaction_makes_of_it(node):
-    one, other = [await node.create("Work") for _ in range(2)]
+    first, other = [await node.create("Work") for _ in range(2)]
     (claim,) = (await take(node, count=1)).claims
     async with node.store.write() as connection:
         offer = Offer(runs=[OfferedRun(other, "Work")])
@@ -75,7 +75,7 @@ async def test_a_claim_is_what_a_transaction_makes_of_it(node):
     same = {name: getattr(claim, name) for name in claim.__dataclass_fields__}
     differs = {name: value for name, value in same.items() if value != getattr(usual, name)}
     assert set(differs) <= {"run_id", "created_at", "due_at", "started_at"}
-    assert claim.run_id == one
+    assert claim.run_id == first
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,9 @@ async def test_of_hundreds_of_keys_those_of_the_runs_are_looked_up(node, known):
         "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'c_joblimit'"
     )
     terms = replace(node.terms(), keyed={"Work": LimitPolicy(most=1)})
-    asked = {"queue": "default", "refused": "", "count": 10}
+    parameters = {"queue": "default", "refused": "", "count": 10}
     async with node.store.write() as connection:
-        taken = await claim_fast(connection, ENTRIES, asked, terms, ["Work"], keyed=True)
+        taken = await claim_fast(connection, ENTRIES, parameters, terms, ["Work"], keyed=True)
         assert await connection.scalar(read) < len(rows)
     assert [claim.run_id for claim in taken.claims] == ids
 
@@ -148,7 +148,7 @@ async def test_where_nobody_looks_at_keys_no_run_goes_that_needs_room(node):
 @pytest.mark.parametrize("limit", [{"Most": 0}, {"Most": 1, "IntervalMs": 10.0, "Burst": 1}])
 async def test_a_key_without_room_or_with_tokens_is_left_to_a_transaction(node, limit):
     await keyed_runs(node, "a", **limit)
-    assert ((found := await take(node, keyed=True)).claims, found.rest) == ([], True)
+    assert ((taken := await take(node, keyed=True)).claims, taken.rest) == ([], True)
 
 
 async def test_a_key_that_is_new_gets_its_row_but_for_those_of_a_job_that_had_another_name(node):
@@ -174,9 +174,9 @@ async def test_a_key_that_is_new_gets_its_row_but_for_those_of_a_job_that_had_an
 
 async def test_a_key_that_somebody_holds_is_left_alone_and_holds_nobody_up(node):
     ids = await keyed_runs(node, "ab", Most=1)
-    one = sa.select(job_limit.c.LimitKey).where(job_limit.c.LimitKey == "Work k=a")
+    query = sa.select(job_limit.c.LimitKey).where(job_limit.c.LimitKey == "Work k=a")
     async with node.store.write() as connection:
-        await connection.execute(one.with_for_update())
+        await connection.execute(query.with_for_update())
         taken = await take(node, keyed=True)
     assert [claim.run_id for claim in taken.claims] == [ids[1]]
 
@@ -189,11 +189,13 @@ async def test_a_claim_does_not_take_room_that_another_has_taken_since_it_began(
     )
     late = Entries(text, ENTRIES.table)
     ids = await keyed_runs(node, "aa", Most=1)
-    asked = {"queue": "default", "refused": "", "count": 1}
+    parameters = {"queue": "default", "refused": "", "count": 1}
 
     async def take_late() -> Taken:
         async with node.store.write_at_once() as connection:
-            return await claim_fast(connection, late, asked, node.terms(), ["Work"], keyed=True)
+            return await claim_fast(
+                connection, late, parameters, node.terms(), ["Work"], keyed=True
+            )
 
     async with node.store.engine.connect() as holder:
         await holder.execute(sa.text("SELECT pg_advisory_xact_lock(7)"))
@@ -205,23 +207,23 @@ async def test_a_claim_does_not_take_room_that_another_has_taken_since_it_began(
         taken = await take(node, count=1, keyed=True)
         assert len(taken.claims) == 1
         await holder.rollback()
-        found = await waits
-    assert (found.claims, found.rest) == ([], True)
-    assert sorted([await node.state(one) for one in ids]) == ["enqueued", "running"]
+        result = await waits
+    assert (result.claims, result.rest) == ([], True)
+    assert sorted([await node.state(run_id) for run_id in ids]) == ["enqueued", "running"]
 
 
 async def in_a_transaction(node: Node, **minds: object) -> list[int]:
     """Claim in a transaction as the engine does after a single-statement claim; return the runs to offer again."""
     async with node.store.write() as connection:
-        asked = {"queue": "default", "refused": "", "count": 10}
-        rows = (await connection.execute(TAKE, asked)).all()
+        parameters = {"queue": "default", "refused": "", "count": 10}
+        rows = (await connection.execute(TAKE, parameters)).all()
         offer = Offer(runs=[OfferedRun(row.run_id, row.job_name) for row in rows])
         terms = replace(node.terms(), **minds)
         claimed = await run_claim.claim(connection, offer, terms)
         assert not claimed.claims
         await node.engine.submit(connection, list(map(submission, claimed.ready)))
-        assert all(one.due_at > terms.now for one in claimed.ready)
-        return [one.run_id for one in claimed.ready]
+        assert all(run.due_at > terms.now for run in claimed.ready)
+        return [run.run_id for run in claimed.ready]
 
 
 async def test_a_poison_run_that_another_holds_up_is_offered_again(node):
@@ -356,11 +358,11 @@ async def change_all(node: Node, **values: object) -> None:
 async def test_a_claim_at_once_looks_at_its_runs_alone(crowd, keyed):
     if keyed:
         await change_all(crowd, LimitKey="Work k=a", Ties=int(Tie.LIMITED))
-    asked = {"queue": "default", "refused": "", "count": 10}
+    parameters = {"queue": "default", "refused": "", "count": 10}
     async with crowd.store.write() as connection:
         terms = replace(crowd.terms(), keyed={"Work": LimitPolicy(most=5_000)})
         before = await connection.scalar(LOOKED_AT)
-        taken = await claim_fast(connection, ENTRIES, asked, terms, ["Work"], keyed=keyed)
+        taken = await claim_fast(connection, ENTRIES, parameters, terms, ["Work"], keyed=keyed)
         looked_at = await connection.scalar(LOOKED_AT) - before
     assert taken.count == 10
     assert looked_at < 300
@@ -371,7 +373,7 @@ async def test_a_claim_looks_at_its_runs_alone(crowd):
         waiting = sa.select(job_run.c.Id).where(job_run.c.State == "enqueued").limit(10)
         ids = list(await connection.scalars(waiting))
     async with crowd.store.write() as connection:
-        offer = Offer(runs=[OfferedRun(one, "Work") for one in ids])
+        offer = Offer(runs=[OfferedRun(run_id, "Work") for run_id in ids])
         before = await connection.scalar(LOOKED_AT)
         claimed = await run_claim.claim(connection, offer, crowd.terms())
         looked_at = await connection.scalar(LOOKED_AT) - before

@@ -40,9 +40,9 @@ PLACES = pytest.mark.parametrize(
 
 @PLACES
 async def test_a_run_begins_when_its_claim_has_waited_for_the_limit(node, queue, lock):
-    run_id, asked = await node.create(queue=queue), node.clock.now()
+    run_id, created_at = await node.create(queue=queue), node.clock.now()
     (claim,) = await claim_slowly(node, run_id, queue, lock)
-    assert claim.started_at >= asked + LONGER
+    assert claim.started_at >= created_at + LONGER
     async with node.store.read() as connection:
         life = await connection.scalar(sa.select(job_run.c.LifeLog).where(job_run.c.Id == run_id))
     assert life.splitlines()[-1].startswith(

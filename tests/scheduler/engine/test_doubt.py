@@ -60,8 +60,8 @@ class Line:
             def executed(_connection, cursor, statement, parameters, *_):
                 values = parameters.values() if isinstance(parameters, dict) else parameters
                 idle = any(value == "critical" for value in values)
-                found = words in statement and cursor.rowcount > 0 and not idle
-                done.extend([statement] if found else [])
+                matches = words in statement and cursor.rowcount > 0 and not idle
+                done.extend([statement] if matches else [])
 
             async with begin() as connection:
                 sa.event.listen(connection.sync_connection, "after_cursor_execute", executed)
@@ -195,7 +195,7 @@ async def test_a_run_that_is_a_nodes_by_the_tables_alone_goes_back_or_is_cancell
             claimed = await claim(connection, Offer(wanted={"default": 2}), terms)
             ask = sa.update(job_run).where(job_run.c.Id == unwanted)
             await connection.execute(ask.values(CancelRequestedBy="somebody"))
-            return {one.run_id for one in claimed.claims} == {gone, unwanted}
+            return {claimed_run.run_id for claimed_run in claimed.claims} == {gone, unwanted}
 
     is_mine = False
     while not is_mine:  # the node's own claim in progress may have taken the first runs
@@ -239,12 +239,12 @@ class Claims:
 def held_up(url: str) -> int | None:
     """Return the server process in which a claim waits for a lock."""
     with psycopg.connect(url) as server:
-        found = server.execute(
+        row = server.execute(
             "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
             " AND datname = current_database()",
             (f"%{AT_ONCE}%",),
         ).fetchone()
-    return found and found[0]
+    return row and row[0]
 
 
 @pytest.mark.parametrize("heartbeat_seconds", [0.3])

@@ -148,8 +148,8 @@ async def test_what_is_next_in_its_job_is_left_to_others_where_it_cannot_be_perf
     offer = values.Offer(runs=[values.OfferedRun(offered, "Work")])
     async with node.store.write() as connection:
         claimed = await run_claim.claim(connection, offer, node.terms())
-    assert [one.run_id for one in claimed.claims] == [offered]
-    assert [one.run_id for one in claimed.misfits] == [unfit]
+    assert [entry.run_id for entry in claimed.claims] == [offered]
+    assert [entry.run_id for entry in claimed.misfits] == [unfit]
 
 
 async def test_a_run_that_is_withdrawn_is_not_performed(node):
@@ -225,16 +225,16 @@ async def test_a_limit_holds_across_nodes(make):
 
 
 async def test_a_queues_limit_holds_across_nodes_whatever_jobs_are_in_it(make):
-    told: list[str] = []
+    events: list[str] = []
     nodes = [await make(name, queue_limits={"tasks": 1}, limits={"A": 1}) for name in ("1", "2")]
     for node in nodes:
-        node.begun, node.may_end = Told(told), Working(told)
+        node.begun, node.may_end = Told(events), Working(events)
     created = [await nodes[0].create(job, queue="tasks") for job in "ABACBA"]
     for node in nodes:
         node.work(tasks=2)
     await until(lambda: sorted(nodes[0].ended + nodes[1].ended) == created, "all are performed")
 
-    assert told == ["begins", "ends"] * 6
+    assert events == ["begins", "ends"] * 6
 
 
 class Told(list):
@@ -390,16 +390,16 @@ async def test_a_run_whose_job_was_renamed_since_it_was_offered_is_offered_again
 
 
 async def test_a_run_that_a_worker_refused_goes_to_one_that_did_not_and_never_comes_back(make):
-    one, other = await make("one"), await make("other")
-    one.unknown = frozenset({"New"})
-    one.work()
-    run_ids = [await one.create("New") for _ in range(20)]
-    last = await one.create("Old")
-    await until(lambda: one.ended == [last], "the other run is performed")
+    first, other = await make("one"), await make("other")
+    first.unknown = frozenset({"New"})
+    first.work()
+    run_ids = [await first.create("New") for _ in range(20)]
+    last = await first.create("Old")
+    await until(lambda: first.ended == [last], "the other run is performed")
     other.work()
     await until(lambda: sorted(other.ended) == run_ids, "those that it refused are, elsewhere")
-    assert one.begun == [last]
-    assert sorted(one.refused) == run_ids  # each run once
+    assert first.begun == [last]
+    assert sorted(first.refused) == run_ids  # each run once
 
 
 async def test_a_worker_that_holds_takes_nothing(make):

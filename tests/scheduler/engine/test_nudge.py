@@ -24,12 +24,12 @@ async def listen() -> AsyncIterator[Listen]:
         return made[-1], heard
 
     yield begin
-    for one in made:
-        one.close()
+    for listener in made:
+        listener.close()
 
 
 async def test_all_others_of_the_same_file_hear_it(tmp_path, listen):
-    me, mine = await listen(tmp_path / "jobs.db")
+    me, own_queue = await listen(tmp_path / "jobs.db")
     others = [await listen(tmp_path / "jobs.db") for _ in range(2)]
     _, elsewhere = await listen(tmp_path / "other.db")
 
@@ -37,7 +37,7 @@ async def test_all_others_of_the_same_file_hear_it(tmp_path, listen):
 
     for _, heard in others:
         await asyncio.wait_for(heard.get(), 30)
-    assert mine.empty()
+    assert own_queue.empty()
     assert elsewhere.empty()
 
 

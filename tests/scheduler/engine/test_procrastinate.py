@@ -64,7 +64,7 @@ def test_nothing_of_procrastinate_is_subclassed_or_replaced():
 
 
 def test_only_what_takes_entries_touches_its_tables_besides_what_installs_them():
-    found = [
+    uses = [
         (name, node.value)
         for name, tree in sources().items()
         for node in ast.walk(tree)
@@ -72,16 +72,16 @@ def test_only_what_takes_entries_touches_its_tables_besides_what_installs_them()
         and isinstance(node.value, str)
         and re.search(r"(FROM|INTO|UPDATE|TABLE|JOIN) procrastinate_", node.value)
     ]
-    assert {name for name, _ in found} == {
+    assert {name for name, _ in uses} == {
         "procrastinate.py",
         Path(procrastinate_schema.__file__).name,
     }
     words = [
         re.findall(r"(\w+) FROM procrastinate_", text)
-        for name, text in found
+        for name, text in uses
         if name == "procrastinate.py"
     ]
-    assert sorted(word for one in words for word in one) == [
+    assert sorted(word for group in words for word in group) == [
         "DELETE",
         "priority",
     ]  # taken, then the next entries

@@ -69,10 +69,10 @@ async def test_runs_go_by_their_points(make, aging):
         return (priority + (waited * 60 / aging if aging else 0), waited)
 
     if aging is None:  # PostgreSQL runs equal priorities in order of submission
-        begun = [runs[one][0] for one in node.begun]
+        begun = [runs[run_id][0] for run_id in node.begun]
         assert begun == sorted(begun, reverse=True)
     else:
-        assert [runs[one] for one in node.begun] == sorted(rows, key=points, reverse=True)
+        assert [runs[run_id] for run_id in node.begun] == sorted(rows, key=points, reverse=True)
 
 
 async def test_waiting_counts_among_the_runs_of_a_job_at_its_limit_too(make):
@@ -124,8 +124,8 @@ async def test_what_a_person_gives_another_priority_keeps_its_age(node):
     fresh = await node.create(priority=21)
     moved = await node.create(priority=0, ago=100 * MINUTE)  # 20 points, then 22
     async with node.store.write() as connection:
-        found = await bulk.rows(connection, [moved])
-        step = await bulk.move(connection, found, priority=2)
+        rows = await bulk.rows(connection, [moved])
+        step = await bulk.move(connection, rows, priority=2)
         consequences = Effects(ready=step.submit)
         await hand_on(node.engine, connection, consequences, node.clock.now())
     node.work(default=1)
@@ -141,7 +141,7 @@ async def test_a_run_that_was_released_keeps_its_age(node):
         return values.Offer(runs=[values.OfferedRun(released, "Work")])
 
     [claim] = await node.claim(offer)
-    fresh = [await node.create(priority=one) for one in (21, 19)]
+    fresh = [await node.create(priority=priority) for priority in (21, 19)]
     async with node.store.write() as connection:
         now = node.clock.now()
         waits = values.Settlement(claim=claim, state=RunState.ENQUEUED, counts=False)
@@ -155,17 +155,17 @@ async def test_a_run_that_was_released_keeps_its_age(node):
 
 async def test_runs_of_a_release_that_knows_no_ageing_are_performed_beside_the_others(make):
     before, now = await make("before"), await make("now", aging=AGING)
-    ids = [await one.create(priority=p) for one in (before, now) for p in (0, 3)]
+    ids = [await release_node.create(priority=p) for release_node in (before, now) for p in (0, 3)]
     now.work(default=1)
     await until(lambda: sorted(now.ended) == sorted(ids), "all are performed")
     before.work(default=1)
-    ids += [await one.create(priority=p) for one in (before, now) for p in (0, 3)]
+    ids += [await release_node.create(priority=p) for release_node in (before, now) for p in (0, 3)]
     await until(lambda: sorted(now.ended + before.ended) == sorted(ids), "and by both")
 
 
 async def test_what_was_submitted_while_waiting_counted_waits_not_for_ever_when_it_does_not(make):
     before, after = await make("before", aging=AGING), await make("after")
-    old = [await before.create(priority=one) for one in (0, 7)]
+    old = [await before.create(priority=value) for value in (0, 7)]
     after.may_end.clear()
     async with after.store.write() as connection:
         for _ in range(20):
@@ -175,7 +175,7 @@ async def test_what_was_submitted_while_waiting_counted_waits_not_for_ever_when_
     await after.engine.rescue([])  # as a heartbeat does while runs wait
     after.may_end.set()
     await until(lambda: len(after.ended) == 22, "all are performed")
-    assert [after.begun.index(one) for one in old] in ([21, 1], [21, 0])
+    assert [after.begun.index(value) for value in old] in ([21, 1], [21, 0])
 
 
 async def test_bundles_of_a_queue_with_ageing_wait_not_for_ever_either(make, monkeypatch):
@@ -317,5 +317,5 @@ async def test_a_pool_and_a_queue_with_workers_of_its_own_do_not_meet(make):
     node.may_end.set()
     await until(lambda: len(node.ended) == 9, "all are performed")
     async with node.store.read() as connection:
-        found = await bulk.rows(connection, node.ended)
-    assert {row.State for row in found} == {RunState.SUCCEEDED}
+        rows = await bulk.rows(connection, node.ended)
+    assert {row.State for row in rows} == {RunState.SUCCEEDED}

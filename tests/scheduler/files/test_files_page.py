@@ -44,13 +44,13 @@ async def test_every_example_of_the_page_runs(
     source = examples.asking.replace("from targcc_scheduler import File, client", "")
     names = {"File": examples.File, "client": lambda: client}
     exec(compile(source, str(PAGE), "exec"), names)
-    for run_id, said in (
+    for run_id, message in (
         (1, "2 orders of orders.csv"),
         (2, "1 orders of file"),
         (3, "2 orders of march.csv"),
     ):
         assert await scheduler.wait(run_id, 30) == "succeeded"
-        assert database.run(run_id)["Message"] == said
+        assert database.run(run_id)["Message"] == message
     report = await scheduler.enqueue("MonthlyReport")
     assert await scheduler.wait(report, 30) == "succeeded"
     kept = [content for _, content in examples._files.kept.values()]

@@ -71,8 +71,8 @@ async def make_scheduler():
         return made[-1]
 
     yield make
-    for one in made:
-        await one.stop()
+    for instance in made:
+        await instance.stop()
 
 
 def _scheduler(url, **settings):
@@ -105,7 +105,7 @@ async def test_a_file_is_given_as_path_bytes_or_file_object_and_the_job_reads_it
 ):
     path = tmp_path / "März.csv"
     path.write_bytes(b"a;b\n1;2\n")
-    for report, said in (
+    for report, expected in (
         (path, "März.csv 8 text/csv b'a;b\\n1'"),
         (b"12345678", "file 8 application/octet-stream b'12345'"),
         (io.BytesIO(b"xy"), "file 2 application/octet-stream b'xy'"),
@@ -115,7 +115,7 @@ async def test_a_file_is_given_as_path_bytes_or_file_object_and_the_job_reads_it
         path.write_bytes(b"changed")  # the content at the time of the call counts
         path.write_bytes(b"a;b\n1;2\n")
         said_there = await succeeded(scheduler, database, run_id)
-        assert said_there.startswith(f"{said} ['one', 'two'] ")
+        assert said_there.startswith(f"{expected} ['one', 'two'] ")
     folder = Path(said_there.rpartition(" ")[2]).parent
     await until(lambda: not folder.exists())  # the folder is removed with the attempt
     run = database.run(run_id)
@@ -149,7 +149,7 @@ async def test_a_run_done_again_has_its_own_and_outlives_the_first(scheduler, da
     assert blobs(database, first) == []
     third = await scheduler.retry(again, by=DANA)
     assert (await succeeded(scheduler, database, third)).startswith("file 4")
-    arguments = {database.run(one)["ArgumentsJson"] for one in (again, third)}
+    arguments = {database.run(run_id)["ArgumentsJson"] for run_id in (again, third)}
     assert len(arguments) == 1  # equal arguments share one row
     like = await scheduler.arguments_of(read_file, third)
     assert like["report"].read_bytes() == b"kept"
@@ -158,7 +158,7 @@ async def test_a_run_done_again_has_its_own_and_outlives_the_first(scheduler, da
 
 
 async def test_what_is_gone_or_damaged_fails_its_run_at_once(scheduler, database):
-    for change, said in (
+    for change, expected in (
         ("DELETE FROM c_JobBlob WHERE RunId = ?", "the file file of run {} is gone"),
         ("UPDATE c_JobBlob SET Data = x'00' WHERE RunId = ?", "file of run {} is damaged"),
     ):
@@ -166,19 +166,19 @@ async def test_what_is_gone_or_damaged_fails_its_run_at_once(scheduler, database
         database.change(change, run_id)
         await scheduler.retry(run_id, by=DANA)
         assert await scheduler.wait(run_id, 30) == RunState.FAILED
-        assert said.format(run_id) in database.run(run_id)["Message"]
+        assert expected.format(run_id) in database.run(run_id)["Message"]
         assert database.run(run_id)["Attempt"] == 1
 
 
 async def test_it_is_written_in_the_callers_transaction(scheduler, database):
     client = Client(scheduler)
-    with closing(sqlite3.connect(database.path, timeout=20)) as theirs:
+    with closing(sqlite3.connect(database.path, timeout=20)) as connection:
         before = database.one("SELECT COUNT(*) FROM c_JobBlob")
-        client.enqueue(read_file, report=b"never was", session=theirs)
-        theirs.rollback()
+        client.enqueue(read_file, report=b"never was", session=connection)
+        connection.rollback()
         assert database.one("SELECT COUNT(*) FROM c_JobBlob") == before
-        run_id = client.enqueue(read_file, report=b"there", session=theirs)
-        theirs.commit()
+        run_id = client.enqueue(read_file, report=b"there", session=connection)
+        connection.commit()
     await succeeded(scheduler, database, run_id)
 
 
@@ -186,13 +186,13 @@ async def test_what_is_too_large_or_no_file_is_refused_with_the_setting(
     make_scheduler, database, tmp_path
 ):
     scheduler = await make_scheduler(database.url, max_file_bytes=100_000)
-    for arguments, said in (
+    for arguments, message in (
         ({"report": b"x" * 100_001}, "100,001 bytes, and may have 100,000: TARGCC_MAX_FILE_BYTES"),
         ({"report": tmp_path / "none.csv"}, "none.csv cannot be read: No such file"),
         ({"report": "/etc/passwd"}, "report: value error, a file is a Path"),
         ({"report": {"$file": "ab", "name": "x", "size": 1, "content_type": "a/b"}}, "in JSON is"),
     ):
-        with pytest.raises(ArgumentsError, match=said):
+        with pytest.raises(ArgumentsError, match=message):
             await scheduler.enqueue(read_file, **arguments)
     with pytest.raises(FileError, match="the argument lines has 108,000 bytes"):
         await scheduler.enqueue(count_lines, lines=LONG)
@@ -201,7 +201,7 @@ async def test_what_is_too_large_or_no_file_is_refused_with_the_setting(
 async def test_a_job_in_a_process_of_its_own_has_them_too(scheduler, database):
     run_id = await scheduler.enqueue(file_jobs.far_away, report=b"content", lines=LONG)
     assert await succeeded(scheduler, database, run_id) == "content 3000"
-    assert [one[:3] for one in blobs(database, run_id) if one[0] == "result"] == [
+    assert [blob[:3] for blob in blobs(database, run_id) if blob[0] == "result"] == [
         ("result", "bytes.bin", 10),
         ("result", "copy.txt", 7),
     ]
@@ -221,16 +221,16 @@ async def test_a_store_of_the_project_has_them_and_what_no_run_has_is_swept(
     await succeeded(scheduler, database, first)
     again = await scheduler.retry(first, by=DANA)
     await succeeded(scheduler, database, again)
-    assert {one[3:] for one in blobs(database, again)} == {("folder", None)}
+    assert {item[3:] for item in blobs(database, again)} == {("folder", None)}
 
     def kept():
         return sorted(path.read_bytes() for path in folder.glob("*/*"))
 
     assert kept() == [b"kept there"] * 3  # the argument once, and the result of each run
     client = Client(scheduler)
-    with closing(sqlite3.connect(database.path, timeout=20)) as theirs:
-        client.enqueue(read_file, report=b"never was", session=theirs)
-        theirs.rollback()
+    with closing(sqlite3.connect(database.path, timeout=20)) as connection:
+        client.enqueue(read_file, report=b"never was", session=connection)
+        connection.rollback()
     assert len(kept()) == 4
     await scheduler.delete(first, by=DANA)
     await scheduler.prune()
@@ -249,8 +249,8 @@ async def test_a_store_of_the_project_has_them_and_what_no_run_has_is_swept(
         await until(lambda: database.run(fourth)["State"] == "retrying")
         assert "the store does not answer" in database.run(fourth)["Message"]
     await scheduler.cancel(fourth, by=DANA)
-    for one in (again, third, fourth):
-        await scheduler.delete(one, by=DANA)
+    for item in (again, third, fourth):
+        await scheduler.delete(item, by=DANA)
     await scheduler.prune()
     assert kept() == []
     assert database.one("SELECT COUNT(*) FROM c_JobBlob") == 0
@@ -261,11 +261,11 @@ async def test_postgresql_reads_it_piece_by_piece_for_those_who_may_see_the_run(
 ):
     scheduler = await make_scheduler(migrated_postgresql_url, work=True)
     content = bytes(range(256))
-    async with scheduler.store.engine.begin() as theirs:
-        await scheduler.enqueue(read_file, report=b"never was", connection=theirs)
-        await theirs.rollback()
-    async with scheduler.store.engine.begin() as theirs:
-        first = await scheduler.enqueue(read_file, report=content, connection=theirs)
+    async with scheduler.store.engine.begin() as connection:
+        await scheduler.enqueue(read_file, report=b"never was", connection=connection)
+        await connection.rollback()
+    async with scheduler.store.engine.begin() as connection:
+        first = await scheduler.enqueue(read_file, report=content, connection=connection)
     large = await scheduler.enqueue(count_lines, lines=LONG[:2_300])
     assert await scheduler.wait(first, 30) == RunState.SUCCEEDED
     assert await scheduler.wait(large, 60) == RunState.SUCCEEDED
@@ -325,29 +325,29 @@ def test_arguments_that_look_like_references_are_arguments():
         {"$file": 7},
     ):
         text, contents = parameters.take({"value": value}, 1_000)
-        assert set(referred(text)) == {one.sha256 for one in contents}
-        here = Here({one.sha256: one.file.read_bytes() for one in contents})
+        assert set(referred(text)) == {content.sha256 for content in contents}
+        here = Here({content.sha256: content.file.read_bytes() for content in contents})
         assert parameters.load(text, here) == {"value": value}
 
 
 async def test_a_run_that_is_told_to_stop_does_not_wait_for_its_files(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    asked, told = asyncio.Event(), asyncio.get_running_loop().create_future()
+    requested, stop = asyncio.Event(), asyncio.get_running_loop().create_future()
 
     async def wanted(*_):
-        asked.set()
+        requested.set()
         await asyncio.Event().wait()
 
     claim = SimpleNamespace(run_id=1, arguments_json="{}")
     fetcher = Fetcher(None, SimpleNamespace(wanted=wanted))
 
     async def tell():
-        await asked.wait()
+        await requested.wait()
         assert len(list(tmp_path.iterdir())) == 1
-        told.set_result(None)
+        stop.set_result(None)
 
     telling = asyncio.create_task(tell())
-    async with fetcher.here(claim, told) as here:
+    async with fetcher.here(claim, stop) as here:
         assert here is None
     await telling
     assert list(tmp_path.iterdir()) == []

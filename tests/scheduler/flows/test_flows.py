@@ -43,17 +43,17 @@ async def scheduler(migrated_url: str):
 
 
 async def flow(scheduler: Scheduler, flow_id: int) -> Flow:
-    found = await scheduler.read(lambda db: get_flow(db, flow_id))
-    assert found is not None
-    return found
+    result = await scheduler.read(lambda db: get_flow(db, flow_id))
+    assert result is not None
+    return result
 
 
 async def over(scheduler: Scheduler, flow_id: int) -> Flow:
     for _ in range(3_000):
-        if (found := await flow(scheduler, flow_id)).final:
-            return found
+        if (current_flow := await flow(scheduler, flow_id)).final:
+            return current_flow
         await asyncio.sleep(0.01)
-    raise AssertionError(found)
+    raise AssertionError(current_flow)
 
 
 def states(found: Flow) -> dict[str, str]:
@@ -76,7 +76,11 @@ async def test_a_flow_goes_from_step_to_step(scheduler: Scheduler):
     begun = await scheduler.start_flow("MonthEnd", {"month": "9"}, by=DANA)
     try:
         for _ in range(3_000):
-            load = next(one for one in (await flow(scheduler, begun)).steps if one.name == "load")
+            load = next(
+                candidate
+                for candidate in (await flow(scheduler, begun)).steps
+                if candidate.name == "load"
+            )
             if load.runs == {"succeeded": 2, "running": 1}:
                 break
             await asyncio.sleep(0.01)
@@ -120,9 +124,11 @@ async def test_a_flow_goes_from_step_to_step(scheduler: Scheduler):
 
 
 async def test_a_part_of_a_list_is_not_taken_for_the_list(scheduler: Scheduler):
-    found = await over(scheduler, await scheduler.start_flow("MonthEnd", {"month": "m" * 40_000}))
+    ended_flow = await over(
+        scheduler, await scheduler.start_flow("MonthEnd", {"month": "m" * 40_000})
+    )
     assert SEEN[0].startswith("import mmm")
-    step = next(one for one in found.steps if one.name == "load")
+    step = next(candidate for candidate in ended_flow.steps if candidate.name == "load")
     assert (step.state, step.runs) == ("failed", {})
     assert step.why == "import.files was not kept as it was given: it is too much, or secret"
 
@@ -138,18 +144,18 @@ async def test_a_step_fails_whose_runs_nobody_could_hold(
     scheduler: Scheduler, monkeypatch, most: int, step: str, why: str
 ):
     monkeypatch.setattr("targcc_scheduler.features.flows.effects.MOST_CHARACTERS", most)
-    found = await over(scheduler, await scheduler.start_flow("MonthEnd", {"month": "9"}))
-    assert {one.name: one.why for one in found.steps}[step] == why
-    assert states(found)[step] == "failed"
+    ended_flow = await over(scheduler, await scheduler.start_flow("MonthEnd", {"month": "9"}))
+    assert {entry.name: entry.why for entry in ended_flow.steps}[step] == why
+    assert states(ended_flow)[step] == "failed"
     assert SEEN == ["import 9", "tell 9 failed"]
 
 
 async def test_what_fails_is_dealt_with_and_done_again(scheduler: Scheduler):
     run_id = await scheduler.trigger("MonthEnd", {"month": "wrong"}, by=DANA)
     await scheduler.wait(run_id, 40)
-    found = await scheduler.read(lambda db: flow_of_run(db, run_id))
-    assert found is not None
-    flow_id, name, step = found
+    match = await scheduler.read(lambda db: flow_of_run(db, run_id))
+    assert match is not None
+    flow_id, name, step = match
     assert (name, step) == ("MonthEnd", None)
     failed = await over(scheduler, flow_id)
     assert failed.state == "failed"
@@ -157,10 +163,10 @@ async def test_what_fails_is_dealt_with_and_done_again(scheduler: Scheduler):
     assert SEEN[-1] == "tell wrong failed"
     assert states(failed)["report"] == "cancelled"
     assert {step.name: step.why for step in failed.steps}["report"] == "step load failed"
-    told = sa.select(job_run.c.DueAt, job_run.c.ExpiresAt).where(
+    query = sa.select(job_run.c.DueAt, job_run.c.ExpiresAt).where(
         job_run.c.JobName == "TellSomebody"
     )
-    [(due, expires)] = await scheduler.read(lambda db: db.execute(told))
+    [(due, expires)] = await scheduler.read(lambda db: db.execute(query))
     assert expires - due == timedelta(hours=1)  # the deadline of the step's job
     with pytest.raises(FlowStateError, match="no step 'lod'"):
         await scheduler.rerun_flow(flow_id, "lod")
@@ -168,9 +174,9 @@ async def test_what_fails_is_dealt_with_and_done_again(scheduler: Scheduler):
     await scheduler.rerun_flow(flow_id, by=DANA)
     mended = await over(scheduler, flow_id)
     assert (mended.state, states(mended)["sorry"]) == ("succeeded", "skipped")
-    assert [one for one in SEEN if "import" in one or "tell" in one] == []
+    assert [entry for entry in SEEN if "import" in entry or "tell" in entry] == []
     assert SEEN[-1] == "report [2, 12]"
-    assert sum(next(one for one in mended.steps if one.name == "load").runs.values()) == 2
+    assert sum(next(entry for entry in mended.steps if entry.name == "load").runs.values()) == 2
     with pytest.raises(FlowStateError, match="nothing of flow"):
         await scheduler.rerun_flow(flow_id)
 
@@ -191,13 +197,17 @@ async def test_a_flow_is_cancelled_with_its_runs(scheduler: Scheduler):
     with pytest.raises(FlowStateError, match="is running"):
         await scheduler.rerun_flow(flow_id, "import")
     await scheduler.cancel_flow(flow_id, by=DANA)
-    found = await over(scheduler, flow_id)
-    assert found.state == "cancelled"
-    assert set(states(found).values()) == {"cancelled"}
+    ended_flow = await over(scheduler, flow_id)
+    assert ended_flow.state == "cancelled"
+    assert set(states(ended_flow).values()) == {"cancelled"}
     with pytest.raises(FlowStateError, match="nothing to cancel"):
         await scheduler.cancel_flow(flow_id)
     await scheduler.rerun_flow(flow_id, "import", by=DANA)
-    [step] = [one for one in (await flow(scheduler, flow_id)).steps if one.name == "import"]
+    [step] = [
+        candidate
+        for candidate in (await flow(scheduler, flow_id)).steps
+        if candidate.name == "import"
+    ]
     assert step.last_run is not None
     await scheduler.delete(step.last_run, by=DANA)  # the flow is not notified
     assert scheduler.node is not None
@@ -233,9 +243,9 @@ async def test_steps_have_their_runs_once_through_kills(migrated_url: str):
                     assert process.returncode == 9
                 else:
                     assert await scheduler.wait(run_id, 60) is RunState.SUCCEEDED
-                    found = await scheduler.read(lambda db: flow_of_run(db, run_id))
-                    assert found is not None
-                    assert (await over(scheduler, found[0])).state == "succeeded"
+                    match = await scheduler.read(lambda db: flow_of_run(db, run_id))
+                    assert match is not None
+                    assert (await over(scheduler, match[0])).state == "succeeded"
             finally:
                 process.kill()
                 process.wait()
@@ -277,7 +287,7 @@ async def test_people_and_programs_see_flows(site: Site, database_url, monkeypat
     await person.send("/jobs/flows/1/rerun?step=import")
     assert (await program.get("/api/flows/1")).json()["state"] == "running"
     assert (await program.post("/api/flows/1/rerun", json={"from_step": "load"})).status_code == 409
-    assert [one["id"] for one in (await program.get("/api/flows?name=MonthEnd")).json()] == [1]
+    assert [row["id"] for row in (await program.get("/api/flows?name=MonthEnd")).json()] == [1]
     monkeypatch.setenv("TARGCC_DATABASE_URL", database_url)
 
     async def targcc(*words: str):
@@ -285,12 +295,12 @@ async def test_people_and_programs_see_flows(site: Site, database_url, monkeypat
             CliRunner().invoke, main, ["flow", *words], catch_exceptions=False
         )
 
-    told = await targcc("show", "1")
-    assert "import.count == 0" not in told.output
-    assert "waiting" in told.output
+    result = await targcc("show", "1")
+    assert "import.count == 0" not in result.output
+    assert "waiting" in result.output
     for words in (["list"], ["cancel", "1"], ["rerun", "1"], ["start", "MonthEnd"]):
-        told = await targcc(*words)
-        assert (told.exit_code, "MonthEnd" in told.output) == (0, True), told.output
+        result = await targcc(*words)
+        assert (result.exit_code, "MonthEnd" in result.output) == (0, True), result.output
 
 
 async def test_a_unique_flow_is_not_started_while_the_same_one_is_under_way(scheduler: Scheduler):
@@ -300,17 +310,17 @@ async def test_a_unique_flow_is_not_started_while_the_same_one_is_under_way(sche
     assert set(others) == {first}
     friday = await scheduler.start_flow("DayEnd", {"day": "friday"})
     assert friday != first
-    asked = await scheduler.trigger("DayEnd", {"day": "friday"}, by=DANA)
+    started = await scheduler.trigger("DayEnd", {"day": "friday"}, by=DANA)
     again = await scheduler.trigger("DayEnd", {"day": "friday", "note": "x"}, by=DANA)
-    assert (again, again.existing) == (asked, True)
-    await scheduler.cancel(asked, by=DANA)
+    assert (again, again.existing) == (started, True)
+    await scheduler.cancel(started, by=DANA)
     beside = await scheduler.start_flow_of_run(
-        "DayEnd", asked, {"day": "friday"}, alone=False, by="System"
+        "DayEnd", started, {"day": "friday"}, alone=False, by="System"
     )
     assert beside == (friday, False)
     await scheduler.resume_queue("default", by=DANA)
-    for one in (first, friday):
-        assert (await over(scheduler, one)).state == "succeeded"
+    for flow_id in (first, friday):
+        assert (await over(scheduler, flow_id)).state == "succeeded"
     later = await scheduler.start_flow("DayEnd")
     assert later not in {first, friday}
     assert (await over(scheduler, later)).state == "succeeded"

@@ -67,12 +67,12 @@ def test_what_may_not_be_in_an_expression_is_refused_with_its_place():
     }.items():
         with pytest.raises(FlowError) as refused:
             Expression(text)
-        found = refused.value.column
-        assert found is not None if column is None else found == column, (text, found)
+        place = refused.value.column
+        assert place is not None if column is None else place == column, (text, place)
 
 
 def test_what_goes_wrong_with_values_is_said_with_its_place():
-    for text, said, column in (
+    for text, message, column in (
         ("import.cuont > 1", "there is no 'cuont'", 0),
         ("flow.month and import.kind > 1", "a text cannot be compared so with a number", 15),
         ("1 in import.count", "a number cannot be compared so with a number", 0),
@@ -80,7 +80,7 @@ def test_what_goes_wrong_with_values_is_said_with_its_place():
         ("import.kind.upper", "there is no 'upper'", 0),
         ("load.nix", "there is no 'nix'", 0),
     ):
-        with pytest.raises(FlowError, match=said) as refused:
+        with pytest.raises(FlowError, match=message) as refused:
             Expression(text).value(KNOWN)
         assert refused.value.column == column, text
 
@@ -106,7 +106,7 @@ def test_what_was_not_kept_is_nothing_to_go_on_with():
 
 def test_what_is_wrong_with_steps():
     def wrong(steps: dict) -> list:
-        return [(one.path, one.message, one.column) for one in problems(steps)]
+        return [(problem.path, problem.message, problem.column) for problem in problems(steps)]
 
     assert wrong({}) == [((), "a flow has a step", None)]
     assert wrong({"in": {"job": "A"}})[0][0] == ("in",)

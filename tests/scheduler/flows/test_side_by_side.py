@@ -36,14 +36,14 @@ async def scheduler(_apart, migrated_url: str, monkeypatch):
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    found: list[str] = []
+    texts: list[str] = []
 
     def note(_connection, _cursor, statement, *_):
-        found.append(" ".join(statement.split()))
+        texts.append(" ".join(statement.split()))
 
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
     try:
-        yield found
+        yield texts
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
@@ -52,29 +52,32 @@ async def sides(scheduler: Scheduler, flow_id: int) -> dict[str, list[int]]:
     """Return the run ids of each step."""
     c = job_run.c
     query = sa.select(c.Id, c.Step).where(c.BatchId == flow_id).order_by(c.Id)
-    found: dict[str, list[int]] = {}
+    ids: dict[str, list[int]] = {}
     for run_id, step in await scheduler.read(lambda db: db.execute(query)):
-        found.setdefault(step, []).append(run_id)
-    return found
+        ids.setdefault(step, []).append(run_id)
+    return ids
 
 
 async def states(scheduler: Scheduler, flow_id: int) -> dict[str, str]:
-    found = await scheduler.read(lambda db: get_flow(db, flow_id))
-    assert found is not None
-    return {step.name: str(step.state) for step in found.steps}
+    flow = await scheduler.read(lambda db: get_flow(db, flow_id))
+    assert flow is not None
+    return {step.name: str(step.state) for step in flow.steps}
 
 
 async def test_the_end_of_a_run_asks_for_its_own_step_alone(scheduler: Scheduler):
     flow_id = await scheduler.start_flow("Wide", {"months": ["1", "2"]}, by=DANA)
     runs = await sides(scheduler, flow_id)
     assert [len(ids) for ids in runs.values()] == [2] * SIDES
-    with statements() as said:
+    with statements() as executed:
         await scheduler.cancel(runs["side0"][0], by=DANA)
-    asked = [one for one in said if "c_JobRun.Step =" in one]
-    assert (len(asked), [one for one in said if one.startswith("UPDATE c_JobBatch")]) == (1, [])
-    with statements() as said:
+    queries = [statement for statement in executed if "c_JobRun.Step =" in statement]
+    assert (
+        len(queries),
+        [statement for statement in executed if statement.startswith("UPDATE c_JobBatch")],
+    ) == (1, [])
+    with statements() as executed:
         await scheduler.cancel(runs["side0"][1], by=DANA)
-    written = [one for one in said if one.startswith("UPDATE c_JobBatch")]
+    written = [statement for statement in executed if statement.startswith("UPDATE c_JobBatch")]
     assert len(written) == 1
     assert (await states(scheduler, flow_id))["next"] == "running"
 
@@ -84,5 +87,9 @@ async def test_a_flow_goes_on_at_once_when_the_rest_of_a_step_is_deleted(schedul
     first, second = (await sides(scheduler, flow_id))["side0"]
     await scheduler.cancel(first, by=DANA)
     await scheduler.delete(second, by=DANA)
-    found = await states(scheduler, flow_id)
-    assert (found["side0"], found["side1"], found["next"]) == ("cancelled", "running", "running")
+    states_by_step = await states(scheduler, flow_id)
+    assert (states_by_step["side0"], states_by_step["side1"], states_by_step["next"]) == (
+        "cancelled",
+        "running",
+        "running",
+    )

@@ -72,10 +72,10 @@ async def test_a_run_that_is_cancelled_meanwhile_leaves_its_key(idle):
     scheduler, store = idle
     await scheduler.start_flow("AloneFlow")
     runs, now = await asking_runs(scheduler, store), scheduler.clock.now()
-    [mine] = runs
+    [run_id] = runs
     async with store.write() as cancelling:
         await cancelling.execute(
-            sa.select(job_run.c.Id).where(job_run.c.Id == mine).with_for_update()
+            sa.select(job_run.c.Id).where(job_run.c.Id == run_id).with_for_update()
         )
         async with store.write() as connection:  # the run waits for no holder
             assert await deferred_keys.take(connection, runs, now) == []

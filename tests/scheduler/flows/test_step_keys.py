@@ -54,18 +54,18 @@ def ledger(migrated_url: str) -> Ledger:
 async def over(scheduler: Scheduler, flow_id: int) -> str:
     """Wait for the end of a flow and return its state."""
     for _ in range(3_000):
-        found = await scheduler.read(lambda db: get_flow(db, flow_id))
-        if found.final:
-            return str(found.state)
+        flow = await scheduler.read(lambda db: get_flow(db, flow_id))
+        if flow.final:
+            return str(flow.state)
         await asyncio.sleep(0.01)
-    raise AssertionError(found)
+    raise AssertionError(flow)
 
 
 async def step(ledger: Ledger, flow_id: int, is_so: Callable[[Any], bool]) -> Any:
     """Wait until the flow's only run satisfies a condition; return its row."""
-    mine = sa.select(job_run).where(job_run.c.BatchId == flow_id)
-    await until(lambda: any(is_so(row) for row in ledger.rows(mine)), "the step is so")
-    [row] = ledger.rows(mine)
+    query = sa.select(job_run).where(job_run.c.BatchId == flow_id)
+    await until(lambda: any(is_so(row) for row in ledger.rows(query)), "the step is so")
+    [row] = ledger.rows(query)
     return row
 
 
@@ -86,28 +86,30 @@ async def why(scheduler: Scheduler, run_id: int) -> str:
 async def test_a_step_waits_for_the_run_that_has_its_key_and_has_it_then(scheduler, ledger):
     OPEN.clear()
     first = await scheduler.enqueue("Alone", key="a", note="another")
-    mine = await waiting_step(scheduler, ledger, "Alone")
+    run = await waiting_step(scheduler, ledger, "Alone")
     other = await waiting_step(scheduler, ledger, "Alone")
     free = await scheduler.start_flow("AloneFlow", {"key": "b"})
     await step(ledger, free, lambda row: row.State == "running")
-    told = await why(scheduler, mine.Id)
-    assert f"It waits for its unique key, which run {first} (Alone) has." in told
+    text = await why(scheduler, run.Id)
+    assert f"It waits for its unique key, which run {first} (Alone) has." in text
     again = await scheduler.enqueue("Alone", key="a")
     assert (again, again.existing) == (first, True)
     OPEN.set()
-    for flow_id in (mine.BatchId, other.BatchId, free):
+    for flow_id in (run.BatchId, other.BatchId, free):
         assert await over(scheduler, flow_id) == "succeeded"
     assert MOST["a"] == 1
-    held, then, last = (ledger.run(run_id) for run_id in (first, mine.Id, other.Id))
+    held, then, last = (ledger.run(run_id) for run_id in (first, run.Id, other.Id))
     assert held.CompletedAt <= then.StartedAt <= then.CompletedAt <= last.StartedAt
-    assert ledger.life(mine.Id)[:2] == ["scheduled", "awaiting"]
+    assert ledger.life(run.Id)[:2] == ["scheduled", "awaiting"]
 
 
 async def test_a_fan_out_over_the_same_key_is_done_one_after_the_other(scheduler, ledger):
     flow_id = await scheduler.start_flow("Many", {"tenants": "abaa"})
     assert await over(scheduler, flow_id) == "succeeded"
     assert dict.fromkeys(["a", "b", "room of a", "room of b", "both"], 1) == MOST
-    assert {row.LimitKey for row in ledger.runs("Roomy")} == {f"Roomy tenant={one}" for one in "ab"}
+    assert {row.LimitKey for row in ledger.runs("Roomy")} == {
+        f"Roomy tenant={tenant}" for tenant in "ab"
+    }
     assert {row.LimitKey for row in ledger.runs("Both")} == {"Both"}
     assert [len(ledger.runs(job)) for job in ("Alone", "Roomy", "Both")] == [4, 4, 4]
     assert not any(row.Ties & Tie.LIMITED for row in ledger.runs("Alone"))
@@ -116,9 +118,9 @@ async def test_a_fan_out_over_the_same_key_is_done_one_after_the_other(scheduler
 async def test_a_step_stands_for_others_and_waits_for_room(scheduler, ledger):
     await scheduler.pause_queue("default", by=DANA)
     flow_id = await scheduler.start_flow("AloneFlow")
-    mine = await step(ledger, flow_id, lambda row: row.State == "enqueued")
-    asked = await scheduler.enqueue("Alone", key="a")
-    assert (asked, asked.existing) == (mine.Id, True)
+    run = await step(ledger, flow_id, lambda row: row.State == "enqueued")
+    run_id = await scheduler.enqueue("Alone", key="a")
+    assert (run_id, run_id.existing) == (run.Id, True)
     await scheduler.resume_queue("default", by=DANA)
     assert await over(scheduler, flow_id) == "succeeded"
 
@@ -126,13 +128,13 @@ async def test_a_step_stands_for_others_and_waits_for_room(scheduler, ledger):
 async def test_a_key_that_is_held_until_its_run_begins_is_free_then(scheduler, ledger):
     await scheduler.pause_queue("held", by=DANA)
     first = await scheduler.enqueue("Latest")
-    mine = await waiting_step(scheduler, ledger, "Latest")
+    run = await waiting_step(scheduler, ledger, "Latest")
     OPEN.clear()
     await scheduler.resume_queue("held", by=DANA)
     await until(lambda: UNDER_WAY.get("latest") == 2, "both are performed")
     assert ledger.run(first).State == "running"
     OPEN.set()
-    assert await over(scheduler, mine.BatchId) == "succeeded"
+    assert await over(scheduler, run.BatchId) == "succeeded"
 
 
 async def test_a_step_waits_for_the_time_after_a_success(scheduler, ledger):
@@ -140,10 +142,10 @@ async def test_a_step_waits_for_the_time_after_a_success(scheduler, ledger):
     await scheduler.wait(first, 40)
     flow_id = await scheduler.start_flow("HourlyFlow")
     ended = ledger.run(first).CompletedAt
-    mine = await step(ledger, flow_id, lambda row: row.DueAt == ended + timedelta(hours=1))
-    assert f"which run {first} (Hourly) has until" in await why(scheduler, mine.Id)
+    run = await step(ledger, flow_id, lambda row: row.DueAt == ended + timedelta(hours=1))
+    assert f"which run {first} (Hourly) has until" in await why(scheduler, run.Id)
     await scheduler.delete(first, by=DANA)
-    assert await scheduler.retry(mine.Id, by=DANA) == mine.Id
+    assert await scheduler.retry(run.Id, by=DANA) == run.Id
     assert await over(scheduler, flow_id) == "succeeded"
 
 
@@ -151,11 +153,11 @@ async def test_a_step_begins_when_debounce_and_throttle_say(scheduler, ledger):
     await scheduler.wait(await scheduler.enqueue("Throttled"), 40)
     for name in ("Debounced", "Throttled"):
         flow_id = await scheduler.start_flow(f"{name}Flow")
-        mine = await step(ledger, flow_id, lambda row: row.UniqueKey is not None)
-        assert mine.State == "scheduled"
-        assert timedelta(minutes=50) < mine.DueAt - mine.CreatedAt < timedelta(minutes=70)
-        asked = await scheduler.enqueue(name)
-        assert (asked, asked.existing) == (mine.Id, True)
+        run = await step(ledger, flow_id, lambda row: row.UniqueKey is not None)
+        assert run.State == "scheduled"
+        assert timedelta(minutes=50) < run.DueAt - run.CreatedAt < timedelta(minutes=70)
+        run_id = await scheduler.enqueue(name)
+        assert (run_id, run_id.existing) == (run.Id, True)
 
 
 @pytest.mark.parametrize("end", ["cancel", "cancel flow", "delete", "expire", "unheard"])
@@ -197,9 +199,9 @@ async def test_who_waits_for_a_key_goes_on_whatever_becomes_of_those_before(sche
 
 async def test_a_run_whose_keys_cannot_be_made_says_so(scheduler, ledger):
     flow_id = await scheduler.start_flow("PickyFlow")
-    mine = await step(ledger, flow_id, lambda row: row.RefusedBy is not None)
-    told = await why(scheduler, mine.Id)
-    assert "its keys cannot be made here: division by zero" in told
+    run = await step(ledger, flow_id, lambda row: row.RefusedBy is not None)
+    text = await why(scheduler, run.Id)
+    assert "its keys cannot be made here: division by zero" in text
     await scheduler.cancel_flow(flow_id, by=DANA)
     assert (
         await over(scheduler, await scheduler.start_flow("PickyFlow", {"number": 5})) == "succeeded"

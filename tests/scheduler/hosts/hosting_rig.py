@@ -32,8 +32,8 @@ async def alive(app: Any, *, root_path: str = "") -> AsyncIterator[httpx.AsyncCl
     async def ask(what: str) -> None:
         orders.put_nowait({"type": f"lifespan.{what}"})
         async with asyncio.timeout(30):
-            said = await answers.get()
-        assert said["type"] == f"lifespan.{what}.complete", said
+            message = await answers.get()
+        assert message["type"] == f"lifespan.{what}.complete", message
 
     await ask("startup")
     try:

@@ -19,8 +19,8 @@ def __getattr__(name):
 
 def write(page: str, root: Path) -> Path:
     """Write the files of a page; return the folder."""
-    found = _FILE.findall((PAGES / page).read_text(encoding="utf-8"))
-    files = {"shop/scheduler/__init__.py": SCHEDULER, **dict(found)}
+    blocks = _FILE.findall((PAGES / page).read_text(encoding="utf-8"))
+    files = {"shop/scheduler/__init__.py": SCHEDULER, **dict(blocks)}
     for name, text in files.items():
         path = root / name
         for folder in reversed(path.relative_to(root).parents):

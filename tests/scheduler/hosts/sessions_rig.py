@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 
 def address(url: str, driver: str = "") -> sa.URL:
-    found = sa.make_url(url)
-    return found.set(drivername=f"{found.get_backend_name()}{driver}")
+    parsed_url = sa.make_url(url)
+    return parsed_url.set(drivername=f"{parsed_url.get_backend_name()}{driver}")
 
 
 @contextlib.asynccontextmanager
@@ -71,11 +71,11 @@ def django_connection(url: str) -> Any:
     from django.db.utils import ConnectionHandler
 
     configure_django()
-    found = sa.make_url(url)
-    kind = "sqlite3" if found.get_backend_name() == "sqlite" else "postgresql"
-    where = {"NAME": found.database, "USER": found.username, "PORT": found.port}
-    where["PASSWORD"] = found.password
-    where["HOST"] = found.query.get("host", found.host)
+    parsed_url = sa.make_url(url)
+    kind = "sqlite3" if parsed_url.get_backend_name() == "sqlite" else "postgresql"
+    where = {"NAME": parsed_url.database, "USER": parsed_url.username, "PORT": parsed_url.port}
+    where["PASSWORD"] = parsed_url.password
+    where["HOST"] = parsed_url.query.get("host", parsed_url.host)
     given = {name: value or "" for name, value in where.items()}
     return ConnectionHandler({"default": {"ENGINE": f"django.db.backends.{kind}", **given}})[
         "default"

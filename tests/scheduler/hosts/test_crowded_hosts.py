@@ -142,8 +142,11 @@ def wiring(name: str, scheduler: Scheduler) -> Wire:
 
 async def answers(client: httpx.AsyncClient) -> dict[str, Any]:
     paths = (*OWN, "/jobs/runs", "/openapi.json", "/docs", "/nothing", "/part/metrics")
-    found = [await client.get(path, headers={"X-Key": "1"}) for path in paths]
-    return {one.url.path: (one.status_code, one.text, one.headers.get("X-Own")) for one in found}
+    responses = [await client.get(path, headers={"X-Key": "1"}) for path in paths]
+    return {
+        response.url.path: (response.status_code, response.text, response.headers.get("X-Own"))
+        for response in responses
+    }
 
 
 @pytest.mark.parametrize("name", HOSTS)
@@ -211,5 +214,5 @@ async def the_pages_work(
     ],
 )
 def test_what_stands_before_the_prefix_is_the_root(scope, root, path):
-    found = scope_below(scope, "/jobs")
-    assert (found["root_path"], found["path"]) == (root, path)
+    child_scope = scope_below(scope, "/jobs")
+    assert (child_scope["root_path"], child_scope["path"]) == (root, path)

@@ -236,8 +236,8 @@ class Refusing:
 
 async def test_the_contract_of_an_identity_provider():
     login = HostLogin(of_request)
-    found = await login.authenticate(asked(Cookie="cookie=otto"))
-    assert (found.name, found.role, bool(found.csrf)) == ("otto", Role.OPERATOR, True)
+    identity = await login.authenticate(asked(Cookie="cookie=otto"))
+    assert (identity.name, identity.role, bool(identity.csrf)) == ("otto", Role.OPERATOR, True)
     assert await login.authenticate(asked()) is None
     login.ask_also(Refusing())
     assert await login.authenticate(asked(Authorization="Bearer x")) is None

@@ -15,10 +15,10 @@ SOAK = ("starlette.md", "flask.md", "django.md", "scripts.md")
 )
 def test_the_application_of_a_page_passes_its_own_tests(page, tmp_path):
     root = pages.write(page, tmp_path)
-    said = served.run(
+    output = served.run(
         root, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests"
     )
-    assert " passed" in said
+    assert " passed" in output
     assert not list(root.rglob("c_*"))
 
 
@@ -70,8 +70,8 @@ with psycopg.connect(os.environ["TARGCC_DATABASE_URL"], autocommit=True) as conn
 @pytest.mark.soak
 def test_the_transaction_of_psycopg_on_the_page_of_scripts(tmp_path, postgresql_url):
     root = pages.write("scripts.md", tmp_path)
-    said = served.run(root, "-c", JOINS, TARGCC_DATABASE_URL=postgresql_url)
-    assert said == "[('SendWelcome',)] [('Dana',)]\n"
+    output = served.run(root, "-c", JOINS, TARGCC_DATABASE_URL=postgresql_url)
+    assert output == "[('SendWelcome',)] [('Dana',)]\n"
 
 
 def test_every_page_is_tried():

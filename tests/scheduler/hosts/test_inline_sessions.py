@@ -63,8 +63,8 @@ async def complain(name: str) -> str:
 def url(request, tmp_path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'theirs.db'}"
-    found: str = request.getfixturevalue("postgresql_url")
-    return found
+    database_url: str = request.getfixturevalue("postgresql_url")
+    return database_url
 
 
 @pytest.fixture(autouse=True)
@@ -90,20 +90,20 @@ async def test_a_job_runs_after_the_commit_and_never_after_a_roll_back(
     url, kind, scheduler, enqueued
 ):
     kinds: dict[str, Any] = SQLITE if "sqlite" in url else POSTGRESQL
-    async with kinds[kind](url) as theirs:
-        await execute(theirs, DANA)
-        never = await scheduler.enqueue("greet", session=theirs, name="Dana")
+    async with kinds[kind](url) as session:
+        await execute(session, DANA)
+        never = await scheduler.enqueue("greet", session=session, name="Dana")
         assert [run.state for run in enqueued()] == [RunState.ENQUEUED]
-        await ended(theirs, "rollback")
+        await ended(session, "rollback")
         assert enqueued() == []
         with pytest.raises(UnknownRun, match="rolled back"):
             await scheduler.wait(never)
-        await execute(theirs, DANA)
-        [run] = await scheduler.enqueue_many("greet", [{"name": "Dana"}], session=theirs)
+        await execute(session, DANA)
+        [run] = await scheduler.enqueue_many("greet", [{"name": "Dana"}], session=session)
         assert SEEN == []
-        await ended(theirs, "commit")
+        await ended(session, "commit")
         assert await scheduler.wait(run) == RunState.SUCCEEDED
-        await ended(theirs, "commit")
+        await ended(session, "commit")
     assert SEEN == ["Dana", "1 greeted"]
     assert [run.state for run in enqueued()] == [RunState.SUCCEEDED] * 2
 
@@ -111,17 +111,17 @@ async def test_a_job_runs_after_the_commit_and_never_after_a_roll_back(
 @pytest.mark.parametrize("kind", ["session", "connection"])
 async def test_a_savepoint_that_is_rolled_back_takes_its_runs_along(kind, url, scheduler, enqueued):
     kinds: dict[str, Any] = SQLITE if "sqlite" in url else POSTGRESQL
-    async with kinds[kind](url) as theirs:
-        await execute(theirs, DANA)
-        await scheduler.enqueue("greet", session=theirs, name="Dana")
-        with theirs.begin_nested():
-            await scheduler.enqueue("greet", session=theirs, name="Dana")
-        savepoint = theirs.begin_nested()
-        await scheduler.enqueue("greet", session=theirs, name="Nobody")
+    async with kinds[kind](url) as session:
+        await execute(session, DANA)
+        await scheduler.enqueue("greet", session=session, name="Dana")
+        with session.begin_nested():
+            await scheduler.enqueue("greet", session=session, name="Dana")
+        savepoint = session.begin_nested()
+        await scheduler.enqueue("greet", session=session, name="Nobody")
         savepoint.rollback()
         assert [run.arguments["name"] for run in enqueued()] == ["Dana", "Dana"]
         assert SEEN == []
-        theirs.commit()
+        session.commit()
     assert SEEN == ["Dana", "1 greeted", "Dana", "3 greeted"]
 
 
@@ -129,17 +129,17 @@ async def test_a_savepoint_that_is_rolled_back_takes_its_runs_along(kind, url, s
 async def test_a_transaction_block_of_psycopg_that_fails_takes_its_runs_along(
     url, scheduler, enqueued
 ):
-    async with of_psycopg(url) as theirs:
-        with theirs.transaction():
-            await execute(theirs, DANA)
-            Client(scheduler).enqueue("greet", session=theirs, name="Dana")
-            with contextlib.suppress(LookupError), theirs.transaction():
-                Client(scheduler).enqueue("greet", session=theirs, name="Nobody")
+    async with of_psycopg(url) as session:
+        with session.transaction():
+            await execute(session, DANA)
+            Client(scheduler).enqueue("greet", session=session, name="Dana")
+            with contextlib.suppress(LookupError), session.transaction():
+                Client(scheduler).enqueue("greet", session=session, name="Nobody")
                 raise LookupError
             assert SEEN == []
         assert SEEN == ["Dana", "1 greeted"]
-        theirs.autocommit = True
-        Client(scheduler).enqueue("greet", session=theirs, name="Dana")
+        session.autocommit = True
+        Client(scheduler).enqueue("greet", session=session, name="Dana")
     assert len(enqueued(greet)) == 2
     assert SEEN[2:] == ["Dana", "3 greeted"]
 
@@ -167,8 +167,8 @@ async def test_an_async_session_runs_async_jobs_on_its_own_loop(url, scheduler):
 
     async def greet_again(name: str = "nobody") -> None:
         async with AsyncSession(engine) as own:
-            found = await own.scalar(sa.text("SELECT name FROM people"))
-            SEEN.append(f"{found} or {name}")
+            stored_name = await own.scalar(sa.text("SELECT name FROM people"))
+            SEEN.append(f"{stored_name} or {name}")
 
     scheduler.add_recurring("Again", greet_again, "0 0 1 1 *")
     async with AsyncSession(engine) as session, session.begin():
@@ -206,7 +206,7 @@ async def test_runs_that_are_added_to_a_batch_run_after_the_commit(url, schedule
         await execute(session, DANA)
         many = [{"name": "Dana"}]
         [run] = await scheduler.batches.add(batch.batch_id, greet, many, session=session)
-        assert [one.run_id for one in enqueued(greet)] == [run]
+        assert [entry.run_id for entry in enqueued(greet)] == [run]
         assert "Dana" not in SEEN
         session.commit()
     assert "Dana" in SEEN
@@ -237,28 +237,28 @@ def test_a_transaction_of_django_runs_jobs_after_its_commit_in_its_own_thread(
     from django.db import connections
     from django.db.transaction import atomic
 
-    theirs, jobs, threads = django_connection(url), Client(scheduler), []
-    monkeypatch.setattr(type(connections), "__getitem__", lambda *_: theirs)
+    connection, jobs, threads = django_connection(url), Client(scheduler), []
+    monkeypatch.setattr(type(connections), "__getitem__", lambda *_: connection)
     scheduler.add_recurring("Thread", lambda: threads.append(threading.get_ident()), "0 0 1 1 *")
     with atomic():
-        theirs.cursor().execute(DANA)
-        jobs.enqueue("greet", session=theirs, name="Dana")
-        jobs.enqueue("Thread", session=theirs)
+        connection.cursor().execute(DANA)
+        jobs.enqueue("greet", session=connection, name="Dana")
+        jobs.enqueue("Thread", session=connection)
         with contextlib.suppress(LookupError), atomic():
-            jobs.enqueue("greet", session=theirs, name="Nobody")
+            jobs.enqueue("greet", session=connection, name="Nobody")
             raise LookupError
         assert [run.arguments for run in enqueued(greet)] == [{"name": "Dana"}]
         assert SEEN == []
     assert SEEN == ["Dana", "1 greeted"]
     with contextlib.suppress(LookupError), atomic():
-        jobs.enqueue("greet", session=theirs, name="Nobody")
+        jobs.enqueue("greet", session=connection, name="Nobody")
         raise LookupError
-    jobs.enqueue("greet", session=theirs, name="Dana")  # each statement commits by itself
+    jobs.enqueue("greet", session=connection, name="Dana")  # each statement commits by itself
     assert [run.state for run in enqueued(greet)] == ["succeeded"] * 2
     assert threads == [threading.get_ident()]
-    theirs.set_autocommit(False)
-    jobs.enqueue("greet", session=theirs, name="Dana")
-    theirs.commit()
-    theirs.set_autocommit(True)
-    theirs.close()
+    connection.set_autocommit(False)
+    jobs.enqueue("greet", session=connection, name="Dana")
+    connection.commit()
+    connection.set_autocommit(True)
+    connection.close()
     assert [run.state for run in enqueued(greet)] == ["succeeded"] * 3

@@ -159,10 +159,10 @@ async def test_what_is_enqueued_elsewhere_is_recorded_too(enqueued):
     first = await Scheduler().enqueue_many("MailUser", many, session=object())
     second = Client().enqueue("MailUser", user_id=3)
     later = await Scheduler().schedule("MailUser", delay="15m", user_id=4)
-    found = enqueued()
-    assert [run.run_id for run in found] == [*first, second, later]
-    assert [run.arguments["user_id"] for run in found] == [1, 2, 3, 4]
-    assert found[-1].state == RunState.SCHEDULED
+    recorded_runs = enqueued()
+    assert [run.run_id for run in recorded_runs] == [*first, second, later]
+    assert [run.arguments["user_id"] for run in recorded_runs] == [1, 2, 3, 4]
+    assert recorded_runs[-1].state == RunState.SCHEDULED
     assert await Scheduler().cancel(later, by=SYSTEM) == RunState.CANCELLED
     with pytest.raises(TimeoutError, match="still enqueued"):
         await Scheduler().wait(second, timeout=1)

@@ -41,9 +41,9 @@ async def states(scheduler):
 
 async def judge(scheduler, ids, later, again):
     """Check the results: runs that waited for capacity ran, and the cancelled run cancelled its dependents."""
-    found = await states(scheduler)
-    assert found[ids[0]] == found[ids[4]] == found[later] == "cancelled"
-    assert ids[1] not in found
+    states_by_id = await states(scheduler)
+    assert states_by_id[ids[0]] == states_by_id[ids[4]] == states_by_id[later] == "cancelled"
+    assert ids[1] not in states_by_id
     await scheduler.start(schedule=False)
     for run_id in (ids[2], ids[3], again):
         assert await scheduler.wait(run_id, 60) == "succeeded"

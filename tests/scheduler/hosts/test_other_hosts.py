@@ -143,9 +143,9 @@ async def test_a_host_whose_start_fails_does_not_start(scheduler):
     orders.put_nowait({"type": "lifespan.startup"})
     app = with_scheduler(Starlette(lifespan=broken), scheduler=scheduler)
     await app({"type": "lifespan", "state": {}}, orders.get, answers.put)
-    said = answers.get_nowait()
-    assert said["type"] == "lifespan.startup.failed"
-    assert "no licence" in said["message"]
+    message = answers.get_nowait()
+    assert message["type"] == "lifespan.startup.failed"
+    assert "no licence" in message["message"]
     assert scheduler.node is None
 
 
@@ -235,10 +235,10 @@ async def test_what_is_wrong_with_services_stops_no_host_and_is_shown(settings, 
 
     whole = hosting.project_services
     monkeypatch.setattr(hosting, "project_services", broken)
-    told: list[Any] = []
+    events: list[Any] = []
 
     async def notify(event: Any) -> None:
-        told.append(event)
+        events.append(event)
 
     made = Scheduler(settings, notify=notify)
     app = FastAPI()
@@ -256,4 +256,4 @@ async def test_what_is_wrong_with_services_stops_no_host_and_is_shown(settings, 
 
         await until(healed)
         assert "licence" not in (await client.get("/jobs")).text
-    assert len(told) == 1
+    assert len(events) == 1

@@ -53,15 +53,15 @@ async def on_postgresql(migrated_postgresql_url):
 
 
 async def commits_and_rolls_back(scheduler: Scheduler, open_theirs: Any) -> None:
-    async with open_theirs(scheduler.settings.database_url) as theirs:
-        await scheduler.enqueue("note", session=theirs, text="never")
-        await ended(theirs, "rollback")
+    async with open_theirs(scheduler.settings.database_url) as session:
+        await scheduler.enqueue("note", session=session, text="never")
+        await ended(session, "rollback")
         assert await count(scheduler) == 0
-        first = await scheduler.enqueue("note", session=theirs, text="one")
+        first = await scheduler.enqueue("note", session=session, text="one")
         many = [{"text": "two"}, {"text": "three"}]
-        rest = await scheduler.enqueue_many("note", many, session=theirs)
+        rest = await scheduler.enqueue_many("note", many, session=session)
         assert await count(scheduler) == 0
-        await ended(theirs, "commit")
+        await ended(session, "commit")
     for run in (first, *rest):
         assert await scheduler.wait(run, timeout=30) == RunState.SUCCEEDED
 
@@ -79,9 +79,9 @@ async def test_on_postgresql_it_commits_with_the_application(kind, on_postgresql
 def rows(url: str, table: str = "c_JobRun") -> int:
     engine = sa.create_engine(address(url, "+psycopg" if "postgresql" in url else ""))
     with engine.connect() as connection:
-        found = connection.scalar(sa.text(f"SELECT count(*) FROM {table}"))
+        number = connection.scalar(sa.text(f"SELECT count(*) FROM {table}"))
     engine.dispose()
-    return found or 0
+    return number or 0
 
 
 def test_plain_code_has_a_client(migrated_sqlite_url):
@@ -157,11 +157,11 @@ async def test_what_is_no_session_is_said(on_sqlite):
 
 def test_the_database_of_an_application_is_taken_from_its_engine():
     engine = create_async_engine("postgresql+asyncpg://dana:s3c%40t@db:6432/shop?ssl=require")
-    found = Settings.for_engine(engine, pool_size=3)
-    assert found.database_url == "postgresql://dana:s3c%40t@db:6432/shop?sslmode=require"
+    settings = Settings.for_engine(engine, pool_size=3)
+    assert settings.database_url == "postgresql://dana:s3c%40t@db:6432/shop?sslmode=require"
     plain = sa.create_engine("sqlite+pysqlite:///shop.db")
     assert Settings.for_engine(plain).database_url == "sqlite:///shop.db"
-    store = Store("postgresql://db/shop", found.pool_size)
+    store = Store("postgresql://db/shop", settings.pool_size)
     assert (store.engine.pool.size(), store.engine.pool._max_overflow) == (3, 0)
 
 

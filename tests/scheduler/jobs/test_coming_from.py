@@ -18,9 +18,9 @@ SNIPPET = re.compile(r"<!-- run -->\n```python\n(.*?)```\n\n```text\n(.*?)```", 
 def snippets() -> Iterator[object]:
     for page in sorted(PAGES.glob("*.md")):
         text = page.read_text(encoding="utf-8")
-        found = SNIPPET.findall(text)
-        assert len(found) == text.count("<!-- run -->") == text.count("```python"), page.name
-        for number, (code, printed) in enumerate(found, 1):
+        blocks = SNIPPET.findall(text)
+        assert len(blocks) == text.count("<!-- run -->") == text.count("```python"), page.name
+        for number, (code, printed) in enumerate(blocks, 1):
             yield pytest.param(code, printed, id=f"{page.stem}-{number}")
 
 
@@ -39,10 +39,10 @@ async def test_a_snippet_prints_what_its_page_says(code, printed, module, make_s
     module.write_text(code, encoding="utf-8")
     importlib.invalidate_caches()
     scheduler = make_scheduler(jobs_package="snippet")
-    said = io.StringIO()
+    output = io.StringIO()
 
     await scheduler.start(schedule=False)
-    with contextlib.redirect_stdout(said):
+    with contextlib.redirect_stdout(output):
         await sys.modules["snippet"].main(scheduler)
 
-    assert said.getvalue() == printed
+    assert output.getvalue() == printed

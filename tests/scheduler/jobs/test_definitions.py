@@ -235,24 +235,24 @@ GOOD = "@job()\nclass {}Job:\n    def execute(self): ...\n"
 
 
 def test_jobs_are_found_in_every_module_and_sub_package(package):
-    found = discover(package(one=GOOD.format("One"), deep__two=GOOD.format("Two")))
-    assert set(found.definitions) == {"One", "Two"}
-    assert found.broken == []
+    discovered = discover(package(one=GOOD.format("One"), deep__two=GOOD.format("Two")))
+    assert set(discovered.definitions) == {"One", "Two"}
+    assert discovered.broken == []
 
 
 def test_a_job_in_a_folder_without_an_init_file_is_found_too(package, tmp_path):
     name = package(one=GOOD.format("One"), deep__two=GOOD.format("Two"))
     (tmp_path / "found_jobs" / "deep" / "__init__.py").unlink()
     (tmp_path / "found_jobs" / "texts").mkdir()
-    found = discover(name)
-    assert set(found.definitions) == {"One", "Two"}
-    assert "found_jobs.texts" not in found.modules
+    discovered = discover(name)
+    assert set(discovered.definitions) == {"One", "Two"}
+    assert "found_jobs.texts" not in discovered.modules
 
 
 def test_a_broken_file_is_shown_with_its_traceback_and_the_others_run(package):
-    found = discover(package(bad="import nothing_of_this_name\n", good=GOOD.format("Good")))
-    assert set(found.definitions) == {"Good"}
-    [broken] = found.broken
+    discovered = discover(package(bad="import nothing_of_this_name\n", good=GOOD.format("Good")))
+    assert set(discovered.definitions) == {"Good"}
+    [broken] = discovered.broken
     assert broken.module == "found_jobs.bad"
     assert broken.error == "ModuleNotFoundError: No module named 'nothing_of_this_name'"
     assert broken.path.endswith("bad.py")
@@ -261,8 +261,10 @@ def test_a_broken_file_is_shown_with_its_traceback_and_the_others_run(package):
 
 
 def test_the_error_of_a_broken_file_shows_no_password(package):
-    found = discover(package(bad="raise OSError('postgresql://me:hunter2hunter2@db/x is away')\n"))
-    [broken] = found.broken
+    discovered = discover(
+        package(bad="raise OSError('postgresql://me:hunter2hunter2@db/x is away')\n")
+    )
+    [broken] = discovered.broken
     assert "is away" in broken.error
     assert "hunter2hunter2" not in broken.error
     assert "hunter2hunter2" not in broken.traceback
@@ -287,21 +289,21 @@ def test_the_names_of_the_jobs_in_a_broken_file_are_known(package):
     ],
 )
 def test_what_makes_a_file_broken(package, text, said):
-    found = discover(package(bad=text))
-    assert found.definitions == {}
-    assert said in found.broken[0].error
+    discovered = discover(package(bad=text))
+    assert discovered.definitions == {}
+    assert said in discovered.broken[0].error
 
 
 def test_the_second_job_of_one_name_is_reported_and_the_first_counts(package):
-    found = discover(package(a=GOOD.format("Same"), b=GOOD.format("Same")))
-    assert found.definitions["Same"].module == "found_jobs.a"
-    [broken] = found.broken
+    discovered = discover(package(a=GOOD.format("Same"), b=GOOD.format("Same")))
+    assert discovered.definitions["Same"].module == "found_jobs.a"
+    [broken] = discovered.broken
     assert "'Same' is taken by found_jobs.a.SameJob" in broken.error
 
 
 def test_a_job_that_is_imported_elsewhere_is_found_once(package):
-    found = discover(package(a=GOOD.format("Same"), b="from found_jobs.a import SameJob\n"))
-    assert (len(found.definitions), found.broken) == (1, [])
+    discovered = discover(package(a=GOOD.format("Same"), b="from found_jobs.a import SameJob\n"))
+    assert (len(discovered.definitions), discovered.broken) == (1, [])
 
 
 def test_a_thousand_files_take_ten_times_as_long_as_a_hundred(package):
@@ -359,8 +361,8 @@ def test_a_job_is_found_by_an_earlier_name_and_no_other_job_may_have_it(tmp_path
     first, second = (tmp_path / "earlier_names" / name for name in ("a.py", "b.py"))
     first.write_text(source.format(name="Work", aliases=("Toil",)))
     second.write_text(source.format(name="Toil", aliases=()))
-    found = discover("earlier_names", RIG)
-    assert list(found.definitions) == ["Work"]
-    assert "Toil and Work are two jobs" in found.broken[0].error
+    discovered = discover("earlier_names", RIG)
+    assert list(discovered.definitions) == ["Work"]
+    assert "Toil and Work are two jobs" in discovered.broken[0].error
     second.unlink()
     assert JobRegistry("earlier_names", project=RIG).find("Toil").name == "Work"

@@ -43,8 +43,8 @@ def test_a_job_runs_as_the_environment_says(monkeypatch, name, expected):
 def test_a_flow_starts_as_the_environment_says(monkeypatch):
     monkeypatch.setenv("TARGCC_ENVIRONMENT", "staging")
     flow = {"cron": "0 2 * * *", "queue": "slow", "steps": {"fetch": {"job": "Daily"}}}
-    said = {"job_options": {"MonthEnd": {"queue": "fast", "overlap": "allow", "paused": True}}}
-    configure(replace(PLAIN, flows={"MonthEnd": flow}), {"staging": said})
+    values = {"job_options": {"MonthEnd": {"queue": "fast", "overlap": "allow", "paused": True}}}
+    configure(replace(PLAIN, flows={"MonthEnd": flow}), {"staging": values})
 
     ((_, declaration),) = flow_declarations(current())
     job = declaration.complete(current())
@@ -77,8 +77,8 @@ def test_a_name_is_refused_where_the_spec_has_no_environments(monkeypatch):
 def test_a_worker_process_takes_the_project_as_its_node_has_it(monkeypatch):
     monkeypatch.setenv("TARGCC_ENVIRONMENT", "staging")
     configure(PLAIN, ENVIRONMENTS)
-    there = current()
+    adopted = current()
     project.adopt(PLAIN)  # as in another process
-    project.adopt(there)
+    project.adopt(adopted)
     configure(PLAIN, ENVIRONMENTS)
-    assert current() == there
+    assert current() == adopted

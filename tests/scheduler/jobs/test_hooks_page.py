@@ -55,7 +55,7 @@ def _forget() -> None:
 
 def hooks_of(project: Path, name: str) -> ModuleType:
     """Return the module of the example that defines a hook with this name."""
-    [code] = [found["code"] for found in _blocks() if f"def {name}(" in found["code"]]
+    [code] = [block["code"] for block in _blocks() if f"def {name}(" in block["code"]]
     (project / "acme_jobs" / "jobs" / "hooks.py").write_text(code, encoding="utf-8")
     _forget()
     importlib.invalidate_caches()
@@ -113,14 +113,14 @@ async def test_each_example_of_the_page_does_what_it_says(
     assert "Import: attempt 1 failed, the next comes at 2026-03-01 09:00" in capsys.readouterr().out
 
     hooks_of(project, "as_tenant")
-    [test] = [found["code"] for found in _blocks() if found["path"].startswith("tests/")]
+    [test] = [block["code"] for block in _blocks() if block["path"].startswith("tests/")]
     names: dict[str, Any] = {"__name__": "test_report"}
     exec(test, names)
     await names["test_the_job_works_for_its_tenant"]()
 
     given: list[object] = []
     monkeypatch.setattr(trace, "set_tracer_provider", given.append)
-    [code] = [found["code"] for found in _blocks() if "set_tracer_provider" in found["code"]]
+    [code] = [block["code"] for block in _blocks() if "set_tracer_provider" in block["code"]]
     exec(code, names)
     assert given == [names["provider"]]
     names["provider"].shutdown()

@@ -38,7 +38,7 @@ def make_package(tmp_path, monkeypatch):
         return name
 
     yield make
-    for name in [one for one in sys.modules if one.split(".")[0] in made]:
+    for name in [module_name for module_name in sys.modules if module_name.split(".")[0] in made]:
         del sys.modules[name]
 
 
@@ -62,7 +62,9 @@ def test_each_project_completes_the_jobs_of_a_library_with_its_own_defaults(make
     package = make_package("shared_jobs", reports=LIBRARY)
     north = Project("north", "north", timezone="Europe/Oslo", queue="north", retries=7)
     south = Project("south", "south", timezone="America/Lima", backoff="5m", timeout="1h")
-    of_north, of_south = (JobRegistry(package, project=one).definitions for one in (north, south))
+    of_north, of_south = (
+        JobRegistry(package, project=project).definitions for project in (north, south)
+    )
     assert [of_north["Report"].timezone, of_south["Report"].timezone] == [
         "Europe/Oslo",
         "America/Lima",

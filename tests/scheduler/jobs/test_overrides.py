@@ -81,16 +81,19 @@ def test_each_option_holds_and_the_code_stays_known():
 
 def test_what_does_not_fit_the_code_does_not_hold_and_says_so():
     job = effective(report(), changes(arguments={"weeks": 2}, priority=3), PLAIN)
-    assert [one.problem for one in job.overrides] == ["takes no weeks: days, since, tone, key", ""]
+    assert [override.problem for override in job.overrides] == [
+        "takes no weeks: days, since, tone, key",
+        "",
+    ]
     assert (job.priority, job.arguments_json) == (3, "{}")
-    for wrong, said in (
+    for wrong, message in (
         ({"arguments": {"days": "many"}}, "days: input should be a valid integer"),
         ({"arguments": {"key": "s3cret"}}, "key is secret"),
     ):
-        [one] = effective(report(), changes(**wrong), PLAIN).overrides
-        assert said in one.problem
-    [asked] = effective(report(None), changes(schedule="every 5m"), PLAIN).overrides
-    assert "runs only when asked" in asked.problem
+        [override] = effective(report(), changes(**wrong), PLAIN).overrides
+        assert message in override.problem
+    [unscheduled] = effective(report(None), changes(schedule="every 5m"), PLAIN).overrides
+    assert "runs only when asked" in unscheduled.problem
 
 
 @pytest.mark.parametrize(
@@ -139,13 +142,13 @@ def test_the_lines_for_the_code_say_the_same(schedule):
         "\n".join(lines.decorator),
     ):
         target, args, options = ReportJob, [], {}
-        exec(f"args, options = (lambda *a, **k: (a, k))({written})", found := {})
-        args, options = found["args"], found["options"]
-        told = declare(target, *args, **options).complete(PLAIN)
+        exec(f"args, options = (lambda *a, **k: (a, k))({written})", names := {})
+        args, options = names["args"], names["options"]
+        definition = declare(target, *args, **options).complete(PLAIN)
         for name in ("schedule_text", "timezone", "queue", "priority", "retries", "timeout"):
-            assert getattr(told, name) == getattr(job, name)
-        assert told.schedule == job.schedule
-    assert {name: str(one) for name, one in spec.jobs["Report"].params.items()} == {
+            assert getattr(definition, name) == getattr(job, name)
+        assert definition.schedule == job.schedule
+    assert {name: str(param) for name, param in spec.jobs["Report"].params.items()} == {
         "days": "int = 14",
         "since": "date = 2026-02-01",
         "tone": "str = strict",

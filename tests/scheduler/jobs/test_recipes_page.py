@@ -26,9 +26,9 @@ def __getattr__(name):
 def files() -> dict[str, str]:
     """Return the files of the page by path."""
     text = PAGE.read_text(encoding="utf-8")
-    found = re.findall(r"^```python\n# (\S+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert len(found) == text.count("```python")
-    return dict(found)
+    blocks = re.findall(r"^```python\n# (\S+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == text.count("```python")
+    return dict(blocks)
 
 
 def test_each_recipe_has_a_test_that_passes(tmp_path: Path):

@@ -53,7 +53,7 @@ async def test_a_secret_argument_is_sealed_in_the_database_and_reaches_the_job(
     assert await scheduler.wait(again, timeout=30) == "succeeded"
 
     assert [(VALUE, f"{VALUE}-2", 11)] * 2 == SEEN
-    assert all(VALUE not in one and '"month": 11' in one for one in stored(database))
+    assert all(VALUE not in text and '"month": 11' in text for text in stored(database))
     for file in database.path.parent.glob("jobs.db*"):
         assert not file.is_file() or VALUE.encode() not in file.read_bytes()
 
@@ -83,8 +83,8 @@ async def test_rotate_seals_what_was_stored_plainly(scheduler, database, monkeyp
     monkeypatch.setenv("TARGCC_DATABASE_URL", database.url)
     monkeypatch.setenv("TARGCC_JOBS_PACKAGE", __name__)
     monkeypatch.setenv("TARGCC_SECRET_KEY", new_key())
-    said = await asyncio.to_thread(CliRunner().invoke, main, ["secret", "rotate"])
-    assert "of 1 runs are sealed" in said.output
+    result = await asyncio.to_thread(CliRunner().invoke, main, ["secret", "rotate"])
+    assert "of 1 runs are sealed" in result.output
     assert VALUE not in stored(database)[0]
     assert set(json.loads(stored(database)[0])["key"]) == {"$sealed"}
 

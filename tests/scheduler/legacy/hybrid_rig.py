@@ -24,7 +24,7 @@ class OldDatabase:
 
 def broken_jobs(found):
     """Map the place of each broken job to its error."""
-    return {one.module: one.error for one in found.broken}
+    return {broken.module: broken.error for broken in found.broken}
 
 
 @pytest.fixture

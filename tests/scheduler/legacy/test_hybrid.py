@@ -63,12 +63,12 @@ async def test_a_row_that_cannot_be_a_job_is_broken_and_the_others_run(old, star
     old.add(5, "good")
     scheduler = await start(old)
 
-    found = broken_jobs(scheduler)
+    errors = broken_jobs(scheduler)
     assert [*scheduler.definitions] == ["Moved already", "Good"]
-    assert "4 fields" in found['c_Job row 2 "Bad cron"']
-    assert "no such date" in found['c_Job row 3 "Never"']
-    assert "not the name of a stored procedure" in found['c_Job row 4 "No name"']
-    assert "another active row is called 'good'" in found['c_Job row 5 "good"']
+    assert "4 fields" in errors['c_Job row 2 "Bad cron"']
+    assert "no such date" in errors['c_Job row 3 "Never"']
+    assert "not the name of a stored procedure" in errors['c_Job row 4 "No name"']
+    assert "another active row is called 'good'" in errors['c_Job row 5 "good"']
 
 
 async def test_a_job_in_the_code_goes_before_the_row_of_its_name(old, start):

@@ -60,13 +60,13 @@ class Old(OldDatabase):
 
     def row(self, number):
         with self.engine.connect() as connection:
-            found = connection.execute(sa.text(f"SELECT * FROM c_Job WHERE ID = {number}"))
-            return {key.lower(): value for key, value in found.mappings().one().items()}
+            result = connection.execute(sa.text(f"SELECT * FROM c_Job WHERE ID = {number}"))
+            return {key.lower(): value for key, value in result.mappings().one().items()}
 
     def logged(self):
         with self.engine.connect() as connection:
-            found = connection.execute(sa.text("SELECT * FROM c_LoggedJob ORDER BY ID"))
-            return [{k.lower(): v for k, v in row.items()} for row in found.mappings()]
+            result = connection.execute(sa.text("SELECT * FROM c_LoggedJob ORDER BY ID"))
+            return [{k.lower(): v for k, v in row.items()} for row in result.mappings()]
 
 
 @pytest.fixture
@@ -168,11 +168,11 @@ def test_next_run_time_is_the_anchor(sqlite_old, read, kind, columns, runs):
     sqlite_old.add(1, "mnTM_Load", kind, **columns)
     job = read(sqlite_old).definitions["mnTM_Load"]
 
-    at, found = datetime(2026, 11, 25, 7, 30, tzinfo=UTC), []
-    while len(found) < len(runs):
+    at, times = datetime(2026, 11, 25, 7, 30, tzinfo=UTC), []
+    while len(times) < len(runs):
         at = job.schedule.next(at, job.timezone)
-        found.append(f"{at:%d %H:%M}")
-    assert found == runs
+        times.append(f"{at:%d %H:%M}")
+    assert times == runs
     assert (job.retries, job.timeout, job.misfire) == (0, None, "run_once")
 
 
@@ -266,11 +266,11 @@ def test_a_row_runs_when_the_import_of_it_would(zone, kind, count):
         begin = resolve(following, ZoneInfo(zone))
         first, second = (
             [
-                *EverySchedule(one["every"], one["anchor"]).between(
+                *EverySchedule(options["every"], options["anchor"]).between(
                     begin, begin + timedelta(400), zone
                 )
             ]
-            for one in (ours, imported.options())
+            for options in (ours, imported.options())
         )
         assert first == second
         assert len(first) > 100
@@ -371,8 +371,8 @@ async def test_what_could_not_be_written_back_is_written_when_the_old_database_i
     assert (old.row(2)["enmjobstatus"], len(old.logged())) == ("InProcess", 1)
     old.execute("ALTER TABLE c_LoggedJob DROP CONSTRAINT refuses")
     await until(lambda: old.row(2)["enmjobstatus"] == "Success", 30)
-    assert [one["remarks"] for one in old.logged()][1:] == ["42 orders"]
-    assert [one["c_jobid"] for one in old.logged()] == [1, 2]
+    assert [row["remarks"] for row in old.logged()][1:] == ["42 orders"]
+    assert [row["c_jobid"] for row in old.logged()] == [1, 2]
 
 
 async def test_another_process_writes_what_the_one_before_could_not(postgresql_old, start):
@@ -394,7 +394,7 @@ async def test_another_process_writes_what_the_one_before_could_not(postgresql_o
         another = await start(old, options={"schedule": False, "work": False})
         await until(lambda: len(old.logged()) == 2, 30)
         await another.stop()
-        assert sorted(one["activatinguser"] for one in old.logged()) == tokens
+        assert sorted(row["activatinguser"] for row in old.logged()) == tokens
     assert old.row(1)["enmjobstatus"] == "Success"
 
 
@@ -486,7 +486,7 @@ async def test_a_one_off_whose_time_has_passed_runs_once_and_a_paused_one_waits(
     assert old.row(1)["enmjobstatus"] is None
     await scheduler.resume("mnTM_Load", by=DANA)
     await until(lambda: old.row(1)["enmjobstatus"] == "Success")
-    assert [one["c_jobid"] for one in old.logged()] == [2, 1]
+    assert [row["c_jobid"] for row in old.logged()] == [2, 1]
 
 
 async def test_two_real_nodes_follow_the_table_and_write_each_run_once(
@@ -535,13 +535,17 @@ async def test_rows_on_sql_server_run_and_are_written_back_in_t_sql(start, datab
         run = await scheduler.trigger("mnTM_Load", by=DANA)
         assert await scheduler.wait(run, timeout=30) == RunState.SUCCEEDED
 
-        changes = [one for one in double.seen if one.startswith(("UPDATE", "INSERT"))]
+        changes = [
+            statement for statement in double.seen if statement.startswith(("UPDATE", "INSERT"))
+        ]
         await scheduler.stop()
 
     assert database.history(run)[0]["ResultMessage"] == "42 orders"
-    filled = next(one for one in changes if "[NextRunTime] IS NULL" in one)
+    filled = next(statement for statement in changes if "[NextRunTime] IS NULL" in statement)
     assert "02:30:00" in filled
-    begun, ended, kept = [one for one in changes if "[NextRunTime] IS NULL" not in one]
+    begun, ended, kept = [
+        statement for statement in changes if "[NextRunTime] IS NULL" not in statement
+    ]
     assert "[enmJobStatus]='InProcess'" in begun.replace(" = ", "=")
     assert "LIKE 'targcc %'" in begun
     assert "'Success'" in ended

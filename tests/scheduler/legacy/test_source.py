@@ -156,12 +156,12 @@ def test_a_job_in_the_code_wins_and_the_source_says_what_to_do(kept, registry):
 
 async def test_changes_are_followed_and_jobs_that_rest_are_told(kept, registry):
     kept.put("Report", "0 2 * * *")
-    told = asyncio.Queue()
-    follow = SourceFollower(kept.source, 0.01).follow(registry, told.put)
+    queue = asyncio.Queue()
+    follow = SourceFollower(kept.source, 0.01).follow(registry, queue.put)
     task = asyncio.create_task(follow)
-    assert await asyncio.wait_for(told.get(), 30) == set()
+    assert await asyncio.wait_for(queue.get(), 30) == set()
     kept.rest("Report")
-    assert await asyncio.wait_for(told.get(), 30) == {"Report"}
+    assert await asyncio.wait_for(queue.get(), 30) == {"Report"}
     assert "Report" not in registry.definitions
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -170,10 +170,10 @@ async def test_changes_are_followed_and_jobs_that_rest_are_told(kept, registry):
 async def test_jobs_that_were_made_idle_while_nothing_ran_are_told_at_the_start(kept, registry):
     kept.put("Report", "0 2 * * *")
     kept.rest("Report")
-    told = asyncio.Queue()
+    queue = asyncio.Queue()
     follower = SourceFollower(kept.source, 0.01)
     follower.fill(registry)
-    task = asyncio.create_task(follower.follow(registry, told.put))
-    assert await asyncio.wait_for(told.get(), 30) == {"Report"}
+    task = asyncio.create_task(follower.follow(registry, queue.put))
+    assert await asyncio.wait_for(queue.get(), 30) == {"Report"}
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -66,8 +66,8 @@ async def test_small_tenants_take_about_as_long_beside_a_large_one(scheduler):
         await scheduler.enqueue_many(FairJob, [{"tenant": "big"}] * 10_000)
     beside = [await small() for _ in range(2)]
     ratio = min(beside) / min(alone)
-    figures = [" ".join(f"{one:.1f}" for one in every) for every in (alone, beside)]
-    said = f"alone {figures[0]} s, beside {BIG:,} runs {figures[1]} s: {ratio:.2f}"
-    print(f"\n{said}")  # noqa: T201 - the figures are what it is run for
+    figures = [" ".join(f"{seconds:.1f}" for seconds in every) for every in (alone, beside)]
+    summary = f"alone {figures[0]} s, beside {BIG:,} runs {figures[1]} s: {ratio:.2f}"
+    print(f"\n{summary}")  # noqa: T201 - the figures are what it is run for
     assert ratio < 3
     assert 0 < DONE["big"] < BIG

@@ -53,9 +53,11 @@ async def test_a_claim_at_once_leaves_such_a_retry_alone(migrated_postgresql_url
         node = await make()
         retries = await full_key(node)
         terms = replace(node.terms(), keyed={"Work": LimitPolicy(most=1)})
-        asked = {"queue": "default", "refused": "", "count": 10}
+        parameters = {"queue": "default", "refused": "", "count": 10}
         async with node.store.write_at_once() as connection:
-            taken = await claim_fast(connection, ENTRIES, asked, terms, ["Work"], keyed=keyed_jobs)
+            taken = await claim_fast(
+                connection, ENTRIES, parameters, terms, ["Work"], keyed=keyed_jobs
+            )
         assert (taken.claims, taken.rest) == ([], True)
         assert await node.state(retries) == "retrying"
 

@@ -93,24 +93,26 @@ async def test_a_run_that_another_claim_has_taken_is_not_chosen_where_waiting_co
 async def test_none_of_many_runs_waits_while_there_is_room(node):
     ids = await keyed(node, "a", 250)
     await look_ahead(node, 1_000)
-    found = await rows(node, ids)
-    assert {row.State for row in found} == {"enqueued"}
-    assert all(row.RoomAt for row in found)
+    stored_runs = await rows(node, ids)
+    assert {row.State for row in stored_runs} == {"enqueued"}
+    assert all(row.RoomAt for row in stored_runs)
 
 
 async def test_two_claims_that_make_keys_in_opposite_order_do_not_wait_for_each_other(node):
     ids = [*await keyed(node, "a"), *await keyed(node, "b")]
     first, second = await rows(node, ids)
-    theirs = [
+    capacities = [
         limit_claims.KeyCapacities({"Work": LimitPolicy(most=1)}, node.clock.now())
         for _ in range(2)
     ]
-    async with node.store.write() as one, node.store.write() as other:
-        await theirs[0].look(one, [first])
-        await theirs[1].look(other, [second])
-        await asyncio.gather(theirs[0].look(one, [second]), theirs[1].look(other, [first]))
-        assert theirs[0].is_held_up(second)
-        assert theirs[1].is_held_up(first)
+    async with node.store.write() as connection, node.store.write() as other:
+        await capacities[0].look(connection, [first])
+        await capacities[1].look(other, [second])
+        await asyncio.gather(
+            capacities[0].look(connection, [second]), capacities[1].look(other, [first])
+        )
+        assert capacities[0].is_held_up(second)
+        assert capacities[1].is_held_up(first)
 
 
 @pytest.mark.parametrize("untied", [True, False], ids=["at once", "in a transaction"])
@@ -158,9 +160,9 @@ async def test_a_key_has_its_room_once_while_its_job_gets_another_name(node):
     await while_it_waits(node, aliases.start(), claim_another, lock)
     [late] = await keyed(node, "a")  # as a node inserts that has not seen the new name
     await aliases.start()
-    found = await rows(node, [begun, waits, late])
-    assert [row.LimitKey for row in found] == ["Task k=a"] * 3
-    assert [row.State for row in found] == ["running", "awaiting", "enqueued"]
+    stored_runs = await rows(node, [begun, waits, late])
+    assert [row.LimitKey for row in stored_runs] == ["Task k=a"] * 3
+    assert [row.State for row in stored_runs] == ["running", "awaiting", "enqueued"]
 
 
 async def test_what_begins_while_its_job_waits_for_another_name_goes_along(node):
@@ -176,8 +178,8 @@ async def test_what_begins_while_its_job_waits_for_another_name_goes_along(node)
 
     lock = f"SELECT Id FROM c_JobRun WHERE Id = {begun} FOR UPDATE"
     await while_it_waits(node, node.store.change(rename), begin_another, lock)
-    found = await rows(node, [begun, *late])
-    assert [row.LimitKey for row in found] == ["Task k=a", "Task k=b"]
+    stored_runs = await rows(node, [begun, *late])
+    assert [row.LimitKey for row in stored_runs] == ["Task k=a", "Task k=b"]
 
 
 async def test_the_run_that_waits_for_the_next_token_gets_it_before_younger_ones(node):

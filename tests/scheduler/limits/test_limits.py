@@ -131,11 +131,11 @@ async def test_so_many_of_each_key_begin_as_there_is_room_for_and_the_others_hav
         ("HeldHeavy", "awaiting"): 2,
     }
     async with asyncio.timeout(60):
-        found = {}
-        while found != wanted:
+        counts = {}
+        while counts != wanted:
             await asyncio.sleep(0.02)
             rows = await scheduler.read(lambda db: db.execute(counted))
-            found = {row[:2]: row[2] for row in rows}
+            counts = {row[:2]: row[2] for row in rows}
     answer = await why(scheduler, ids[-1])
     assert "4 of" not in answer
     assert "has 3 of 4 under way" in answer
@@ -211,15 +211,15 @@ def test_secrets_and_long_values_are_digests_in_keys_and_wrong_limits_are_refuse
         made = declare(keyed, limit={"key": by, "running": 1}).complete(
             Project(name="p", package="p")
         )
-        found = made.room(made.check({"token": "a", "tenant": "b", **given}))["limit_key"]
-        assert found is not None
-        return found
+        limit_key = made.room(made.check({"token": "a", "tenant": "b", **given}))["limit_key"]
+        assert limit_key is not None
+        return limit_key
 
     assert key("tenant", tenant="acme") == "Keyed tenant=acme"
     assert "hush" not in key("token", token="hush")
     assert key("token", token="hush") == key("token", token="hush") != key("token", token="x")
     assert len(key("tenant", tenant="y" * 500)) < 80
-    for wrong, said in (
+    for wrong, message in (
         ({"key": "nobody", "running": 1}, "no argument 'nobody'"),
         ({"rate": "often"}, "such as 100/min"),
         ({"running": 2, "weight": 3}, "no room"),
@@ -228,5 +228,5 @@ def test_secrets_and_long_values_are_digests_in_keys_and_wrong_limits_are_refuse
         ({"runing": 1}, "no 'runing'"),
         ({"running": 0}, "from 1"),
     ):
-        with pytest.raises(JobError, match=said):
+        with pytest.raises(JobError, match=message):
             declare(keyed, limit=wrong)

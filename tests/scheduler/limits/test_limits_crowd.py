@@ -41,8 +41,8 @@ async def schedulers(migrated_postgresql_url, monkeypatch):
     )
     made = [Scheduler(settings, jobs_package=__name__, notify=_ignore) for _ in range(3)]
     yield made
-    for one in made:
-        await one.stop()
+    for scheduler in made:
+        await scheduler.stop()
 
 
 async def _ignore(_event: object) -> None:
@@ -51,8 +51,8 @@ async def _ignore(_event: object) -> None:
 
 async def test_no_key_has_more_than_its_limit_among_nodes_and_nobody_is_left_behind(schedulers):
     chance = random.Random(7)
-    for one in schedulers:
-        await one.start(schedule=False)
+    for scheduler in schedulers:
+        await scheduler.start(schedule=False)
     ids = []
     for _ in range(20):  # some runs get full keys, and some get keys without waiting runs
         given = [{"tenant": chance.choice("abcdefgh"), "weight": n % 4} for n in range(20)]

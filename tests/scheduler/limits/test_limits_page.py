@@ -41,20 +41,20 @@ async def test_the_example_keeps_its_limit_and_the_commands_tell(scheduler, monk
     await scheduler.enqueue_many("SyncTenant", [{"tenant_id": 4}] * 12)
     await let_some_have_room(scheduler, "SyncTenant")
     [commands] = blocks("console")
-    said = []
+    outputs = []
     for line in commands.splitlines():
         words = line.removeprefix("$ targcc ").replace(" --watch", "").split()
         done = await asyncio.to_thread(CliRunner().invoke, main, words)
         assert done.exit_code == 0, done.output
-        said.append(" ".join(done.stdout.split()))
-    for shown in said[:2]:
+        outputs.append(" ".join(done.stdout.split()))
+    for shown in outputs[:2]:
         assert re.search(r"SyncTenant tenant_id=4 2 of 2 [345] of 5 10", shown), shown
-    assert "It waits for room: SyncTenant tenant_id=4 has 2 of 2 under way" in said[2]
+    assert "It waits for room: SyncTenant tenant_id=4 has 2 of 2 under way" in outputs[2]
 
 
 def test_the_spec_says_the_same_as_the_decorator(tmp_path):
-    [said] = blocks("yaml")
-    whole = {"targcc": 1, "project": {"name": "x"}} | yaml.safe_load(said)
+    [text] = blocks("yaml")
+    whole = {"targcc": 1, "project": {"name": "x"}} | yaml.safe_load(text)
     whole["jobs"]["SyncTenant"]["params"] = {"tenant_id": "int"}
     written = tmp_path / "targcc.yaml"
     written.write_text(yaml.safe_dump(whole), encoding="utf-8")

@@ -23,13 +23,13 @@ PATIENCE = 60
 async def server(site: Site) -> AsyncIterator[uvicorn.Server]:
     """Serve the site's app; its lifespan has been entered before."""
     config = uvicorn.Config(site.app, port=0, lifespan="off", log_config=None)
-    found = uvicorn.Server(config)
-    serving = asyncio.create_task(found.serve())
-    await eventually(lambda: found.started)
+    live_server = uvicorn.Server(config)
+    serving = asyncio.create_task(live_server.serve())
+    await eventually(lambda: live_server.started)
     try:
-        yield found
+        yield live_server
     finally:
-        found.should_exit = True
+        live_server.should_exit = True
         await asyncio.wait_for(serving, PATIENCE)
 
 
@@ -40,15 +40,15 @@ def address_of(found: uvicorn.Server) -> str:
 
 @pytest.fixture
 async def address(site: Site) -> AsyncIterator[str]:
-    async with server(site) as found:
-        yield address_of(found)
+    async with server(site) as live_server:
+        yield address_of(live_server)
 
 
 @contextlib.asynccontextmanager
 async def browse_site(settings: Settings) -> AsyncIterator[tuple[Site, str]]:
     """Yield a site with a working node, and its address."""
-    async with running(settings, work=True) as site, server(site) as found:
-        yield site, address_of(found)
+    async with running(settings, work=True) as site, server(site) as live_server:
+        yield site, address_of(live_server)
 
 
 @dataclass(frozen=True)
@@ -69,20 +69,20 @@ class Stream:
 
     async def next(self) -> Event | None:
         """Return the next event; ``None`` at the end."""
-        said: dict[str, str] = {}
+        fields: dict[str, str] = {}
         async with asyncio.timeout(PATIENCE):
             async for line in self._lines:
-                if not line and "data" in said:
-                    return Event(said["event"], json.loads(said["data"]), said.get("id", ""))
+                if not line and "data" in fields:
+                    return Event(fields["event"], json.loads(fields["data"]), fields.get("id", ""))
                 name, _, value = line.partition(": ")
-                said[name] = value
+                fields[name] = value
         return None
 
     async def until(self, name: str) -> Event:
         """Return the next event with this name."""
-        while (one := await self.next()) is not None:
-            if one.name == name:
-                return one
+        while (event := await self.next()) is not None:
+            if event.name == name:
+                return event
         raise AssertionError(f"the stream ended without {name}")
 
 
@@ -100,8 +100,8 @@ async def eventually(look: Callable[[], Any]) -> None:
     """Wait until ``look`` returns a true value; ``look`` may return an awaitable."""
     async with asyncio.timeout(PATIENCE):
         while True:
-            found = look()
-            if await found if inspect.isawaitable(found) else found:
+            result = look()
+            if await result if inspect.isawaitable(result) else result:
                 return
             await asyncio.sleep(0.02)
 

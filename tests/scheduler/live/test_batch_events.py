@@ -20,8 +20,8 @@ async def follow(settings: Settings) -> None:
             batch.enqueue_many("DailyReport", [{}, {}])
         operator = await site.program("operator")
         async with (
-            server(site) as found,
-            httpx.AsyncClient(base_url=address_of(found), headers=operator.headers) as client,
+            server(site) as live_server,
+            httpx.AsyncClient(base_url=address_of(live_server), headers=operator.headers) as client,
             stream(client, f"/api/batches/{batch.batch_id}/events") as reader,
         ):
             began = await reader.until("batch")

@@ -85,12 +85,12 @@ async def all_told(scheduler: Scheduler) -> list[event_model.Delivery]:
 
     await eventually(quiet)
     known = await scheduler.read(event_model.webhooks)
-    found = [
+    deliveries = [
         one
         for hook in known
         for one in await scheduler.read(lambda db, key=hook.id: event_model.deliveries(db, key, 99))
     ]
-    return sorted(found, key=lambda one: one.id)
+    return sorted(deliveries, key=lambda one: one.id)
 
 
 async def _row(db: Any, statement: Any) -> Any:
@@ -108,7 +108,7 @@ async def told_of_runs(settings: Settings) -> None:
         await all_told(scheduler)
         # The handler of the job Fails raises an error at first: it is called again, with the same id.
         heard = sorted(
-            (type(one).__name__, one.run_id, one.attempt, one.delivery) for one in hooks.heard
+            (type(item).__name__, item.run_id, item.attempt, item.delivery) for item in hooks.heard
         )
         assert heard == [
             ("RunCancelled", gone, 0, 1),
@@ -117,13 +117,13 @@ async def told_of_runs(settings: Settings) -> None:
             ("RunRetrying", bad, 1, 1),
             ("RunSucceeded", ok, 1, 1),
         ]
-        failed = [one for one in hooks.heard if isinstance(one, RunFailed)]
+        failed = [item for item in hooks.heard if isinstance(item, RunFailed)]
         assert failed[0].id == failed[1].id
         assert failed[0].message == "RuntimeError: the warehouse is closed"
         assert failed[0].url.endswith(f"/jobs/runs/{bad}")
-        [again] = [one for one in hooks.heard if isinstance(one, RunRetrying)]
+        [again] = [item for item in hooks.heard if isinstance(item, RunRetrying)]
         assert again.retry_at > again.at > again.created_at
-        [cancelled] = [one for one in hooks.heard if isinstance(one, RunCancelled)]
+        [cancelled] = [item for item in hooks.heard if isinstance(item, RunCancelled)]
         assert "dana" in (cancelled.message or "") or cancelled.started_at is None
 
         # A run that is noted again is reported once.
@@ -133,9 +133,9 @@ async def told_of_runs(settings: Settings) -> None:
         assert len(hooks.heard) == 5
 
         # The webhook pages list the handlers and their deliveries, and can turn handlers off.
-        known = {one.shown: one for one in await scheduler.read(event_model.webhooks)}
+        known = {item.shown: item for item in await scheduler.read(event_model.webhooks)}
         assert known[NAME].events == ("failed", "succeeded")
-        shown = {one.address: one for one in map(WebhookOut.model_validate, known.values())}
+        shown = {item.address: item for item in map(WebhookOut.model_validate, known.values())}
         assert shown["hooked_jobs.hooks.tries_again"].events == ("retrying",)
         assert shown[NAME].in_code
         with pytest.raises(WebhookError, match="handler in the code"):
@@ -164,8 +164,8 @@ async def told_of_slots(settings: Settings) -> None:
             (RunMissed, 0, due.missed[1]),
             (RunSkipped, 0, slot),
         ]
-        [said] = [one for one in hooks.heard if isinstance(one, RunSkipped)]
-        assert (said.message, said.started_at) == ("run 7 was still busy", None)
+        [skip_event] = [one for one in hooks.heard if isinstance(one, RunSkipped)]
+        assert (skip_event.message, skip_event.started_at) == ("run 7 was still busy", None)
 
 
 async def test_handlers_hear_of_each_change_once(settings: Settings):
@@ -212,7 +212,7 @@ async def test_what_ended_while_no_node_had_the_handler_is_told_when_one_has(
     assert hooks.heard == []
     async with working(settings, work=False) as scheduler:
         await all_told(scheduler)
-        assert sorted(one.run_id for one in hooks.heard) == [first, second]
+        assert sorted(event.run_id for event in hooks.heard) == [first, second]
 
 
 async def test_a_handler_that_no_node_has_any_more_is_turned_off(settings: Settings):
@@ -222,27 +222,29 @@ async def test_a_handler_that_no_node_has_any_more_is_turned_off(settings: Setti
             lambda db: event_model.make_known(db, {"gone.handler": ["failed"]}, now)
         )
         [hook] = [
-            one for one in await scheduler.read(event_model.webhooks) if one.shown == "gone.handler"
+            candidate
+            for candidate in await scheduler.read(event_model.webhooks)
+            if candidate.shown == "gone.handler"
         ]
         message = event_model.message(hook, "failed", now, {}, run_id=1)
         await scheduler.change(lambda db: event_model.put(db, message))
         later = now + event_model.UNHEARD_FOR
         await scheduler.change(lambda db: event_model.give_up_unheard(db, later))
-        found = await scheduler.read(lambda db: event_model.find(db, hook.id))
-        assert found is not None
-        assert found.disabled_at is None
+        stored_hook = await scheduler.read(lambda db: event_model.find(db, hook.id))
+        assert stored_hook is not None
+        assert stored_hook.disabled_at is None
         later += timedelta(minutes=1)
         await scheduler.change(lambda db: event_model.give_up_unheard(db, later))
-        found = await scheduler.read(lambda db: event_model.find(db, hook.id))
-        assert found is not None
-        assert found.disabled_by == event_model.NOBODY
+        stored_hook = await scheduler.read(lambda db: event_model.find(db, hook.id))
+        assert stored_hook is not None
+        assert stored_hook.disabled_by == event_model.NOBODY
         # The handler returns and receives events from then on.
         await scheduler.change(
             lambda db: event_model.make_known(db, {"gone.handler": ["failed"]}, later)
         )
-        found = await scheduler.read(lambda db: event_model.find(db, hook.id))
-        assert found is not None
-        assert (found.disabled_at, found.created_at) == (None, later)
+        stored_hook = await scheduler.read(lambda db: event_model.find(db, hook.id))
+        assert stored_hook is not None
+        assert (stored_hook.disabled_at, stored_hook.created_at) == (None, later)
 
 
 async def test_a_node_that_is_killed_before_it_has_said_that_it_told_tells_again(
@@ -273,4 +275,6 @@ async def test_a_node_that_is_killed_before_it_has_said_that_it_told_tells_again
         [sent] = await all_told(scheduler)
     assert (sent.status, sent.attempts, sent.message_id) == ("delivered", 2, first[4])
     assert first[:4] == ["RunSucceeded", str(run_id), "1", "1"]
-    assert [(one.run_id, one.delivery, one.id) for one in hooks.heard] == [(run_id, 2, first[4])]
+    assert [(event.run_id, event.delivery, event.id) for event in hooks.heard] == [
+        (run_id, 2, first[4])
+    ]

@@ -125,10 +125,10 @@ def wait(browser: Chrome, condition: Callable[[Chrome], Any]) -> Any:
 
 def lines(browser: Chrome) -> list[str]:
     """Return the texts of the visible lines."""
-    found: list[str] = browser.execute_script(
+    texts: list[str] = browser.execute_script(
         "return [...document.querySelectorAll('#log li:not([hidden]) > bdi')].map(one => one.textContent)"
     )
-    return found
+    return texts
 
 
 def press(browser: Chrome, selector: str) -> None:
@@ -181,7 +181,7 @@ def test_a_log_is_followed_paused_and_searched(browser: Chrome, link: str, log: 
     browser.get(f"{base}/runs/{other}")
     assert browser.find_element(By.CSS_SELECTOR, "#log li bdi").text == "polled"
     assert not browser.find_element(By.CSS_SELECTOR, "[data-log-tools]").is_displayed()
-    assert [one["message"] for one in browser.get_log("browser")] == []
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
 
 
 def test_the_pages_of_a_batch_and_a_flow_follow_it(browser: Chrome, link: str, log: Log):
@@ -207,7 +207,7 @@ def test_the_pages_of_a_batch_and_a_flow_follow_it(browser: Chrome, link: str, l
     wait(browser, lambda b: b.execute_script("return window.streams.length") == 1)
     patient, closed = browser.execute_script(OUT_OF_SIGHT_FOR_A_MOMENT)
     assert (patient, closed) == (0, [True, False])  # the second stream has no timer left
-    assert [one["message"] for one in browser.get_log("browser")] == []
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
 
 
 COUNT_STREAMS = """
@@ -277,7 +277,7 @@ def test_ten_megabytes_stay_smooth(browser: Chrome, link: str, log: Log):
         wait(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "#log li"))
         if run_id == large:
             browser.find_element(By.CSS_SELECTOR, "[data-log-tools] input").send_keys("7777 word")
-            wait(browser, lambda b: [one[:5] for one in lines(b)] == ["7777 "])
+            wait(browser, lambda b: [line[:5] for line in lines(b)] == ["7777 "])
             whole = browser.find_element(By.CSS_SELECTOR, ".log-earlier")
             wait(browser, lambda _, whole=whole: not whole.is_displayed())
             field = browser.find_element(By.CSS_SELECTOR, "[data-log-tools] input")

@@ -28,7 +28,7 @@ async def follow(settings: Settings) -> None:
                     pass
                 await write(site, run_id, "one", "two")
                 seen = [(await first.until("log")) for _ in range(2)]
-                assert [one.data["message"] for one in seen] == ["one", "two"]
+                assert [item.data["message"] for item in seen] == ["one", "two"]
                 place = seen[0].key
                 async with stream(
                     client, f"/runs/{run_id}/events", **{"Last-Event-ID": place}
@@ -36,10 +36,10 @@ async def follow(settings: Settings) -> None:
                     assert (await again.until("log")).data == seen[1].data
                     assert not waiting.done()
                     await client.post(f"/runs/{run_id}/cancel")
-                    for one in (first, again):
-                        ended = await one.until("end")
+                    for item in (first, again):
+                        ended = await item.until("end")
                         assert ended.data["state"] in {"cancelled", "succeeded"}
-                        assert await one.next() is None
+                        assert await item.next() is None
             answered = await waiting
             assert answered.json()["state"] == ended.data["state"]
             assert [line["message"] for line in answered.json()["log"]] == ["one", "two"]
@@ -60,8 +60,8 @@ async def test_more_lines_than_one_round_brings_come_in_order_and_once(site: Sit
     program = await site.program("viewer")
     async with httpx.AsyncClient(base_url=address, headers=program.headers) as client:
         async with stream(client, f"/api/runs/{run_id}/events") as reader:
-            found = [(await reader.until("log")).data["message"] for _ in texts]
-        assert found == texts
+            messages = [(await reader.until("log")).data["message"] for _ in texts]
+        assert messages == texts
         whole = await client.get(f"/api/runs/{run_id}/log.txt")
         assert [line.split(" ", 2)[2].strip() for line in whole.text.splitlines()] == texts
         later = await client.get(f"/api/runs/{run_id}/log", params={"after": 1_200})
@@ -92,9 +92,9 @@ async def test_streams_leave_room_for_pages_and_others(site: Site, address: str)
             closing = asyncio.Event()
 
             async def keep_open() -> None:
-                async with stream(client, url) as one:
-                    await one.until("run")
-                    opened.append(one)
+                async with stream(client, url) as reader:
+                    await reader.until("run")
+                    opened.append(reader)
                     await closing.wait()
 
             for _ in range(hubs.MOST_EACH):
@@ -106,9 +106,9 @@ async def test_streams_leave_room_for_pages_and_others(site: Site, address: str)
             other = await site.user("viewer")
             async with (
                 httpx.AsyncClient(base_url=address, cookies=dict(other.client.cookies)) as page,
-                stream(page, f"/jobs/runs/{run_id}/live") as one,
+                stream(page, f"/jobs/runs/{run_id}/live") as reader,
             ):
-                await one.until("run")
+                await reader.until("run")
             closing.set()
         await eventually(lambda: not site.app.state.targcc.streams._open)
 
@@ -122,11 +122,11 @@ async def test_a_stream_ends_with_the_session_that_reads_it(
     cookies = dict(reader.client.cookies)
     async with (
         httpx.AsyncClient(base_url=address, cookies=cookies) as client,
-        stream(client, f"/jobs/runs/{run_id}/live") as one,
+        stream(client, f"/jobs/runs/{run_id}/live") as follower,
     ):
-        await one.until("run")
+        await follower.until("run")
         await reader.client.delete("/api/sessions", headers={"X-CSRF-Token": reader.csrf})
-        assert await one.next() is None
+        assert await follower.next() is None
 
 
 async def test_who_may_not_see_a_run_may_not_follow_it_nor_wait(site: Site):
@@ -175,13 +175,13 @@ async def test_a_server_that_is_told_to_stop_does_not_wait_for_streams(settings:
         run_id = await site.add_run("DailyReport", "running")
         program = await site.program("viewer")
         async with (
-            server(site) as found,
+            server(site) as live_server,
             httpx.AsyncClient(headers=program.headers) as client,
-            stream(client, f"{address_of(found)}/api/runs/{run_id}/events") as one,
+            stream(client, f"{address_of(live_server)}/api/runs/{run_id}/events") as reader,
         ):
-            await one.until("run")
-            found.should_exit = True
-            assert await one.next() is None
+            await reader.until("run")
+            live_server.should_exit = True
+            assert await reader.next() is None
 
 
 async def test_programs_hear_of_the_changes_that_they_ask_for(settings: Settings):
@@ -202,8 +202,8 @@ async def test_programs_hear_of_the_changes_that_they_ask_for(settings: Settings
                 exports = (await client.post("/jobs/slow_export/trigger")).json()["run_id"]
                 report = (await client.post("/jobs/DailyReport/trigger")).json()["run_id"]
                 seen = [await daily.until("run") for _ in range(3)]
-                assert {one.data["run_id"] for one in seen} == {report}
-                states = [one.data["state"] for one in seen]
+                assert {event.data["run_id"] for event in seen} == {report}
+                states = [event.data["state"] for event in seen]
                 assert states == ["enqueued", "running", "succeeded"]
                 began = (await critical.until("run")).data
                 assert (began["run_id"], began["state"]) == (exports, "running")

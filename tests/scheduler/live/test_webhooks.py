@@ -30,8 +30,8 @@ DANA = Actor("dana")
 def sinks() -> Iterator[list[Sink]]:
     made: list[Sink] = []
     yield made
-    for one in made:
-        one.close()
+    for sink in made:
+        sink.close()
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ async def working(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, alerts: list[Any]
 ) -> AsyncIterator[Scheduler]:
     """A working scheduler that polls constantly and retries at once."""
-    async for one in begun(settings, monkeypatch, alerts):
-        yield one
+    async for scheduler in begun(settings, monkeypatch, alerts):
+        yield scheduler
 
 
 async def begun(
@@ -67,9 +67,9 @@ async def until_ended(scheduler: Scheduler, hook: int, count: int) -> list[event
     """Return the deliveries to a webhook once ``count`` of them are delivered or given up."""
     async with asyncio.timeout(60):
         while True:
-            found = await scheduler.read(lambda db: event_model.deliveries(db, hook, 50))
-            if len(found) >= count and all(one.ended_at for one in found):
-                return found
+            deliveries = await scheduler.read(lambda db: event_model.deliveries(db, hook, 50))
+            if len(deliveries) >= count and all(delivery.ended_at for delivery in deliveries):
+                return deliveries
             await asyncio.sleep(0.02)
 
 
@@ -88,17 +88,17 @@ async def told_of_runs(scheduler: Scheduler, sinks: list[Sink], alerts: list[Any
     await scheduler.cancel(cancelled, by=DANA)
 
     delivered = await until_ended(scheduler, every.id, 3)
-    assert {one.status for one in delivered} == {"delivered"}
+    assert {delivery.status for delivery in delivered} == {"delivered"}
     by_run = {body["data"]["run_id"]: body for _, body in good.got}
     assert {run: body["type"] for run, body in by_run.items()} == {
         ran: "run.succeeded",
         broke: "run.failed",
         cancelled: "run.cancelled",
     }
-    said = by_run[broke]["data"]
-    assert said["message"].startswith("WarehouseError") or "503" in said["message"]
-    assert said["url"].endswith(f"/jobs/runs/{broke}")
-    assert "arguments" not in said
+    data = by_run[broke]["data"]
+    assert data["message"].startswith("WarehouseError") or "503" in data["message"]
+    assert data["url"].endswith(f"/jobs/runs/{broke}")
+    assert "arguments" not in data
     for (headers, _), body in zip(good.got, good.raw, strict=True):
         assert is_signed(every.secret, headers, body)
         assert not is_signed(failing.secret, headers, body)
@@ -122,9 +122,9 @@ async def told_of_runs(scheduler: Scheduler, sinks: list[Sink], alerts: list[Any
     stored = await scheduler.read(
         lambda db: db.execute(sa.select(job_audit.c.Action, job_audit.c.Detail))
     )
-    told = [(row.Action, row.Detail) for row in stored if "webhook" in row.Action]
-    assert [action for action, _ in told].count("create webhook") == 4
-    assert "s3cret" not in str(told)
+    audit_rows = [(row.Action, row.Detail) for row in stored if "webhook" in row.Action]
+    assert [action for action, _ in audit_rows].count("create webhook") == 4
+    assert "s3cret" not in str(audit_rows)
 
 
 async def turned_off_and_on(
@@ -142,7 +142,7 @@ async def turned_off_and_on(
         )
     )
     await event_actions.redeliver(scheduler, hook_id, given_up.id, DANA)
-    await eventually(lambda: any("was turned off" in one.message for one in alerts))
+    await eventually(lambda: any("was turned off" in alert.message for alert in alerts))
     hook = await scheduler.read(lambda db: event_model.find(db, hook_id))
     assert hook is not None
     assert "answered 500" in event_actions.state_of(
@@ -223,7 +223,7 @@ async def test_old_messages_go_and_those_that_wait_stay(working: Scheduler):
     await working.change(lambda db: db.execute(waits.values(DueAt=now + timedelta(hours=1))))
     await working.prune()
     left = await working.read(lambda db: event_model.deliveries(db, hook.id, 50))
-    assert [one.id for one in left] == ids[1:]
+    assert [message.id for message in left] == ids[1:]
 
 
 @pytest.mark.soak

@@ -33,7 +33,7 @@ async def test_an_admin_manages_webhooks_by_the_api(site: Site):
     [newest] = page.json()
     assert (newest["status"], newest["event"], newest["run_id"]) == ("waiting", "test", None)
     older = await operator.get(page.links["next"]["url"])
-    assert [one["id"] for one in older.json()] == [sent]
+    assert [entry["id"] for entry in older.json()] == [sent]
     assert (await admin.post(f"{here}/disable")).status_code == 200
     assert (await admin.post(f"{here}/test")).status_code == 422
     again = f"{here}/deliveries/{sent}/redeliver"
@@ -96,7 +96,7 @@ def test_an_operator_manages_webhooks_by_commands(
     assert re.search(r"^secret {2}whsec_\S{40,} ", made, re.MULTILINE)
     assert json.loads(targcc("create", URL, "--json"))["id"] == 2
     listed = json.loads(targcc("list", "--json"))
-    assert [one["events"] for one in listed] == [["failed"], []]
+    assert [hook["events"] for hook in listed] == [["failed"], []]
     assert "s3cret" not in targcc("list") + json.dumps(listed)
     assert "sends message 1" in targcc("test", "1")
     assert targcc("deliveries", "1").splitlines()[1].split()[:4] == ["1", "test", "waiting", "0"]
@@ -118,7 +118,7 @@ def test_who_has_the_old_secret_verifies_messages_for_a_day_after_a_new_one():
     def verified(now: datetime) -> list[bool]:
         url, using = opened(kept, now)
         assert url == URL
-        return [is_signed(one, signed(using, "msg_1", body, now), body) for one in (new, old)]
+        return [is_signed(secret, signed(using, "msg_1", body, now), body) for secret in (new, old)]
 
     assert verified(at + OVERLAP - timedelta(seconds=1)) == [True, True]
     assert verified(at + OVERLAP) == [True, False]

@@ -11,8 +11,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database, on either."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'shared.db'}"
-    found: str = request.getfixturevalue("postgresql_url")
-    return found
+    database_url: str = request.getfixturevalue("postgresql_url")
+    return database_url
 
 
 @pytest.fixture

@@ -39,14 +39,15 @@ def test_two_that_start_at_once_make_one_step(url, tmp_path, prepare):
     before = rows(url)
     directory = next_release(tmp_path)
     both = [Migration(url, directory) for _ in range(2)]
-    for one in both:
-        one.arrive()
-    for one in both:
-        one.go()
-    assert [one.result() for one in both] == [(NEXT, "")] * 2
+    for migration in both:
+        migration.arrive()
+    for migration in both:
+        migration.go()
+    assert [migration.result() for migration in both] == [(NEXT, "")] * 2
     assert revisions(url) == [NEXT]
     assert kept(
-        before, {name: found[: len(before.get(name, ()))] for name, found in rows(url).items()}
+        before,
+        {name: stored_rows[: len(before.get(name, ()))] for name, stored_rows in rows(url).items()},
     )
     added = [row for row in rows(url)[_run_table(url)] if "Next" in row.values()]
     assert len(added) == len(before.get(_run_table(url), ()))
@@ -83,7 +84,11 @@ def test_the_next_completes_what_a_killed_one_began(url, tmp_path, prepare, stop
     second.go()
     assert second.result() == (NEXT, "")
     assert kept(
-        before, {name: found[: len(before.get(name, found))] for name, found in rows(url).items()}
+        before,
+        {
+            name: stored_rows[: len(before.get(name, stored_rows))]
+            for name, stored_rows in rows(url).items()
+        },
     )
     assert revisions(url) == [NEXT]
 

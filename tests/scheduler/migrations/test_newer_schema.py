@@ -31,10 +31,10 @@ def newer(url, tmp_path, monkeypatch) -> tuple[str, Rows]:
 
 def targcc(url, folder, *words, **settings):
     """The command of the project ``web_jobs``."""
-    mine = environment(PYTHONPATH=PATH, TARGCC_DATABASE_URL=url, **settings)
+    variables = environment(PYTHONPATH=PATH, TARGCC_DATABASE_URL=url, **settings)
     command = [sys.executable, "-m", "web_jobs", *words]
     return subprocess.run(
-        command, env=mine, cwd=folder, capture_output=True, text=True, check=False, timeout=120
+        command, env=variables, cwd=folder, capture_output=True, text=True, check=False, timeout=120
     )
 
 

@@ -144,14 +144,14 @@ def test_a_revision_beside_ours_of_0_1_goes_on_by_itself(project, url, applied):
         execute(url, "INSERT INTO orders VALUES (1, 'tea')")
     versions = project.root / "migrations" / "versions"
     versions.mkdir(parents=True)
-    mine = versions / "a1b2c3_orders.py"
-    mine.write_text(_MINE, encoding="utf-8")
+    revision = versions / "a1b2c3_orders.py"
+    revision.write_text(_MINE, encoding="utf-8")
     project.console(2)
-    mine = project.root / "alembic" / "versions" / mine.name
-    text = mine.read_text(encoding="utf-8")
+    revision = project.root / "alembic" / "versions" / revision.name
+    text = revision.read_text(encoding="utf-8")
     old, new = re.search(r"write `(.*?)` instead of `(.*?)`", project.section).groups()[::-1]
     assert old in text
-    mine.write_text(text.replace(old, new), encoding="utf-8")
+    revision.write_text(text.replace(old, new), encoding="utf-8")
     project.write("src/acme_jobs/tables.py")
     project.write("alembic/env.py")
     project.console(3)

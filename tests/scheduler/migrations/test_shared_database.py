@@ -102,8 +102,8 @@ def _strangers(text: str) -> list[str]:
         return []
     if text.strip().upper() == "ANALYZE":
         return ["every table"]
-    found = [name.strip('"').lower() for name in _TARGET.findall(text)]
-    return [name for name in found if is_not_ours(name, "table") and not name.startswith(_CATALOGS)]
+    names = [name.strip('"').lower() for name in _TARGET.findall(text)]
+    return [name for name in names if is_not_ours(name, "table") and not name.startswith(_CATALOGS)]
 
 
 def test_such_a_statement_would_be_seen():

@@ -80,8 +80,8 @@ def start(make: MakeScheduler, migrated_url: str, tmp_path: Path, monkeypatch: p
         package = f"aliases_{tmp_path.name}_{len(made)}"
         text = source.format(cron=cron, name=name, more=more)
         (tmp_path / f"{package}.py").write_text(text, encoding="utf-8")
-        mine: dict[str, Any] = {**QUICK, "release": release}
-        settings = Settings(_env_file=None, database_url=migrated_url, **mine)
+        options: dict[str, Any] = {**QUICK, "release": release}
+        settings = Settings(_env_file=None, database_url=migrated_url, **options)
         made.append(make(jobs_package=package, settings=settings))
         await made[-1].start()
         return made[-1]
@@ -95,8 +95,8 @@ def ledger(migrated_url: str) -> Ledger:
 
 
 def names(ledger: Ledger, table: sa.Table) -> set[str]:
-    found = {row.JobName for row in ledger.rows(sa.select(table.c.JobName))}
-    return {name for name in found if name}
+    job_names = {row.JobName for row in ledger.rows(sa.select(table.c.JobName))}
+    return {name for name in job_names if name}
 
 
 def schedule(ledger: Ledger, name: str) -> Any:
@@ -167,8 +167,8 @@ async def test_while_both_releases_are_up_each_slot_runs_once(start, ledger):
 async def test_an_older_release_that_was_chosen_keeps_the_slots_and_may_come_back(start, ledger):
     old = await start("1", "Report")
     await old.operate(operations.use_release, None, "1", DANA)
-    mine = sa.select(job_schedule).where(job_schedule.c.JobName == "Report")
-    await until(lambda: ledger.rows(mine), 30)  # the node's first tick
+    query = sa.select(job_schedule).where(job_schedule.c.JobName == "Report")
+    await until(lambda: ledger.rows(query), 30)  # the node's first tick
     before = schedule(ledger, "Report")
     new = await start("2", "Takings", ALIAS)
     new.node.slots.wake()

@@ -29,7 +29,7 @@ def counted(job: str, number: int) -> dict[str, object]:
 async def test_what_was_counted_for_years_moves_in_short_steps(node):
     async with node.store.write() as connection:
         both = [("Old", n) for n in range(130)] + [("New", n) for n in range(100, 140)]
-        await connection.execute(sa.insert(job_stat), [counted(*one) for one in both])
+        await connection.execute(sa.insert(job_stat), [counted(*arguments) for arguments in both])
     kept, more = [130], True
     while more:
         async with node.store.write() as connection:

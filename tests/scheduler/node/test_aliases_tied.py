@@ -53,7 +53,7 @@ async def test_keys_and_places_follow_a_job_to_its_new_name(start, migrated_url)
     await until(lambda: not ledger.rows(mails))
     again = await new.schedule("Letters", delay="1d", to="dana")
     named = await new.schedule("Letters", delay="1d", to="dana", idempotency_key="a mail")
-    assert [(one, one.existing) for one in (again, named)] == [(first, True)] * 2
+    assert [(run_id, run_id.existing) for run_id in (again, named)] == [(first, True)] * 2
     with pytest.raises(IdempotencyError):
         await new.schedule("Letters", delay="1d", to="erin", idempotency_key="a mail")
     takings = await new.enqueue("Takings")

@@ -78,12 +78,12 @@ class World:
 
     async def runs(self) -> dict[str, list[tuple[datetime, str]]]:
         """Return slots and states of each job's runs."""
-        c, found = job_run.c, {}
+        c, runs_by_job = job_run.c, {}
         async with self.store.read() as connection:
             query = sa.select(c.JobName, c.ScheduledFor, c.State).order_by(c.ScheduledFor)
             for name, slot, state in await connection.execute(query):
-                found.setdefault(name, []).append((slot, state))
-        return found
+                runs_by_job.setdefault(name, []).append((slot, state))
+        return runs_by_job
 
 
 @pytest.fixture
@@ -172,18 +172,18 @@ async def test_in_a_maintenance_window_slots_wait_or_are_skipped_by_the_misfire_
     async with world.store.write() as connection:
         await calendar_model.add(connection, window)
     await world.walk(start + timedelta(minutes=25))
-    found = await world.runs()
+    runs_by_job = await world.runs()
     async with world.store.read() as connection:
-        said = await connection.scalar(
+        message = await connection.scalar(
             sa.select(job_run.c.Message).where(job_run.c.State == RunState.SKIPPED)
         )
     await world.store.dispose()
-    assert {name: [state for _, state in runs] for name, runs in found.items()} == {
+    assert {name: [state for _, state in runs] for name, runs in runs_by_job.items()} == {
         "Waits": ["enqueued", "enqueued"],
         "Skipped": ["skipped", "enqueued"],
         "Other": ["enqueued", "enqueued"],
     }
-    assert said == "maintenance: new disk"
+    assert message == "maintenance: new disk"
 
 
 def test_what_a_calendar_says_is_part_of_a_job_s_definition_and_of_its_release():
@@ -212,8 +212,8 @@ def test_an_override_of_the_schedule_keeps_the_calendar_and_one_of_the_queue_tak
     friday = datetime(2026, 12, 25, 12, tzinfo=BERLIN)
 
     def changed(field, value):
-        one = Override("Report", field, f'"{value}"', "dana", friday, "why")
-        return effective(job, [one], PROJECT)
+        override = Override("Report", field, f'"{value}"', "dana", friday, "why")
+        return effective(job, [override], PROJECT)
 
     assert f"{next_run(job, now=friday, pause=None):%m-%d %H:%M}" == "12-28 02:00"
     at_five = changed("schedule", "0 5 * * *")

@@ -47,17 +47,17 @@ async def test_a_drained_node_claims_nothing_even_before_it_knows_and_loses_no_r
     deaf = Settings(_env_file=None, database_url=ledger.url, **{**QUICK, "heartbeat_seconds": 2.5})
     drained, other = make(settings=deaf), make()
     await drained.start(schedule=False)
-    mine = await drained.enqueue(held)
-    await until(lambda: ledger.run(mine).State == RunState.RUNNING)
+    held_id = await drained.enqueue(held)
+    await until(lambda: ledger.run(held_id).State == RunState.RUNNING)
     await drained.operate(operations.drain, None, drained.node.id, DANA)
     await other.start(schedule=False)
     run_ids = [await other.enqueue(quick) for _ in range(20)]
     for run_id in run_ids:
         assert await other.wait(run_id, 5) == RunState.SUCCEEDED
     assert {ledger.run(run_id).ServerId for run_id in run_ids} == {other.node.id}
-    assert ledger.run(mine).State == RunState.RUNNING
+    assert ledger.run(held_id).State == RunState.RUNNING
     gate.set()
-    assert await other.wait(mine, 5) == RunState.SUCCEEDED
+    assert await other.wait(held_id, 5) == RunState.SUCCEEDED
 
 
 async def test_a_node_that_is_resumed_takes_what_waited(make, ledger):

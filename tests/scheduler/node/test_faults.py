@@ -120,10 +120,10 @@ async def test_a_job_that_blocks_its_loop_stops_no_heartbeat_and_is_named_in_the
     run_id = await client.enqueue("Blocking", seconds=7)
     assert await client.wait(run_id, 30) == RunState.SUCCEEDED
     assert _lines(notes, "begin") == [[str(run_id), "1"]]
-    said = node.said()
-    assert f"blocked for 5 s by Blocking (run {run_id})" in said
-    assert "time.sleep(seconds)" in said
-    assert "turns again" in said
+    output = node.said()
+    assert f"blocked for 5 s by Blocking (run {run_id})" in output
+    assert "time.sleep(seconds)" in output
+    assert "turns again" in output
 
 
 async def test_a_frozen_node_gives_its_runs_up_when_it_wakes(

@@ -42,9 +42,9 @@ def fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (folder / f"{name}.py").write_text(text.replace(old, new), encoding="utf-8")
         with monkeypatch.context() as deployed:
             deployed.syspath_prepend(folder)
-            found = discover(name, RIG)
+            discovered = discover(name, RIG)
             del sys.modules[name]
-        return fingerprint_of(described(found.definitions.values()))
+        return fingerprint_of(described(discovered.definitions.values()))
 
     return of
 

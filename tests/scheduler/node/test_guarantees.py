@@ -183,13 +183,13 @@ async def test_a_run_exists_when_the_caller_commits_and_never_was_when_it_rolls_
 ):
     engine = make_engine(ledger.url)
     with contextlib.suppress(ZeroDivisionError):
-        async with _transaction(engine, kind) as mine:
-            await scheduler.enqueue(add, connection=mine, a=1)
-            await scheduler.schedule(add, delay="10ms", connection=mine, a=1)
+        async with _transaction(engine, kind) as connection:
+            await scheduler.enqueue(add, connection=connection, a=1)
+            await scheduler.schedule(add, delay="10ms", connection=connection, a=1)
             raise ZeroDivisionError
-    async with _transaction(engine, kind) as mine:
-        now = await scheduler.enqueue(add, connection=mine, a=40)
-        later = await scheduler.schedule(add, delay="50ms", connection=mine, a=2)
+    async with _transaction(engine, kind) as connection:
+        now = await scheduler.enqueue(add, connection=connection, a=40)
+        later = await scheduler.schedule(add, delay="50ms", connection=connection, a=2)
     assert await scheduler.wait(now, 40) == RunState.SUCCEEDED
     assert await scheduler.wait(later, 40) == RunState.SUCCEEDED
     assert [row.Message for row in ledger.runs("Add")] == ["42", "4"]
@@ -204,15 +204,15 @@ async def test_every_action_may_be_part_of_the_callers_transaction(scheduler, le
     engine = make_engine(ledger.url)
     connection = await (await engine.connect()).execution_options(**WRITES)
     try:
-        mine = {"by": DANA, "connection": connection}
-        await scheduler.trigger("Add", {"a": 1}, **mine)
-        await scheduler.cancel(first, **mine)
-        await scheduler.retry(second, **mine)
-        await scheduler.delete(third, **mine)
-        await scheduler.pause("Add", reason="audit", **mine)
-        await scheduler.resume("Add", **mine)
-        await scheduler.pause_queue("critical", **mine)
-        await scheduler.resume_queue("critical", **mine)
+        options = {"by": DANA, "connection": connection}
+        await scheduler.trigger("Add", {"a": 1}, **options)
+        await scheduler.cancel(first, **options)
+        await scheduler.retry(second, **options)
+        await scheduler.delete(third, **options)
+        await scheduler.pause("Add", reason="audit", **options)
+        await scheduler.resume("Add", **options)
+        await scheduler.pause_queue("critical", **options)
+        await scheduler.resume_queue("critical", **options)
         await (connection.commit() if commits else connection.rollback())
     finally:
         await connection.close()
@@ -245,12 +245,12 @@ UNFIT = [
 
 
 async def test_arguments_that_do_not_fit_are_refused_before_there_is_a_run(scheduler, ledger):
-    for arguments, said in UNFIT:
-        with pytest.raises(ArgumentsError, match=said):
+    for arguments, message in UNFIT:
+        with pytest.raises(ArgumentsError, match=message):
             await scheduler.enqueue(add, **arguments)
-        with pytest.raises(ArgumentsError, match=said):
+        with pytest.raises(ArgumentsError, match=message):
             await scheduler.schedule(add, delay="1h", **arguments)
-        with pytest.raises(ArgumentsError, match=said):
+        with pytest.raises(ArgumentsError, match=message):
             await scheduler.trigger("Add", arguments, by=DANA)
     assert ledger.states() == {}
 
@@ -279,11 +279,11 @@ async def test_a_job_that_is_registered_while_schedules_are_being_read_is_not_fo
     node, load = world.node(), slots.load
 
     async def load_slowly(*arguments: object) -> object:
-        found = await load(*arguments)
+        result = await load(*arguments)
         if "Late" not in node._definitions:
             node._definitions["Late"] = define(lambda: None, "* * * * *", name="Late")
             node.wake()
-        return found
+        return result
 
     monkeypatch.setattr(slots, "load", load_slowly)
     await node.tick()
@@ -335,9 +335,9 @@ async def test_a_returned_failure_is_a_failure_in_each_attempt(scheduler, ledger
     run_id = await scheduler.enqueue(fail_twice)
     assert await scheduler.wait(run_id, 40) == RunState.FAILED
     attempts = [(row.Attempt, row.Success, row.ErrorMessage) for row in ledger.attempts(run_id)]
-    said = "the books do not balance"
-    assert attempts == [(1, False, said), (2, False, said)]
-    assert ledger.run(run_id).Message == said
+    error_text = "the books do not balance"
+    assert attempts == [(1, False, error_text), (2, False, error_text)]
+    assert ledger.run(run_id).Message == error_text
 
 
 @pytest.mark.parametrize("name", ["Hang", "TakeTooLong"])
@@ -420,8 +420,8 @@ class World:
 
     def node(self, **options: object) -> RecurringScheduler:
         """Return a node with one job that runs every minute."""
-        mine = {"name": "Report", "timezone": "UTC", **options}
-        definition = define(lambda: None, "* * * * *", **mine)
+        values = {"name": "Report", "timezone": "UTC", **options}
+        definition = define(lambda: None, "* * * * *", **values)
         jobs = {definition.name: definition}
         services = NodeServices(self.store, self.engine, self.clock, self.settings, lambda _: None)
         return RecurringScheduler(services, jobs)

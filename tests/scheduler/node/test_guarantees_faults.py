@@ -82,8 +82,8 @@ async def test_a_full_disk_is_said_clearly_loses_nothing_and_leaves_no_corrupt_s
         await until(lambda: node.noted("until_opened begin"), "it has begun")
         disk.fill()
         acknowledged, error = await _enqueue_until_refused(client)
-        said = str(error.orig)
-        assert "full" in said or "No space left on device" in said
+        error_text = str(error.orig)
+        assert "full" in error_text or "No space left on device" in error_text
         node.open()
         await until(lambda: node.noted("until_opened end"), "the job ends on the full disk")
         await until(lambda: "will be tried again" in node.said(), "the node says that it cannot")

@@ -29,10 +29,10 @@ async def test_a_node_whose_clock_is_an_hour_off_takes_no_slot_from_the_others(
     make, migrated_postgresql_url, wrong
 ):
     ledger = Ledger(migrated_postgresql_url)
-    told = []
+    events = []
 
     async def notify(event) -> None:
-        told.append(event)
+        events.append(event)
 
     clock = SettableClock()
     clock.shift = wrong
@@ -47,13 +47,13 @@ async def test_a_node_whose_clock_is_an_hour_off_takes_no_slot_from_the_others(
     assert min(slots) > started - timedelta(seconds=20)
     assert len(slots) == (max(slots) - min(slots)) / timedelta(seconds=1) + 1
     assert {row.State for row in ledger.runs("Tick")} <= {"succeeded", "running", "enqueued"}
-    (event,) = [event for event in told if event.kind == "node"]
+    (event,) = [event for event in events if event.kind == "node"]
     assert (
         f"3600.0 s {'ahead of' if wrong > timedelta() else 'behind'} the database's"
         in event.message
     )
     shown = await nodes[0].read(system.read_servers)
-    assert sum("the database's" in one.trouble for one in shown) == 1
+    assert sum("the database's" in server.trouble for server in shown) == 1
 
 
 async def test_a_clock_that_is_set_while_a_node_works_changes_no_slot(
@@ -85,10 +85,10 @@ async def test_whoever_creates_runs_goes_by_the_databases_clock_too(make, migrat
 
 
 async def test_a_clock_that_is_set_is_told_where_the_database_has_no_other(migrated_sqlite_url):
-    told = []
+    events = []
 
     async def notify(event) -> None:
-        told.append(event)
+        events.append(event)
 
     clock = SettableClock()
     settings = Settings(_env_file=None, database_url=migrated_sqlite_url, **QUICK)
@@ -100,10 +100,10 @@ async def test_a_clock_that_is_set_is_told_where_the_database_has_no_other(migra
         while await node.read(_last_beat) == first:
             pass
         clock.shift = HOUR
-        await until(lambda: told, "it is told")
+        await until(lambda: events, "it is told")
     finally:
         await node.stop()
-    assert "was set forward by 3600.0 s" in told[0].message
+    assert "was set forward by 3600.0 s" in events[0].message
 
 
 async def _last_beat(connection):

@@ -43,9 +43,9 @@ class Link:
 
     async def _connect(self, reader, writer) -> None:
         await self._open.wait()
-        there, back = await asyncio.open_unix_connection(self._server / SOCKET)
+        upstream, back = await asyncio.open_unix_connection(self._server / SOCKET)
         self._writers += [writer, back]
-        await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+        await asyncio.gather(self._pass(reader, back), self._pass(upstream, writer))
 
     async def _pass(self, source, target) -> None:
         with contextlib.suppress(OSError):

@@ -97,14 +97,14 @@ async def test_flows_and_batches_go_with_their_last_run(store, migrated_url):
     over = {"Name": "x", "State": "failed", "CreatedBy": "a", "CreatedAt": at, "CompletedAt": at}
     goes_on = over | {"State": "running", "CompletedAt": None}
     young = over | {"CompletedAt": NOW}
-    rows = [one | {"Kind": kind} for kind in ("flow", "batch") for one in (over, over, goes_on, young)]  # fmt: skip
+    rows = [row | {"Kind": kind} for kind in ("flow", "batch") for row in (over, over, goes_on, young)]  # fmt: skip
     fill(migrated_url, job_batch, rows)
     fill(migrated_url, job_run, [run("A", 99) | {"BatchId": 1}, run("B", 99) | {"BatchId": 2}])
     fill(migrated_url, job_run, [run("B", 98) | {"BatchId": None}, run("B", 97) | {"BatchId": 5}])
     await prune(store, before=MONTH_AGO, keep_last=1, now=NOW)
     with sync_engine(migrated_url) as engine, engine.connect() as connection:
-        there = list(connection.scalars(sa.select(job_batch.c.Id).order_by(job_batch.c.Id)))
-    assert there == [1, 3, 4, 5, 7, 8]
+        remaining = list(connection.scalars(sa.select(job_batch.c.Id).order_by(job_batch.c.Id)))
+    assert remaining == [1, 3, 4, 5, 7, 8]
 
 
 async def test_keys_of_limits_go_that_nobody_uses(store, migrated_url, monkeypatch):
@@ -129,18 +129,18 @@ async def test_keys_of_limits_go_that_nobody_uses(store, migrated_url, monkeypat
         progress=lambda removed: steps.append(removed["keys"]),
     )
     with sync_engine(migrated_url) as engine, engine.connect() as connection:
-        there = set(connection.scalars(sa.select(job_limit.c.LimitKey)))
-    assert there == {f"A tenant={n:03}" for n in (0, 1, 2, 600)}
+        remaining = set(connection.scalars(sa.select(job_limit.c.LimitKey)))
+    assert remaining == {f"A tenant={n:03}" for n in (0, 1, 2, 600)}
     assert max(later - before for before, later in zip([0, *steps], steps, strict=False)) <= 200
 
 
 async def test_it_can_be_stopped_and_begun_again(store, migrated_url):
     fill(migrated_url, logged_job, [attempt("A", 400 - n / 100) for n in range(3_000)])
     reached = asyncio.Event()
-    told: list[int] = []
+    counts: list[int] = []
 
     def progress(removed: Counter[str]) -> None:
-        told.append(removed["attempts"])
+        counts.append(removed["attempts"])
         reached.set()
 
     first = asyncio.create_task(prune(store, before=MONTH_AGO, keep_last=10, progress=progress))
@@ -149,7 +149,7 @@ async def test_it_can_be_stopped_and_begun_again(store, migrated_url):
     await asyncio.gather(first, return_exceptions=True)
     assert 10 < len(left(migrated_url, logged_job)) < 3_000
     second = await prune(store, before=MONTH_AGO, keep_last=10)
-    assert second["attempts"] == 3_000 - 10 - told[-1]
+    assert second["attempts"] == 3_000 - 10 - counts[-1]
     assert [key for _, key in left(migrated_url, logged_job)] == list(range(2_991, 3_001))
 
 

@@ -47,11 +47,11 @@ def start(make: MakeScheduler, migrated_url: str, tmp_path: Path, monkeypatch: p
     async def begin(release: str, cron: str, more: str = "", **settings: Any) -> Scheduler:
         package = f"release_{tmp_path.name}_{len(made)}"
         (tmp_path / f"{package}.py").write_text(SOURCE.format(cron=cron) + more, encoding="utf-8")
-        mine = {**QUICK, "release": release, **settings}
+        values = {**QUICK, "release": release, **settings}
         made.append(
             make(
                 jobs_package=package,
-                settings=Settings(_env_file=None, database_url=migrated_url, **mine),
+                settings=Settings(_env_file=None, database_url=migrated_url, **values),
             )
         )
         await made[-1].start()
@@ -77,9 +77,12 @@ async def test_a_person_chooses_whose_schedules_hold(start, schedule):
     await until(lambda: schedule() == MORNING)
     assert await new.operate(operations.use_release, None, "41", DANA) == "41"
     await until(lambda: schedule() == NIGHTLY)
-    found = {one.name: one for one in await old.read(releases)}
-    assert (found["41"].decides, found["41"].chosen_by) == (True, "Manual (dana)")
-    assert found["42"].differences == (
+    releases_by_name = {release.name: release for release in await old.read(releases)}
+    assert (releases_by_name["41"].decides, releases_by_name["41"].chosen_by) == (
+        True,
+        "Manual (dana)",
+    )
+    assert releases_by_name["42"].differences == (
         f"Report runs by {MORNING} Europe/Berlin, not {NIGHTLY} Europe/Berlin",
     )
     await new.operate(operations.use_release, None, None, DANA)
@@ -99,7 +102,7 @@ async def test_an_old_node_that_starts_late_or_again_writes_nothing_back(start, 
         await again.call(again.node.releases.look())
         await again.call(again.node.slots.tick())
         assert schedule() == MORNING
-    assert next(one.name for one in await new.read(releases) if one.decides) == "42"
+    assert next(release.name for release in await new.read(releases) if release.decides) == "42"
 
 
 async def test_the_old_release_deployed_again_decides_once_the_newer_one_is_gone(start, schedule):
@@ -131,7 +134,7 @@ async def test_releases_of_one_name_whose_jobs_differ_are_told_apart(start, sche
 
 async def test_a_release_without_a_name_is_called_by_its_version_and_jobs(start):
     first, same, other = [await start("", cron) for cron in (NIGHTLY, NIGHTLY, MORNING)]
-    names = [one.node.releases.release for one in (first, same, other)]
+    names = [scheduler.node.releases.release for scheduler in (first, same, other)]
     assert names[0] == names[1] != names[2]
     assert all(re.fullmatch(r"0\+[0-9a-f]{8}", name) for name in names)
 

@@ -175,8 +175,8 @@ async def test_a_lost_node_that_another_one_removes_is_left_to_it(migrated_postg
         _add_node(ledger, f"far:1:mars:{number}")
     async with store.read() as connection:
         first, second = (await poller.see(connection)).beats
-    async with store.write() as one, store.write() as other:
-        assert await nodes.remove_lost(one, first)
+    async with store.write() as db, store.write() as other:
+        assert await nodes.remove_lost(db, first)
         assert not await asyncio.wait_for(nodes.remove_lost(other, first), 30)
         assert await nodes.remove_lost(other, second)
     await store.dispose()

@@ -64,8 +64,8 @@ def _beside(node: psutil.Process) -> psutil.Process | None:
 
 async def _stuck(client: Scheduler, node: Node):
     """Return the row of a node as other nodes see it."""
-    found = await client.read(system.read_servers)
-    return next((one for one in found if one.process_id == node.process.pid), None)
+    servers = await client.read(system.read_servers)
+    return next((server for server in servers if server.process_id == node.process.pid), None)
 
 
 async def test_a_run_that_holds_the_interpreter_is_started_once_and_shown_as_stuck(

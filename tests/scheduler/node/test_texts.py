@@ -22,12 +22,12 @@ async def waits(db: AsyncConnection) -> int:
 
 async def test_a_node_indexes_what_ended(scheduler: Scheduler, monkeypatch):
     ids = [await scheduler.enqueue(speak, n=n) for n in range(3)]
-    for one in ids:
-        await scheduler.wait(one, 30)
+    for run_id in ids:
+        await scheduler.wait(run_id, 30)
     async with asyncio.timeout(30):
         while await scheduler.read(waits):  # noqa: ASYNC110 - the database says it
             await asyncio.sleep(0.02)
     monkeypatch.setattr(run_search, "_LOOKED_AT", 1)
     wanted = RunFilter(search=only(text="porcupine"))
-    found = await scheduler.read(lambda db: run_search.list_runs(db, wanted))
-    assert [run.id for run in found.runs] == ids[::-1]
+    page = await scheduler.read(lambda db: run_search.list_runs(db, wanted))
+    assert [run.id for run in page.runs] == ids[::-1]

@@ -96,21 +96,21 @@ class Deployment:
 
     def schedule(self, job: str) -> str:
         """Return the effective schedule of a job."""
-        mine = sa.select(job_schedule.c.ScheduleText).where(job_schedule.c.JobName == job)
-        return str(self.ledger.rows(mine)[0].ScheduleText)
+        query = sa.select(job_schedule.c.ScheduleText).where(job_schedule.c.JobName == job)
+        return str(self.ledger.rows(query)[0].ScheduleText)
 
     def slots(self, job: str, since: datetime | None = None) -> list[datetime]:
         """Return the slots of a job that have a run, oldest first."""
-        found = sorted(row.ScheduledFor for row in self.ledger.runs(job) if row.ScheduledFor)
-        return [slot for slot in found if since is None or slot > since]
+        slots = sorted(row.ScheduledFor for row in self.ledger.runs(job) if row.ScheduledFor)
+        return [slot for slot in slots if since is None or slot > since]
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for a condition; on timeout, fail with the nodes' logs."""
         try:
             await until(condition, 30)
         except AssertionError:
-            said = "\n".join(f"--- {node.said()[-2500:]}" for node in self.nodes)
-            pytest.fail(f"{what} did not come to pass\n{said}\n{self.ledger.states()}")
+            logs = "\n".join(f"--- {node.said()[-2500:]}" for node in self.nodes)
+            pytest.fail(f"{what} did not come to pass\n{logs}\n{self.ledger.states()}")
 
 
 @pytest.fixture
@@ -173,14 +173,21 @@ async def test_two_releases_together_lose_nothing_and_the_newer_schedule_holds(
     ]
     rows = deployment.ledger.run
     await deployment.until(
-        lambda: all(rows(one).CompletedAt for one in made), "all that was asked for"
+        lambda: all(rows(made_id).CompletedAt for made_id in made), "all that was asked for"
     )
-    waits = [rows(one).StartedAt - rows(one).DueAt for one in made]
+    waits = [rows(made_id).StartedAt - rows(made_id).DueAt for made_id in made]
     assert sorted(waits)[len(waits) * 9 // 10] < timedelta(
         seconds=2
     )  # the remaining tenth allows for a busy machine
-    assert [rows(one).Message for one in made] == ["old", "new", "old", "new", "old", "new"] * _MANY
-    assert {rows(one).Attempt for one in made} == {1}
+    assert [rows(made_id).Message for made_id in made] == [
+        "old",
+        "new",
+        "old",
+        "new",
+        "old",
+        "new",
+    ] * _MANY
+    assert {rows(made_id).Attempt for made_id in made} == {1}
 
     await deployment.until(
         lambda: len(deployment.slots("Tick", begun)) > 2, "slots by the new schedule"

@@ -75,7 +75,7 @@ async def test_a_run_of_an_unknown_job_waits_unharmed_until_a_node_knows_it(make
     run_id = await knows.enqueue("Add", a=1)
     await until(lambda: ledger.run(run_id).UnknownSince)
     others = [await knows.enqueue("Other") for _ in range(3)]
-    await until(lambda: all(ledger.run(one).State == "succeeded" for one in others))
+    await until(lambda: all(ledger.run(other_id).State == "succeeded" for other_id in others))
     row = ledger.run(run_id)
     assert (row.State, row.Attempt, row.StartedAt, row.LostWorkers) == ("enqueued", 0, None, 0)
     assert ledger.attempts(run_id) == []
@@ -99,39 +99,41 @@ async def test_a_run_of_an_unknown_job_waits_unharmed_until_a_node_knows_it(make
     ids=["added", "removed", "of another type"],
 )
 async def test_a_run_whose_arguments_fit_elsewhere_goes_there(make, deploy, ledger, change):
-    here, there, arguments = change
-    one, other = (make(jobs_package=deploy(ADD.format(parameters=it))) for it in (here, there))
-    await one.start()
+    here, fitting_parameters, arguments = change
+    first, other = (
+        make(jobs_package=deploy(ADD.format(parameters=it))) for it in (here, fitting_parameters)
+    )
+    await first.start()
     await other.start(work=False, schedule=False)
     run_id = await other.enqueue("Add", **arguments)
     await until(lambda: ledger.run(run_id).UnknownSince)
     assert ledger.run(run_id).Attempt == 0
-    second = make(jobs_package=deploy(ADD.format(parameters=there)))
+    second = make(jobs_package=deploy(ADD.format(parameters=fitting_parameters)))
     await second.start()
     run_ids = [run_id] + [await other.enqueue("Add", **arguments) for _ in range(10)]
-    for each in run_ids:
-        assert await other.wait(each, 40) == RunState.SUCCEEDED
-    assert {ledger.run(each).Message for each in run_ids} == {there}
-    assert {ledger.run(each).Attempt for each in run_ids} == {1}
+    for queued_id in run_ids:
+        assert await other.wait(queued_id, 40) == RunState.SUCCEEDED
+    assert {ledger.run(queued_id).Message for queued_id in run_ids} == {fitting_parameters}
+    assert {ledger.run(queued_id).Attempt for queued_id in run_ids} == {1}
 
 
 async def test_a_run_that_was_taken_without_looking_goes_back_when_its_arguments_do_not_fit(
     make, deploy, ledger
 ):
     """On PostgreSQL, a node claims runs of a job it has run before in one statement."""
-    one, other = (
+    first, other = (
         make(jobs_package=deploy(ADD.format(parameters=it))) for it in ("a: int", "a: str")
     )
-    await one.start()
+    await first.start()
     await other.start(work=False, schedule=False)
-    fit = [await one.enqueue("Add", a=number) for number in range(3)]
+    fit = [await first.enqueue("Add", a=number) for number in range(3)]
     await until(lambda: all(ledger.run(run_id).State == "succeeded" for run_id in fit))
     run_id = await other.enqueue("Add", a="x")
     await until(lambda: ledger.run(run_id).UnknownSince)
     row = ledger.run(run_id)
     assert (row.State, row.Attempt, row.LostWorkers) == ("enqueued", 0, 0)
     assert ledger.attempts(run_id) == []
-    again = await one.enqueue("Add", a=4)
+    again = await first.enqueue("Add", a=4)
     await until(lambda: ledger.run(again).State == "succeeded")
     second = make(jobs_package=deploy(ADD.format(parameters="a: str")))
     await second.start()
@@ -199,25 +201,25 @@ async def test_people_are_told_once_of_all_that_wait_and_by_whom_they_were_refus
     make, deploy, ledger
 ):
     ledger.change(sa.insert(job_alert).values(JobName="Add", EmailRecipients="ops@example.com"))
-    told: list[Any] = []
+    events: list[Any] = []
 
     async def tell(event: Any) -> None:
-        told.append(event)
+        events.append(event)
 
-    mine = settings(ledger, unknown_after=0.5, release="R7")
+    own_settings = settings(ledger, unknown_after=0.5, release="R7")
     package = deploy(OTHER)
-    nodes = [make(jobs_package=package, settings=mine, notify=tell) for _ in range(2)]
+    nodes = [make(jobs_package=package, settings=own_settings, notify=tell) for _ in range(2)]
     client = make(jobs_package=deploy(ADD.format(parameters="a: int")))
     await client.start(work=False, schedule=False)
     runs = [await client.enqueue("Add", a=number) for number in range(3)]
     for node in nodes:
         await node.start()
-    await until(lambda: sum(_told(event) for event in told) == len(runs))
+    await until(lambda: sum(_told(event) for event in events) == len(runs))
     for node in nodes:  # each node polls again
         await node.call(node.node.releases.look())
-    assert sum(_told(event) for event in told) == len(runs)
-    assert {(event.kind, event.definition.name) for event in told} == {("unknown", "Add")}
-    assert "(release R7): it knows no job Add" in told[0].message
+    assert sum(_told(event) for event in events) == len(runs)
+    assert {(event.kind, event.definition.name) for event in events} == {("unknown", "Add")}
+    assert "(release R7): it knows no job Add" in events[0].message
 
 
 def _told(event: Any) -> int:
@@ -225,10 +227,10 @@ def _told(event: Any) -> int:
 
 
 async def test_what_nobody_knows_is_given_up_only_when_that_was_asked_for(make, deploy, ledger):
-    told: list[Any] = []
+    events: list[Any] = []
 
     async def tell(event: Any) -> None:
-        told.append(event)
+        events.append(event)
 
     client = make(jobs_package=deploy(ADD.format(parameters="a: int")))
     await client.start(work=False, schedule=False)
@@ -246,7 +248,7 @@ async def test_what_nobody_knows_is_given_up_only_when_that_was_asked_for(make, 
     [attempt] = ledger.attempts(run_id)
     assert "no node has known it since" in attempt.ErrorMessage
     assert "it knows no job Add" in attempt.ErrorMessage
-    await until(lambda: [event.kind for event in told] == ["failure"])
+    await until(lambda: [event.kind for event in events] == ["failure"])
 
 
 async def test_a_person_may_end_a_run_that_nobody_knows(make, deploy, ledger):
@@ -258,6 +260,6 @@ async def test_a_person_may_end_a_run_that_nobody_knows(make, deploy, ledger):
     await until(lambda: ledger.run(failed).UnknownSince and ledger.run(cancelled).UnknownSince)
     assert await client.cancel(cancelled, by=DANA) == RunState.CANCELLED
     await client.operate(operations.fail, None, failed, DANA)
-    assert {ledger.run(one).State for one in (cancelled, failed)} <= set(FINAL)
+    assert {ledger.run(run_id).State for run_id in (cancelled, failed)} <= set(FINAL)
     assert ledger.run(failed).Message.startswith("failed by Manual (dana): no node has known it")
     assert len(ledger.attempts(failed)) == 1

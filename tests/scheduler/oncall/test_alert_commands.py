@@ -35,11 +35,11 @@ def targcc(database, request, monkeypatch, mail_server):  # noqa: F811 - the fix
 def test_a_test_goes_out_for_real_and_each_result_is_said(
     targcc, mail_server, slack, database, monkeypatch  # noqa: F811 - the fixtures
 ):
-    status, said = targcc("alert", "test")
-    assert (status, "there is nobody to tell" in said) == (2, True)
+    status, output = targcc("alert", "test")
+    assert (status, "there is nobody to tell" in output) == (2, True)
     monkeypatch.setenv("TARGCC_ALERT_EMAIL", "ops@example.com")
-    status, said = targcc("alert", "test", "--json")
-    assert (status, json.loads(said)) == (
+    status, output = targcc("alert", "test", "--json")
+    assert (status, json.loads(output)) == (
         0,
         [{"channel": "mail", "to": "ops@example.com", "reason": None}],
     )
@@ -48,18 +48,18 @@ def test_a_test_goes_out_for_real_and_each_result_is_said(
     monkeypatch.setenv("RIG_SLACK", slack.url)
     gone = WebhookSink(404)
     monkeypatch.setenv("RIG_TEAMS", gone.url)
-    status, said = targcc("alert", "test", "--job", "Nightly", "--json")
+    status, output = targcc("alert", "test", "--job", "Nightly", "--json")
     gone.close()
     assert status == 1
-    assert {one["channel"]: one["reason"] for one in json.loads(said)} == {
+    assert {result["channel"]: result["reason"] for result in json.loads(output)} == {
         "mail": None,
         "slack": None,
         "teams": "the webhook answered 404",
     }
-    assert "s3cret" not in said
+    assert "s3cret" not in output
     assert slack.bodies[0]["text"].startswith("[Test] ")
-    status, said = targcc("alert", "test", "--job", "Nightly", "--channel", "email")
-    assert (status, "dana@example.com" in said, "slack" in said) == (0, True, False)
+    status, output = targcc("alert", "test", "--job", "Nightly", "--channel", "email")
+    assert (status, "dana@example.com" in output, "slack" in output) == (0, True, False)
     assert len(mail_server.handler.mails) == 3
     assert database.one("SELECT COUNT(*) FROM c_JobAudit WHERE Action = 'alert-test'") == 3
 
@@ -74,9 +74,13 @@ def test_what_is_not_over_waits_or_did_not_go_out_is_listed(targcc, database):
         "INSERT INTO c_JobConcern (Subject, Kind, Since, Detail)"
         " VALUES ('Nightly', 'alert', '2026-06-10 00:10:00', 'slack: nobody answers there')"
     )
-    status, said = targcc("alert", "list")
+    status, output = targcc("alert", "list")
     assert status == 0
-    assert "Nightly failed" in said
-    assert "An alert about Nightly did not go out" in said
-    found = json.loads(targcc("alert", "list", "--json")[1])
-    assert (found["going_on"][0]["times"], found["waiting"], found["on_call"]) == (7, [], None)
+    assert "Nightly failed" in output
+    assert "An alert about Nightly did not go out" in output
+    listing = json.loads(targcc("alert", "list", "--json")[1])
+    assert (listing["going_on"][0]["times"], listing["waiting"], listing["on_call"]) == (
+        7,
+        [],
+        None,
+    )

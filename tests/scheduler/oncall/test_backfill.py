@@ -53,28 +53,28 @@ async def test_the_slots_that_are_missing_are_run_in_order(make_scheduler):
     scheduler = make_scheduler()
     await scheduler.start(schedule=False)
     nightly = scheduler.find("Nightly")
-    there = datetime(2026, 3, 28, 1, 30, tzinfo=UTC)
+    slot = datetime(2026, 3, 28, 1, 30, tzinfo=UTC)
     row = {
         "JobName": "Nightly",
         "JobType": "Recurring",
         "State": "succeeded",
         "Queue": "default",
-        "ScheduledFor": there,
-        "DueAt": there,
-        "CreatedAt": there,
-        "CompletedAt": there,
+        "ScheduledFor": slot,
+        "DueAt": slot,
+        "CreatedAt": slot,
+        "CompletedAt": slot,
         "TriggeredBy": "System",
     }
     await scheduler.change(lambda db: db.execute(job_run.insert().values(row)))
     now = scheduler.clock.now()
-    found = await scheduler.read(lambda db: look(db, nightly, SINCE, UNTIL, now))
-    assert len(found.slots) == 4
-    assert dict(found.there) == {there: RunState.SUCCEEDED}
+    result = await scheduler.read(lambda db: look(db, nightly, SINCE, UNTIL, now))
+    assert len(result.slots) == 4
+    assert dict(result.there) == {slot: RunState.SUCCEEDED}
     made = await scheduler.operate(backfill, None, nightly, SINCE, UNTIL, DANA)
     assert made == 3
     for run in await runs_of(scheduler):
         await scheduler.wait(run.id, timeout=30)
-    assert [f"{one:%d %H:%M}" for one in seen] == ["27 02:30", "29 03:00", "30 02:30"]
+    assert [f"{moment:%d %H:%M}" for moment in seen] == ["27 02:30", "29 03:00", "30 02:30"]
     assert {run.triggered_by for run in (await runs_of(scheduler))[1:]} == {"Backfill (dana)"}
     assert await scheduler.operate(backfill, None, nightly, SINCE, UNTIL, DANA) == 0
 
@@ -88,12 +88,12 @@ async def test_what_cannot_be_filled_in_is_refused(make_scheduler):
     scheduler = make_scheduler()
     await scheduler.start(work=False, schedule=False)
     nightly, manual = scheduler.find("Nightly"), scheduler.find("Manual")
-    for job_of, until, said in (
+    for job_of, until, message in (
         (manual, UNTIL, "no schedule"),
         (nightly, datetime.now(UTC) + timedelta(days=1), "range of the past"),
         (nightly, SINCE, "range of the past"),
     ):
-        with pytest.raises(BulkError, match=said):
+        with pytest.raises(BulkError, match=message):
             await scheduler.operate(backfill, None, job_of, SINCE, until, DANA)
 
 

@@ -82,8 +82,8 @@ def test_the_inbox_at_the_command_line(targcc):
     targcc("inbox", "link", CAUSE.key, "javascript:x", exit_code=2)
     assert "noam" in targcc("inbox", "list")
     assert "acknowledged until" in targcc("inbox", "acknowledge", CAUSE.key, "--until", "2d")
-    found = json.loads(targcc("inbox", "list", "--json"))
-    assert found["failures"] == []
+    listing = json.loads(targcc("inbox", "list", "--json"))
+    assert listing["failures"] == []
     targcc("inbox", "reopen", CAUSE.key)
     assert "operation 1 is done: 4 runs" in targcc("inbox", "retry", CAUSE.key, "--rate", "1")
     targcc("inbox", "mute", CAUSE.key, "--note", "a test")

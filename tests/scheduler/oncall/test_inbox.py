@@ -33,7 +33,9 @@ class ChargeJob:
 
 
 async def enqueue(scheduler, *customers, part="card"):
-    ids = [await scheduler.enqueue(ChargeJob, customer=one, part=part) for one in customers]
+    ids = [
+        await scheduler.enqueue(ChargeJob, customer=customer, part=part) for customer in customers
+    ]
     for run_id in ids:
         await scheduler.wait(run_id, timeout=30)
     return ids
@@ -61,7 +63,7 @@ async def test_failures_of_one_cause_are_one_entry_until_each_was_retried_well(s
     assert card.message == "card gateway refused order <n>"
     assert card.place.endswith("test_inbox.py in execute")
     assert sum(card.trend) == card.trend[-1] == 3
-    assert {one.message for one in others} == {
+    assert {item.message for item in others} == {
         "mail gateway refused order <n>",
         "customer <n> has no card",
     }
@@ -85,10 +87,10 @@ async def test_failures_of_one_cause_are_one_entry_until_each_was_retried_well(s
         Wish(action="retry", wanted=RunFilter(search=only(cause=card.cause, is_="open"))),
         DANA,
     )
-    one = await bulk_actions.work_off(scheduler, bulk_id)
-    assert (one.state, one.done, one.refused) == ("done", 3, 0)
+    item = await bulk_actions.work_off(scheduler, bulk_id)
+    assert (item.state, item.done, item.refused) == ("done", 3, 0)
     await wait_until_done(scheduler, bulk_id)
-    assert [one.message for one in await look(scheduler)] == [one.message for one in others]
+    assert [item.message for item in await look(scheduler)] == [item.message for item in others]
 
 
 async def wait_until_done(scheduler, bulk_id):
@@ -103,42 +105,44 @@ async def test_a_retry_that_fails_again_is_open_in_place_of_its_run(scheduler):
     [first] = await enqueue(scheduler, 1)
     again = await scheduler.retry(first, by=DANA)
     await scheduler.wait(again, timeout=30)
-    [one] = await look(scheduler)
-    assert (one.open, one.total, one.newest_run) == (1, 2, again)
+    [entry] = await look(scheduler)
+    assert (entry.open, entry.total, entry.newest_run) == (1, 2, again)
     old = await scheduler.read(lambda db: get_run(db, first))
     assert old.handling == f"retried as run {again}"
 
 
 async def test_what_a_person_can_do_about_a_failure(scheduler):
     ids = await enqueue(scheduler, 1, 2)
-    [one] = await look(scheduler)
-    await scheduler.operate(inbox.assign, None, one.cause, DANA, "noam")
-    await scheduler.operate(inbox.link, None, one.cause, DANA, "https://tickets.example/7")
+    [entry] = await look(scheduler)
+    await scheduler.operate(inbox.assign, None, entry.cause, DANA, "noam")
+    await scheduler.operate(inbox.link, None, entry.cause, DANA, "https://tickets.example/7")
     with pytest.raises(BulkError, match="no http address"):
-        await scheduler.operate(inbox.link, None, one.cause, DANA, "javascript:alert(1)")
-    [one] = await look(scheduler)
-    assert (one.assignee, one.ticket) == ("noam", "https://tickets.example/7")
+        await scheduler.operate(inbox.link, None, entry.cause, DANA, "javascript:alert(1)")
+    [entry] = await look(scheduler)
+    assert (entry.assignee, entry.ticket) == ("noam", "https://tickets.example/7")
 
-    assert await scheduler.operate(inbox.discard, None, one.cause, DANA, run_ids=ids[:1]) == 1
-    [one] = await look(scheduler)
-    assert one.open == 1
-    done = await scheduler.operate(inbox.acknowledge, None, one.cause, DANA, note="the bank knows")
+    assert await scheduler.operate(inbox.discard, None, entry.cause, DANA, run_ids=ids[:1]) == 1
+    [entry] = await look(scheduler)
+    assert entry.open == 1
+    done = await scheduler.operate(
+        inbox.acknowledge, None, entry.cause, DANA, note="the bank knows"
+    )
     assert done == 1
     assert await look(scheduler) == ()
     handled = await scheduler.read(lambda db: get_run(db, ids[1]))
     assert handled.handling == "acknowledged: the bank knows"
 
     await enqueue(scheduler, 3)  # the job runs on
-    [one] = await look(scheduler)
+    [entry] = await look(scheduler)
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    await scheduler.operate(inbox.acknowledge, None, one.cause, DANA, note="wait", until=tomorrow)
+    await scheduler.operate(inbox.acknowledge, None, entry.cause, DANA, note="wait", until=tomorrow)
     assert await look(scheduler) == ()
     late = tomorrow + timedelta(minutes=1)
     [again] = await scheduler.read(lambda db: triage_inbox.inbox(db, late))
     assert again.open == 1
 
-    await scheduler.operate(inbox.reopen, None, one.cause, DANA)
-    await scheduler.operate(inbox.mute, None, one.cause, DANA, note="a test customer")
+    await scheduler.operate(inbox.reopen, None, entry.cause, DANA)
+    await scheduler.operate(inbox.mute, None, entry.cause, DANA, note="a test customer")
     await enqueue(scheduler, 4)
     assert await look(scheduler) == ()
     [muted] = await look(scheduler, everything=True)
@@ -151,13 +155,13 @@ async def test_many_runs_at_once(scheduler):
     """Bulk retry: count first, record one audit row, pace by a rate, and cancel the rest."""
     ids = await enqueue(scheduler, *range(8))
     wish = Wish(action="retry", wanted=RunFilter(search=only(state=RunState.FAILED)), rate=0.5)
-    found = await bulk_actions.count(scheduler, wish)
-    assert (found.total, dict(found.jobs)) == (8, {"Charge": 8})
+    counted = await bulk_actions.count(scheduler, wish)
+    assert (counted.total, dict(counted.jobs)) == (8, {"Charge": 8})
     with pytest.raises(BulkError, match="8 runs fit by now, not 7"):
         await scheduler.operate(bulk_actions.begin, None, wish, DANA, most=7)
     bulk_id = await scheduler.operate(bulk_actions.begin, None, wish, DANA)
-    one = await bulk_actions.work_off(scheduler, bulk_id)
-    assert (one.done, one.filter, one.by) == (8, "state:failed", "CLI (dana)")
+    operation = await bulk_actions.work_off(scheduler, bulk_id)
+    assert (operation.done, operation.filter, operation.by) == (8, "state:failed", "CLI (dana)")
     waiting = await scheduler.read(
         lambda db: bulk_queries.find(db, RunFilter(search=only(state=RunState.SCHEDULED)))
     )
@@ -251,8 +255,8 @@ def test_the_place_is_in_the_jobs_own_code_and_has_no_line():
         '  File "/venv/lib/python3.12/site-packages/httpx/_client.py", line 9, in get\n    raise\n'
         "httpx.ConnectError: [Errno 111] refused"
     )
-    found = fingerprint_of("Report", "ignored", trace)
-    assert found.kind == "httpx.ConnectError"
-    assert found.place == "jobs/report.py in execute"
+    fingerprint = fingerprint_of("Report", "ignored", trace)
+    assert fingerprint.kind == "httpx.ConnectError"
+    assert fingerprint.place == "jobs/report.py in execute"
     moved = fingerprint_of("Report", "ignored", trace.replace("line 30", "line 31"))
-    assert moved.key == found.key
+    assert moved.key == fingerprint.key

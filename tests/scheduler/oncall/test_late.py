@@ -86,8 +86,8 @@ async def until(condition):
 
 async def look(scheduler, now):
     jobs = list(scheduler.definitions.values())
-    found = await scheduler.read(lambda db: sla.late(db, jobs, now))
-    return {(one.subject, one.kind): one for one in found}
+    findings = await scheduler.read(lambda db: sla.late(db, jobs, now))
+    return {(finding.subject, finding.kind): finding for finding in findings}
 
 
 async def test_a_job_that_has_not_finished_by_its_time_is_late_until_it_has(scheduler):
@@ -96,9 +96,9 @@ async def test_a_job_that_has_not_finished_by_its_time_is_late_until_it_has(sche
     await add(scheduler, "Nightly", "succeeded", before, CompletedAt=before)
     await add(scheduler, "Nightly", "running", two)
     assert ("Nightly", "must_finish_by") not in await look(scheduler, six - timedelta(minutes=1))
-    found = (await look(scheduler, six + timedelta(minutes=1)))["Nightly", "must_finish_by"]
-    assert found.detail == "it has to finish by 06:00, and its slot of 02:00 has not succeeded"
-    assert found.since == six
+    finding = (await look(scheduler, six + timedelta(minutes=1)))["Nightly", "must_finish_by"]
+    assert finding.detail == "it has to finish by 06:00, and its slot of 02:00 has not succeeded"
+    assert finding.since == six
     done = six + timedelta(minutes=20)
     await add(scheduler, "Nightly", "succeeded", done, CompletedAt=done)
     assert ("Nightly", "must_finish_by") not in await look(scheduler, six + timedelta(hours=1))
@@ -112,9 +112,9 @@ async def test_a_job_that_is_new_is_not_late(scheduler):
 async def test_a_run_that_waits_too_long_is_late(scheduler):
     await add(scheduler, "Prompt", "enqueued", DAY)
     assert await look(scheduler, DAY + timedelta(minutes=9)) == {}
-    found = await look(scheduler, DAY + timedelta(minutes=11))
-    assert "has to start within 10 min" in found["Prompt", "must_start_within"].detail
-    assert found["default", "queue"].number == 1
+    findings = await look(scheduler, DAY + timedelta(minutes=11))
+    assert "has to start within 10 min" in findings["Prompt", "must_start_within"].detail
+    assert findings["default", "queue"].number == 1
     await scheduler.pause_queue("default", by=DANA)
     assert ("default", "queue") not in await look(scheduler, datetime.now(UTC))
 
@@ -123,23 +123,23 @@ async def test_a_slot_that_no_node_has_handled_is_late(scheduler):
     handled = {"JobName": "Nightly", "ScheduleText": "0 2 * * *", "LastSlot": DAY}
     await scheduler.change(lambda db: db.execute(job_schedule.insert().values(handled)))
     assert ("Nightly", "slot") not in await look(scheduler, DAY.replace(hour=2, minute=1))
-    found = await look(scheduler, DAY.replace(hour=2, minute=5))
-    assert found["Nightly", "slot"].detail == "nobody has begun its slot of 02:00, 5 min ago"
+    findings = await look(scheduler, DAY.replace(hour=2, minute=5))
+    assert findings["Nightly", "slot"].detail == "nobody has begun its slot of 02:00, 5 min ago"
 
 
 async def test_a_job_that_succeeds_too_seldom_is_late(scheduler):
     await add(scheduler, "Often", "succeeded", DAY, CompletedAt=DAY)
     assert await look(scheduler, DAY + timedelta(hours=1)) == {}
-    found = (await look(scheduler, DAY + timedelta(hours=27)))["Often", "at_least"]
-    assert found.detail == "it has to have 2 successes in 26h, and there was none"
-    assert found.since == DAY + timedelta(hours=26)
+    finding = (await look(scheduler, DAY + timedelta(hours=27)))["Often", "at_least"]
+    assert finding.detail == "it has to have 2 successes in 26h, and there was none"
+    assert finding.since == DAY + timedelta(hours=26)
 
 
 async def test_people_are_told_once_and_hear_of_the_next_time(make_scheduler):
-    told = []
+    events = []
 
     async def notify(event):
-        told.append((event.kind, event.definition.name, event.message))
+        events.append((event.kind, event.definition.name, event.message))
 
     scheduler = make_scheduler(notify=notify)
     await scheduler.start(work=False, schedule=True)
@@ -148,8 +148,8 @@ async def test_people_are_told_once_and_hear_of_the_next_time(make_scheduler):
     rounds, _ = scheduler.node.loops["rounds"]
     for _ in range(3):
         await scheduler.call(rounds.look_once())
-    await until(lambda: told)
-    assert told == [
+    await until(lambda: events)
+    assert events == [
         ("late", "Often", "it has to have 2 successes in 26h, and there was none"),
     ]
     now = datetime.now(UTC)
@@ -158,7 +158,7 @@ async def test_people_are_told_once_and_hear_of_the_next_time(make_scheduler):
     await scheduler.call(rounds.look_once())
     jobs = scheduler.definitions.values()
     wrong = await scheduler.read(lambda db: issues(db, jobs, now, lost_after=20))
-    assert [one for one in wrong if one.kind == "at_least"] == []
+    assert [finding for finding in wrong if finding.kind == "at_least"] == []
 
 
 class CountingStore(Store):
@@ -182,15 +182,15 @@ async def test_a_look_that_finds_nothing_new_finds_no_slot_again_and_writes_noth
     rounds = LateCheck(NodeContext(services, scheduler.definitions))
     await rounds.look_once()
     assert store.writes == 1  # the start of error groups, and the first sight of Often
-    found, following = [], CronSchedule.next
+    calls, following = [], CronSchedule.next
     monkeypatch.setattr(
-        CronSchedule, "next", lambda one, *rest: found.append(one) or following(one, *rest)
+        CronSchedule, "next", lambda one, *rest: calls.append(one) or following(one, *rest)
     )
     await rounds.look_once()
-    assert (store.writes, found) == (1, [])
+    assert (store.writes, calls) == (1, [])
     await scheduler.change(lambda db: db.execute(job_schedule.update().values({last: now})))
     await rounds.look_once()
-    assert (store.writes, len(found)) == (2, 1)  # the earlier slot is no longer late
+    assert (store.writes, len(calls)) == (2, 1)  # the earlier slot is no longer late
     monkeypatch.delattr(sla, "_HANDLED")  # nothing to read until the next slot is late
     await rounds.look_once()
     await store.dispose()

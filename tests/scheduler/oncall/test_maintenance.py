@@ -108,8 +108,8 @@ async def test_a_window_for_all_ends_by_itself(make_scheduler):
     await scheduler.change(lambda db: calendar_model.add(db, window))
     run = await scheduler.enqueue(OtherJob)
     assert await scheduler.wait(run, timeout=60) is RunState.SUCCEEDED
-    found = await scheduler.read(lambda db: get_run(db, run))
-    assert found.started_at >= window.ends_at - timedelta(seconds=1)
+    ended_run = await scheduler.read(lambda db: get_run(db, run))
+    assert ended_run.started_at >= window.ends_at - timedelta(seconds=1)
 
 
 async def test_why_says_what_a_calendar_does_to_slots(make_scheduler):
@@ -122,7 +122,9 @@ async def test_why_says_what_a_calendar_does_to_slots(make_scheduler):
             return why_job(db, name, scheduler.definitions, christmas, lost_after=60)
 
         every = (await scheduler.read(ask)).reasons
-        return {one.kind: one.text for one in reversed(every)}  # the first text of each kind
+        return {
+            reason.kind: reason.text for reason in reversed(every)
+        }  # the first text of each kind
 
     assert (await reasons("Skips"))["calendar-skipped"] == (
         "Its slot of 2026-12-25 02:00 is skipped: Christmas (calendar holidays)."

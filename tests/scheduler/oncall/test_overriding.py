@@ -70,21 +70,23 @@ async def test_another_process_changes_a_job_and_resets_it(make_scheduler):
     assert (changed.queue, changed.schedule_text) == ("critical", "* * * * * *")
 
     assert await asyncio.to_thread(ran.wait, 30)
-    first = next(one for one in await runs_of(desk, "Yearly") if one.started_at is not None)
+    first = next(item for item in await runs_of(desk, "Yearly") if item.started_at is not None)
     await desk.wait(first.id, 30)
-    first = next(one for one in await runs_of(desk, "Yearly") if one.id == first.id)
+    first = next(item for item in await runs_of(desk, "Yearly") if item.id == first.id)
     assert (first.message, first.queue, first.priority) == ("3 days", "critical", 4)
     now = desk.clock.now()
-    said = await desk.read(lambda db: why_job(db, "Yearly", desk.definitions, now, lost_after=30))
-    [reason] = [one for one in said.reasons if one.kind == "override"]
+    explanation = await desk.read(
+        lambda db: why_job(db, "Yearly", desk.definitions, now, lost_after=30)
+    )
+    [reason] = [item for item in explanation.reasons if item.kind == "override"]
     assert "and not the code's 0 2 1 1 *: changed by dana" in reason.text
     gone = await override_actions.reset(desk, desk.find("Yearly"), [], DANA)
     assert gone == ["arguments", "priority", "queue", "schedule"]
     await until(lambda: node.definitions["Yearly"].schedule_text == "0 2 1 1 *")
     entries = await desk.read(lambda db: audit(db, limit=20))
-    assert [one.action for one in entries].count("override") == 4
-    assert any("was 0 2 1 1 *; the auditors want it" in (one.detail or "") for one in entries)
-    assert [one.action for one in entries].count("reset override") == 4
+    assert [item.action for item in entries].count("override") == 4
+    assert any("was 0 2 1 1 *; the auditors want it" in (item.detail or "") for item in entries)
+    assert [item.action for item in entries].count("reset override") == 4
 
 
 class World:
@@ -154,7 +156,7 @@ async def test_no_node_makes_a_slot_of_the_old_schedule_and_an_end_loses_none_of
     assert (await world.row()).last_slot == NOON + HOUR * 4
     await late_watch.look(world.store, ends=True)
     async with world.store.read() as connection:
-        actions = [one.action for one in await audit(connection, limit=9)]
+        actions = [entry.action for entry in await audit(connection, limit=9)]
     assert actions == ["override ended", "override"]
 
 
@@ -178,23 +180,25 @@ async def test_a_node_that_looks_too_early_takes_no_schedule_back(world, monkeyp
 async def test_what_cannot_be_done_is_refused_before_anything_is_changed(make_scheduler):
     scheduler = make_scheduler()
     await scheduler.start(work=False, schedule=False)
-    yearly, asked = scheduler.find("Yearly"), scheduler.find("Asked")
+    yearly, on_demand = scheduler.find("Yearly"), scheduler.find("Asked")
     past = scheduler.clock.now() - HOUR
-    for one, wish, kind, said in (
+    for item, wish, kind, message in (
         (yearly, Wish({"queue": "nowhere"}, "x"), UnknownQueue, "default, critical"),
         (yearly, Wish({"priority": 1}, " "), OverrideError, "say why"),
         (yearly, Wish({}, "x"), OverrideError, "say what"),
         (yearly, Wish({"priority": 1}, "x", past), OverrideError, "ends in the future"),
         (yearly, Wish({"arguments": {"weeks": 1}}, "x"), OverrideError, "takes no weeks"),
-        (asked, Wish({"schedule": "0 2 * * *"}, "x"), OverrideError, "only when asked"),
+        (on_demand, Wish({"schedule": "0 2 * * *"}, "x"), OverrideError, "only when asked"),
     ):
-        with pytest.raises(kind, match=said):
-            await override_actions.override(scheduler, one, wish, DANA)
-    assert not any(one.overrides for one in scheduler.definitions.values())
-    await override_actions.override(scheduler, asked, Wish({"arguments": {"days": 2}}, "x"), DANA)
+        with pytest.raises(kind, match=message):
+            await override_actions.override(scheduler, item, wish, DANA)
+    assert not any(item.overrides for item in scheduler.definitions.values())
+    await override_actions.override(
+        scheduler, on_demand, Wish({"arguments": {"days": 2}}, "x"), DANA
+    )
     # without the override, the call would need an argument
     run = await scheduler.trigger("Asked", by=DANA)
-    assert [one.arguments for one in await runs_of(scheduler, "Asked") if one.id == run] == [
+    assert [item.arguments for item in await runs_of(scheduler, "Asked") if item.id == run] == [
         {"days": 2}
     ]
 

@@ -79,8 +79,8 @@ async def test_a_rate_outside_its_bounds_is_refused_and_nothing_is_stored(schedu
     with pytest.raises(BulkError, match="a rate is"):
         await scheduler.operate(backfill, None, nightly, since, until, DANA, rate=float(rate))
     assert await scheduler.read(bulk_queries.latest) == ()
-    found = await scheduler.read(lambda db: bulk_queries.find(db, RunFilter()))
-    assert dict(found.states) == {"failed": 3}
+    counts = await scheduler.read(lambda db: bulk_queries.find(db, RunFilter()))
+    assert dict(counts.states) == {"failed": 3}
 
 
 @pytest.mark.parametrize("priority", [2**31, -(2**31) - 1, 10**30])

@@ -78,19 +78,19 @@ def settlement(run_id: int, state: RunState) -> Settlement:
 async def test_a_run_that_succeeds_costs_no_statement_besides_its_settlement(
     scheduler, state, statements
 ):
-    said = []
+    executed = []
 
     async def work(db):
         run_id = await running(db)
         sync = db.sync_connection
-        sa.event.listen(sync, "before_cursor_execute", lambda *args: said.append(args[2]))
+        sa.event.listen(sync, "before_cursor_execute", lambda *args: executed.append(args[2]))
         await settle(db, [settlement(run_id, RunState(state))], NOW)
         return run_id
 
     run_id = await scheduler.change(work)
-    assert len(said) == statements, said
-    found = sa.select(job_run.c.Cause).where(job_run.c.Id == run_id)
-    cause = await scheduler.read(lambda db: db.scalar(found))
+    assert len(executed) == statements, executed
+    query = sa.select(job_run.c.Cause).where(job_run.c.Id == run_id)
+    cause = await scheduler.read(lambda db: db.scalar(query))
     assert (cause is None) == (state == "succeeded")
 
 

@@ -148,7 +148,7 @@ async def test_why_says_which_pool_a_run_waits_for_and_what_its_waiting_counts(
     await add(scheduler, "Nightly", "enqueued", Priority=61)
     waits = await add(scheduler, "Nightly", "enqueued", DueAt=NOW - hour)  # 60 points
     text = await only(scheduler, waits)
-    named = " and ".join(f"run {one}" for one in runs)
+    named = " and ".join(f"run {run_id}" for run_id in runs)
     assert f"a worker of pool main (2 of 2 busy: {named})" in text
     assert said in text
     assert "; 1 run goes before it. Waiting counts" in text
@@ -179,9 +179,9 @@ async def test_what_a_run_waits_for(scheduler):
     assert reason.kind == "job-limit"
     assert reason.text == f"It is limited by concurrency 1 of its job: run {running} runs already."
     single = await add(scheduler, "Single", "enqueued", Queue="single")
-    there = await add(scheduler, "Single", "running", Queue="single", StartedAt=NOW)
+    running_id = await add(scheduler, "Single", "running", Queue="single", StartedAt=NOW)
     assert await only(scheduler, single) == (
-        f"The queue single is limited to 1 at once on all servers: run {there}."
+        f"The queue single is limited to 1 at once on all servers: run {running_id}."
     )
     elsewhere = await add(scheduler, "Critical", "enqueued", Queue="mail")
     assert (await only(scheduler, elsewhere)).startswith("No server takes runs of the queue mail")
@@ -226,9 +226,13 @@ async def test_a_job_whose_queue_is_paused_says_that_before_its_next_slot(schedu
 async def test_a_run_that_nobody_knows_names_who_was_asked(scheduler):
     await up(scheduler)
     refused = [Refusal("f", NOW.isoformat(), "web-1", "r7", "no such job")]
-    asked = json.dumps([vars_of(one) for one in refused])
+    refused_by = json.dumps([vars_of(refusal) for refusal in refused])
     waiting = await add(
-        scheduler, "Gone", "enqueued", UnknownSince=NOW - timedelta(minutes=20), RefusedBy=asked
+        scheduler,
+        "Gone",
+        "enqueued",
+        UnknownSince=NOW - timedelta(minutes=20),
+        RefusedBy=refused_by,
     )
     [reason] = await of_run(scheduler, waiting)
     assert reason.kind == "unknown"
@@ -300,29 +304,38 @@ async def test_a_stuck_server_lends_no_worker(scheduler):
 async def test_a_run_of_a_silent_or_stuck_server_says_so_first(scheduler):
     await up(scheduler, HeartbeatAt=NOW - timedelta(minutes=1))
     running = await add(scheduler, "Critical", "running", ServerId="web-1:7", StartedAt=NOW)
-    assert [one.kind for one in await of_run(scheduler, running)] == ["lost-server", "running"]
+    assert [reason.kind for reason in await of_run(scheduler, running)] == [
+        "lost-server",
+        "running",
+    ]
     await scheduler.change(
         lambda db: db.execute(job_server.update().values(HeartbeatAt=NOW, **STUCK))
     )
-    assert [one.kind for one in await of_run(scheduler, running)] == ["stuck-server", "running"]
+    assert [reason.kind for reason in await of_run(scheduler, running)] == [
+        "stuck-server",
+        "running",
+    ]
 
 
 async def test_a_queue_that_no_server_takes_is_said_first(scheduler):
     await up(scheduler, Queues="mail")
     for name, last in (("Nightly", "next-slot"), ("Limited", "no-schedule")):
         reasons = await of_job(scheduler, name)
-        assert [one.kind for one in reasons] == ["no-worker", last]
+        assert [reason.kind for reason in reasons] == ["no-worker", last]
     await scheduler.pause_queue("critical", by=DANA, reason="the disk is full")
     waiting = await add(scheduler, "Limited", "enqueued", Queue="critical")
     await add(scheduler, "Limited", "running", Queue="critical")
-    kinds = [one.kind for one in await of_run(scheduler, waiting)]
+    kinds = [reason.kind for reason in await of_run(scheduler, waiting)]
     assert kinds == ["no-worker", "queue-paused", "job-limit"]
 
 
 async def test_a_run_that_waits_is_said_before_a_job_has_no_schedule(scheduler):
     await up(scheduler)
     await add(scheduler, "Limited", "running", Queue="critical", StartedAt=NOW)
-    assert [one.kind for one in await of_job(scheduler, "Limited")] == ["running", "no-schedule"]
+    assert [reason.kind for reason in await of_job(scheduler, "Limited")] == [
+        "running",
+        "no-schedule",
+    ]
 
 
 async def test_a_run_in_the_way_of_slots_is_said_before_the_next_slot(scheduler):
@@ -336,10 +349,16 @@ async def test_a_run_in_the_way_of_slots_is_said_before_the_next_slot(scheduler)
         BlockedBy=blocker,
         CompletedAt=NOW,
     )
-    assert [one.kind for one in await of_job(scheduler, "Nightly")][:2] == ["overlap", "next-slot"]
+    assert [reason.kind for reason in await of_job(scheduler, "Nightly")][:2] == [
+        "overlap",
+        "next-slot",
+    ]
     over = job_run.update().where(job_run.c.Id == blocker)
     await scheduler.change(lambda db: db.execute(over.values(State="succeeded", CompletedAt=NOW)))
-    assert [one.kind for one in await of_job(scheduler, "Nightly")] == ["next-slot", "overlap"]
+    assert [reason.kind for reason in await of_job(scheduler, "Nightly")] == [
+        "next-slot",
+        "overlap",
+    ]
 
 
 async def test_the_last_slot_is_told_however_many_runs_came_after_it(scheduler):
@@ -349,16 +368,19 @@ async def test_the_last_slot_is_told_however_many_runs_came_after_it(scheduler):
     )
     for _ in range(30):
         await add(scheduler, "Nightly", "succeeded", CompletedAt=NOW)
-    assert [one.kind for one in await of_job(scheduler, "Nightly")] == ["next-slot", "missed"]
+    assert [reason.kind for reason in await of_job(scheduler, "Nightly")] == ["next-slot", "missed"]
 
 
 async def test_an_overridden_schedule_is_said_before_its_next_slot(scheduler):
     await up(scheduler)
     wish = Wish({"schedule": "0 5 * * *"}, "the export is late")
     await override_actions.override(scheduler, scheduler.find("Nightly"), wish, DANA)
-    assert [one.kind for one in await of_job(scheduler, "Nightly")] == ["override", "next-slot"]
+    assert [reason.kind for reason in await of_job(scheduler, "Nightly")] == [
+        "override",
+        "next-slot",
+    ]
     await scheduler.pause("Nightly", by=DANA, reason="moving house")
-    assert [one.kind for one in await of_job(scheduler, "Nightly")] == ["paused", "override"]
+    assert [reason.kind for reason in await of_job(scheduler, "Nightly")] == ["paused", "override"]
 
 
 RATE = {
@@ -377,13 +399,13 @@ async def test_a_run_that_waits_for_a_token_says_for_which_and_when_it_comes(sch
     second, third = [await add(scheduler, "Critical", "awaiting", **limited) for _ in range(2)]
     row = RATE | {"WakeId": due, "NextAt": NOW + timedelta(minutes=1)}
     await scheduler.change(lambda db: db.execute(job_limit.insert().values(row)))
-    said = "It waits for a token of mails, which gives one every 1 min"
-    assert await only(scheduler, due) == f"{said}; its own comes at 22:31 (in 1 min)."
+    expected = "It waits for a token of mails, which gives one every 1 min"
+    assert await only(scheduler, due) == f"{expected}; its own comes at 22:31 (in 1 min)."
     assert await only(scheduler, second) == (
-        f"{said}; 1 run goes before it; its own comes at 22:32 (in 2 min)."
+        f"{expected}; 1 run goes before it; its own comes at 22:32 (in 2 min)."
     )
     assert await only(scheduler, third) == (
-        f"{said}; 2 runs go before it; its own comes at 22:33 (in 3 min)."
+        f"{expected}; 2 runs go before it; its own comes at 22:33 (in 3 min)."
     )
 
 
@@ -483,7 +505,7 @@ def test_the_command_names_a_table_that_nobody_can_read(
         ]
         connection.rollback()
     engine.dispose()
-    assert [one["reasons"][0]["kind"] for one in answers] == ["database-lock"] * 2
+    assert [answer["reasons"][0]["kind"] for answer in answers] == ["database-lock"] * 2
 
 
 BROKEN = "from no_such_module import nothing\n\n@job()\ndef send_invoices(ctx): ...\n"
@@ -509,16 +531,16 @@ def test_a_job_whose_file_cannot_be_imported_says_so_with_its_error(
         assert "mails.py, cannot be imported: ModuleNotFoundError" in info.output
         assert "there is no job" in CliRunner().invoke(main, ["job", "info", "Other"]).output
     finally:
-        for name in [one for one in sys.modules if one.startswith("broken_jobs_here")]:
+        for name in [module for module in sys.modules if module.startswith("broken_jobs_here")]:
             del sys.modules[name]
 
 
 def test_the_command_says_the_same(settings, request, monkeypatch):
     monkeypatch.setenv("TARGCC_DATABASE_URL", settings.database_url)
     monkeypatch.setenv("TARGCC_JOBS_PACKAGE", request.module.__name__)
-    said = CliRunner().invoke(main, ["why", "dead"], catch_exceptions=False)
-    assert said.exit_code == 0
-    assert "31 February" in said.output
+    result = CliRunner().invoke(main, ["why", "dead"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "31 February" in result.output
     shown = CliRunner().invoke(main, ["why", "Limited", "--json"])
     assert json.loads(shown.output)["reasons"][0]["kind"] == "no-schedule"
     assert CliRunner().invoke(main, ["why", "999"]).exit_code == 2

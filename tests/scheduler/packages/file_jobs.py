@@ -12,7 +12,7 @@ async def read_file(ctx: JobContext, report: File, others: list[File] | None = N
     with report.open() as content:
         head = content.read(5)
     await ctx.attach("copy.html", report)
-    return f"{report.name} {report.size} {report.content_type} {head!r} {[one.read_text() for one in others or ()]} {report.path}"
+    return f"{report.name} {report.size} {report.content_type} {head!r} {[file.read_text() for file in others or ()]} {report.path}"
 
 
 @job(retries=3)

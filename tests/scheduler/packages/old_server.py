@@ -70,8 +70,8 @@ class OldServer:
 
     def __init__(self, url, zone, record):
         self.engine = engine_of(url)
-        found = tables_of(self.engine)
-        self.job, self.log = found["c_job"], found["c_loggedjob"]
+        tables = tables_of(self.engine)
+        self.job, self.log = tables["c_job"], tables["c_loggedjob"]
         self.c = {column.name.lower(): column for column in self.job.columns}
         self.zone = ZoneInfo(zone)
         self.record = record
@@ -98,8 +98,8 @@ class OldServer:
         )
         first = {}
         with self.engine.begin() as connection:
-            for found in connection.execute(query.order_by(c["nextruntime"], c["id"])):
-                row = {name.lower(): value for name, value in found._mapping.items()}
+            for result in connection.execute(query.order_by(c["nextruntime"], c["id"])):
+                row = {name.lower(): value for name, value in result._mapping.items()}
                 first.setdefault(row["lkpjobrunner"], row)
         return list(first.values())
 

@@ -65,8 +65,8 @@ class Past:
         return batch_id
 
     async def seen(self) -> tuple[Chained, ...]:
-        found = await gantt(self.db, [], NOW, since=NOW - timedelta(hours=3), until=NOW)
-        return found.chained
+        chart = await gantt(self.db, [], NOW, since=NOW - timedelta(hours=3), until=NOW)
+        return chart.chained
 
 
 @pytest.fixture
@@ -85,8 +85,8 @@ async def test_runs_that_follow_each_other_are_one_thing_with_the_state_of_what_
     await past.run("Apart", 40)
     await past.link(second, first)
     await past.link(last, second)
-    [one] = await past.seen()
-    assert one == Chained(
+    [chain] = await past.seen()
+    assert chain == Chained(
         kind="run",
         id=first,
         name="Import",
@@ -101,12 +101,12 @@ async def test_a_run_that_failed_is_named_until_it_was_done_again_well(past):
     first = await past.run("Import", 60)
     bad = await past.run("Check", 58, "failed")
     await past.link(bad, first)
-    [one] = await past.seen()
-    assert (one.state, one.at) == ("failed", "Check")
+    [chain] = await past.seen()
+    assert (chain.state, chain.at) == ("failed", "Check")
     again = await past.run("Check", 30, RetryOf=bad)
     await past.link(again, first)
-    [one] = await past.seen()
-    assert (one.state, one.ties) == ("succeeded", (Tie(first, bad), Tie(first, again)))
+    [chain] = await past.seen()
+    assert (chain.state, chain.ties) == ("succeeded", (Tie(first, bad), Tie(first, again)))
 
 
 async def test_what_waits_for_a_batch_follows_the_member_that_ended_last(past):
@@ -116,16 +116,16 @@ async def test_what_waits_for_a_batch_follows_the_member_that_ended_last(past):
     late = await past.run("Remind", 50, BatchId=inner)
     callback = await past.run("Report", 48)
     await past.link(callback, outer, "batch")
-    [one] = await past.seen()
-    assert (one.kind, one.id, one.name, one.state, one.at) == (
+    [chain] = await past.seen()
+    assert (chain.kind, chain.id, chain.name, chain.state, chain.at) == (
         "batch",
         outer,
         "month end",
         "succeeded",
         None,
     )
-    assert one.ties == (Tie(late, callback),)
-    assert len(one.runs) == 3
+    assert chain.ties == (Tie(late, callback),)
+    assert len(chain.runs) == 3
 
 
 async def test_the_steps_of_a_flow_follow_each_other_in_their_last_round(past):
@@ -135,17 +135,17 @@ async def test_the_steps_of_a_flow_follow_each_other_in_their_last_round(past):
     loads = [await past.run("Load", ago, BatchId=flow, Step="load") for ago in (60, 55, 57)]
     report = await past.run("Report", 50, "running", BatchId=flow, Step="report")
     steps = {"load": ((), loads[0]), "report": ("load", report)}
-    said = {
+    document = {
         name: {"said": {"after": after}, "job": "Load", "queue": "default", "priority": 0}
         | {"given": None, "state": "running", "first": first}
         for name, (after, first) in steps.items()
     }
     definition = job_batch.update().where(job_batch.c.Id == flow)
-    await past.db.execute(definition.values(DefinitionJson=json.dumps(said)))
-    [one] = await past.seen()
-    assert (one.kind, one.name, one.state, one.at) == ("flow", "MonthEnd", "running", None)
-    assert old in one.runs
-    assert set(one.ties) == {
+    await past.db.execute(definition.values(DefinitionJson=json.dumps(document)))
+    [chain] = await past.seen()
+    assert (chain.kind, chain.name, chain.state, chain.at) == ("flow", "MonthEnd", "running", None)
+    assert old in chain.runs
+    assert set(chain.ties) == {
         *(Tie(starter, load) for load in loads),
         Tie(loads[1], report),
     }
@@ -156,5 +156,5 @@ async def test_of_a_very_long_chain_the_part_around_what_is_drawn_is_looked_at(p
     for before, after in itertools.pairwise(ids):
         await past.link(after, before)
     assert await chained(past.db, []) == ()
-    [one] = await past.seen()
-    assert (one.id, one.state, len(one.ties)) == (ids[0], "awaiting", 20)
+    [chain] = await past.seen()
+    assert (chain.id, chain.state, len(chain.ties)) == (ids[0], "awaiting", 20)

@@ -92,8 +92,8 @@ async def add(db: AsyncConnection, **values: Any) -> int:
 async def find(db: AsyncConnection, text: str, **more: Any) -> list[int]:
     search = parse(text, now=NOW, zone=ZoneInfo("UTC"))
     names = frozenset({"DailyReport", "DailyMail", "Sync"})
-    found = await run_search.list_runs(db, RunFilter(search=search, arguments_of=names, **more))
-    return [run.id for run in found.runs]
+    page = await run_search.list_runs(db, RunFilter(search=search, arguments_of=names, **more))
+    return [run.id for run in page.runs]
 
 
 async def index(db: AsyncConnection) -> None:
@@ -113,7 +113,11 @@ async def test_every_way_to_search_finds_the_same(
             await index(db)
             assert (await index_keeper.look(db, NOW)).waits == 0
         for text, wanted in FOUND.items():
-            assert await find(db, text) == [ids[one] for one in wanted], (text, looked_at, indexed)
+            assert await find(db, text) == [ids[name] for name in wanted], (
+                text,
+                looked_at,
+                indexed,
+            )
     assert await find(db, "timeout", limit=1) == [ids[9]]
     assert await find(db, "timeout", before=ids[9]) == [ids[0], ids[10]]
 

@@ -160,15 +160,15 @@ async def test_the_overview_finds_failures_recovery_and_what_comes(site: Site):
         "MailUser", "retrying", DueAt=datetime.now(UTC) + timedelta(seconds=30)
     )
     view = await view_of(site)
-    assert [one.title for one in await issues_of(site)] == [
+    assert [item.title for item in await issues_of(site)] == [
         "No server is up",
         "Daily Report failed",
         "Sync Stock failed",
     ]
-    assert [one.name for one in view.recovered] == ["DailyReport"]
+    assert [item.name for item in view.recovered] == ["DailyReport"]
     assert view.count(RunState.FAILED) == 2
-    assert [one.run.id for one in view.upcoming if one.run is not None] == [retrying]
-    assert {one.job for one in view.upcoming if one.run is None} == {"SyncStock", "DailyReport"}
+    assert [item.run.id for item in view.upcoming if item.run is not None] == [retrying]
+    assert {item.job for item in view.upcoming if item.run is None} == {"SyncStock", "DailyReport"}
     assert (
         20 < len(view.slots) < 30
     )  # every quarter of an hour for six hours, and possibly the daily run
@@ -186,12 +186,12 @@ async def test_a_job_whose_reruns_wait_is_not_among_the_recovered(site: Site):
         "DailyReport", "failed", HandledBy="dana", HandledAt=datetime.now(UTC)
     )
     await wait_for_retry(site, "DailyReport", failed, 30)
-    assert [one.name for one in (await view_of(site)).recovered] == []
+    assert [entry.name for entry in (await view_of(site)).recovered] == []
     await site.add_run("DailyReport", "succeeded")
-    assert [one.name for one in (await view_of(site)).recovered] == []
+    assert [entry.name for entry in (await view_of(site)).recovered] == []
     in_hand = job_run.c.State == "enqueued"
     await site.change(lambda db: db.execute(job_run.delete().where(in_hand)))
-    assert [one.name for one in (await view_of(site)).recovered] == ["DailyReport"]
+    assert [entry.name for entry in (await view_of(site)).recovered] == ["DailyReport"]
 
 
 async def test_a_job_that_failed_after_a_shorter_run_succeeded_is_not_among_the_recovered(
@@ -200,20 +200,20 @@ async def test_a_job_that_failed_after_a_shorter_run_succeeded_is_not_among_the_
     now = datetime.now(UTC)
     await site.add_run("DailyReport", "failed", CompletedAt=now - timedelta(minutes=1))
     await site.add_run("DailyReport", "succeeded", CompletedAt=now - timedelta(minutes=5))
-    assert [one.name for one in (await view_of(site)).recovered] == []
+    assert [entry.name for entry in (await view_of(site)).recovered] == []
 
 
 async def test_a_job_whose_failed_runs_were_deleted_is_not_recovered_without_a_success(site: Site):
     failed = await site.add_run("DailyReport", "failed")
     await site.change(lambda db: db.execute(job_run.delete().where(job_run.c.Id == failed)))
-    assert [one.name for one in (await view_of(site)).recovered] == []
+    assert [entry.name for entry in (await view_of(site)).recovered] == []
 
 
 async def test_runs_that_wait_do_not_hide_the_outcomes_before_them(site: Site):
     for state in ("succeeded", "succeeded", "succeeded", "failed"):
         failed = await site.add_run("DailyReport", state)
     await wait_for_retry(site, "DailyReport", failed, 24)
-    daily = next(one for one in (await view_of(site)).jobs if one.name == "DailyReport")
+    daily = next(entry for entry in (await view_of(site)).jobs if entry.name == "DailyReport")
     assert daily.last is not None
     assert daily.last.id == failed
     assert (daily.success_rate, daily.failing_runs, daily.needs_attention) == (0.75, 1, True)
@@ -225,8 +225,8 @@ async def test_the_banner_says_everything_runs_again_after_a_success_alone(site:
     await site.add_run(
         "DailyReport", "failed", HandledBy="dana", HandledAt=datetime.now(UTC), Cause=None
     )
-    found = await banner_of(site)
-    assert (found.kind, found.title) == ("good", "Nothing needs a person")
+    banner = await banner_of(site)
+    assert (banner.kind, banner.title) == ("good", "Nothing needs a person")
     await site.add_run("DailyReport", "succeeded")
     assert (await banner_of(site)).title == "Everything runs again"
 
@@ -260,29 +260,29 @@ async def test_the_banner_names_who_needs_a_person(busy_site: Site):
     assert rows.title == "2 jobs cannot be used"
     await busy_site.add_run("SyncStock", "missed")
     await busy_site.add_run("MailUser", "failed")
-    found = await banner_of(busy_site, scheduler.broken)
-    first, _, others = found.title.partition(", and ")
+    banner = await banner_of(busy_site, scheduler.broken)
+    first, _, others = banner.title.partition(", and ")
     assert first in {"Mail User failed", "Sync Stock was missed"}
     assert others == "2 more things need you"  # the other job, and the broken file
-    assert found.detail == "3 runs in the last 24 hours, 1 failed, 1 missed."
+    assert banner.detail == "3 runs in the last 24 hours, 1 failed, 1 missed."
 
 
 async def test_the_banner_does_not_call_a_night_with_failures_one_without(busy_site: Site):
     await busy_site.add_run("DailyReport", "failed")
     await busy_site.add_run("DailyReport", "succeeded")
-    found = await banner_of(busy_site)
-    assert (found.kind, found.title) == ("bad", "Daily Report failed")
+    banner = await banner_of(busy_site)
+    assert (banner.kind, banner.title) == ("bad", "Daily Report failed")
     [failure] = await issues_of(busy_site)
     await busy_site.scheduler.operate(inbox.discard, None, failure.subject, SYSTEM)
-    found = await banner_of(busy_site)
-    assert (found.kind, found.title) == ("good", "Everything runs again")
+    banner = await banner_of(busy_site)
+    assert (banner.kind, banner.title) == ("good", "Everything runs again")
 
 
 async def test_the_banner_tells_of_failed_runs_whose_job_was_renamed(busy_site: Site):
     await busy_site.add_run("DailyReport", "succeeded")
     await busy_site.add_run("OldName", "failed")
-    found = await banner_of(busy_site)
-    assert (found.kind, found.title) == ("bad", "OldName failed")
+    banner = await banner_of(busy_site)
+    assert (banner.kind, banner.title) == ("bad", "OldName failed")
 
 
 async def test_without_a_server_the_banner_says_that_first(site: Site):
@@ -293,7 +293,7 @@ async def test_without_a_server_the_banner_says_that_first(site: Site):
 
 async def test_without_a_feature_that_looks_for_issues_a_failure_still_shows(busy_site: Site):
     await busy_site.add_run("DailyReport", "failed")
-    found = status_banner(await view_of(busy_site), None, [])
-    assert (found.kind, found.title) == ("warn", "Not every job has succeeded since it failed")
+    banner = status_banner(await view_of(busy_site), None, [])
+    assert (banner.kind, banner.title) == ("warn", "Not every job has succeeded since it failed")
     await busy_site.add_run("DailyReport", "succeeded")
     assert status_banner(await view_of(busy_site), None, []).kind == "good"

@@ -62,16 +62,16 @@ def test_what_is_added_up_is_what_each_schedule_says_also_when_clocks_change():
             start, end = change - timedelta(hours=20, minutes=23), change + timedelta(hours=6)
             counted = planned(grouped(jobs), start, end, listed=24)
             minutes, hours = defaultdict(list), Counter()
-            for one in jobs:
-                slots = list(one.schedule.between(start, end, one.timezone))
+            for entry in jobs:
+                slots = list(entry.schedule.between(start, end, entry.timezone))
                 base = start.replace(minute=0)
                 hours.update((slot - base) // timedelta(hours=1) for slot in slots)
-                if one.name in counted.frequent:
-                    assert counted.frequent[one.name] == len(slots), one.name
+                if entry.name in counted.frequent:
+                    assert counted.frequent[entry.name] == len(slots), entry.name
                     continue
                 for slot in slots:
-                    minutes[slot.astimezone(UTC).replace(second=0)].append(one.name)
-            assert {one.at: one.jobs for one in counted.in_order()} == {
+                    minutes[slot.astimezone(UTC).replace(second=0)].append(entry.name)
+            assert {entry.at: entry.jobs for entry in counted.in_order()} == {
                 at: tuple(sorted(names)) for at, names in minutes.items()
             }
             assert counted.hours == [hours[n] for n in range(len(counted.hours))]
@@ -99,19 +99,20 @@ def test_jobs_that_begin_later_or_count_from_their_runs():
     counted = planned(
         grouped(jobs), start, start + DAY, listed=24, later={"Later": start + DAY / 2}
     )
-    assert [one.at.hour for one in counted.in_order()] == list(range(12, 24))
+    assert [minute.at.hour for minute in counted.in_order()] == list(range(12, 24))
     assert counted.after_run == ["Chain"]
 
 
 def test_both_nights_say_what_becomes_of_each_job():
     for zone, (spring, autumn) in NIGHTS.items():
         jobs = every_kind(zone)
-        found = nights(
+        result = nights(
             grouped(jobs), datetime(2027, 1, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC)
         )
-        assert [night.change.at for night in found] == [spring, autumn]
+        assert [night.change.at for night in result] == [spring, autumn]
         forward, back = (
-            {one.job.removeprefix(f"{zone} "): one.effect for one in night.jobs} for night in found
+            {entry.job.removeprefix(f"{zone} "): entry.effect for entry in night.jobs}
+            for night in result
         )
         repeated = "30 1 * * *" if zone == JERUSALEM else "30 2 * * *"
         assert forward["30 2 * * *"].kind is Kind.MOVED
@@ -123,7 +124,7 @@ def test_both_nights_say_what_becomes_of_each_job():
         assert "0 3 * * *" not in forward
         assert back["*/15 * * * *"].kind is Kind.TWICE
         [again] = nights(grouped([job("A", repeated, zone)]), spring, autumn + DAY)[1:]
-        assert [(one.effect.kind, one.effect.words) for one in again.jobs] == [
+        assert [(entry.effect.kind, entry.effect.words) for entry in again.jobs] == [
             (Kind.ONCE, f"it runs once, at the first 0{repeated[3]}:30")
         ]
         assert {night.change.at for night in coming_nights(grouped(jobs), spring)} >= {autumn}
@@ -144,20 +145,24 @@ def test_ten_thousand_schedules_are_added_up_in_a_third_of_what_asking_each_take
     end = start + 7 * DAY
 
     def ask_each() -> int:
-        return sum(1 for one in jobs[::10] for _ in one.schedule.between(start, end, one.timezone))
+        return sum(
+            1
+            for definition in jobs[::10]
+            for _ in definition.schedule.between(start, end, definition.timezone)
+        )
 
-    added, asked = timed(lambda: sum(planned(grouped(jobs), start, end, listed=24).hours)), timed(
-        ask_each
-    )
-    assert (added[0], asked[0]) == (70_000, 7_000)
-    assert added[1] < asked[1] * 10 / 3
+    added, separate = timed(
+        lambda: sum(planned(grouped(jobs), start, end, listed=24).hours)
+    ), timed(ask_each)
+    assert (added[0], separate[0]) == (70_000, 7_000)
+    assert added[1] < separate[1] * 10 / 3
 
 
 def timed(work: Callable[[], int]) -> tuple[int, float]:
     """Return the result, and the least processor time of three tries."""
-    found, times = 0, []
+    result, times = 0, []
     for _ in range(3):
         began = time.process_time()
-        found = work()
+        result = work()
         times.append(time.process_time() - began)
-    return found, min(times)
+    return result, min(times)

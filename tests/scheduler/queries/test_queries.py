@@ -68,8 +68,8 @@ async def add_attempt(db: AsyncConnection, job: str = "Report", **more: Any) -> 
 async def ids(
     db: AsyncConnection, *, arguments_of: frozenset[str] = frozenset(), **wanted: Any
 ) -> list[int]:
-    asked = RunFilter(search=only(**wanted), arguments_of=arguments_of)
-    return [run.id for run in (await list_runs(db, asked)).runs]
+    query = RunFilter(search=only(**wanted), arguments_of=arguments_of)
+    return [run.id for run in (await list_runs(db, query)).runs]
 
 
 async def test_runs_are_found_by_state_job_and_time(db: AsyncConnection):
@@ -84,7 +84,7 @@ async def test_runs_are_found_by_state_job_and_time(db: AsyncConnection):
 
 
 async def test_paging_shows_each_run_once_while_new_ones_arrive(db: AsyncConnection):
-    there = [await add_run(db) for _ in range(7)]
+    expected = [await add_run(db) for _ in range(7)]
     seen: list[int] = []
     before = None
     while True:
@@ -94,7 +94,7 @@ async def test_paging_shows_each_run_once_while_new_ones_arrive(db: AsyncConnect
         if page.next_before is None:
             break
         before = page.next_before
-    assert seen == there[::-1]
+    assert seen == expected[::-1]
 
 
 @pytest.mark.parametrize("text", ["100%", "a_b", "back\\slash", "[x]", "O'Brien", "ÜBER"])
@@ -124,11 +124,13 @@ async def test_the_last_runs_of_very_many_jobs_are_found(db: AsyncConnection):
     for name in (names[0], names[-1]):
         for _ in range(4):
             await add_run(db, name)
-    found = await runs.recent_runs(db, names, 3)
-    assert list(found) == names
-    assert len(found["Job0"]) == len(found["Job229"]) == 3
-    assert [run.id for run in found["Job0"]] == sorted((r.id for r in found["Job0"]), reverse=True)
-    assert found["Job7"] == ()
+    recent_runs = await runs.recent_runs(db, names, 3)
+    assert list(recent_runs) == names
+    assert len(recent_runs["Job0"]) == len(recent_runs["Job229"]) == 3
+    assert [run.id for run in recent_runs["Job0"]] == sorted(
+        (r.id for r in recent_runs["Job0"]), reverse=True
+    )
+    assert recent_runs["Job7"] == ()
     assert await runs.recent_runs(db, [], 3) == {}
 
 

@@ -52,9 +52,9 @@ async def still_asked(url: str) -> int:
     engine = make_engine(url)
     sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = :endless"
     async with engine.connect() as connection:
-        found = await connection.scalar(sa.text(sql), {"endless": ENDLESS["postgresql"]})
+        count = await connection.scalar(sa.text(sql), {"endless": ENDLESS["postgresql"]})
     await engine.dispose()
-    return int(found)
+    return int(count)
 
 
 async def test_a_question_that_takes_too_long_is_ended_in_the_database(make_reader, migrated_url):
@@ -67,17 +67,17 @@ async def test_a_question_that_takes_too_long_is_ended_in_the_database(make_read
 
 
 async def test_a_cancelled_question_is_ended_in_the_database(make_reader, migrated_url):
-    reader, asked = make_reader(600), asyncio.Event()
+    reader, started = make_reader(600), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     async def ask(db: AsyncConnection) -> Any:
-        loop.call_soon_threadsafe(asked.set)
+        loop.call_soon_threadsafe(started.set)
         return await ask_for_ever(db)
 
     for _ in range(6):
         asking = asyncio.create_task(reader.read(ask))
-        await asked.wait()
-        asked.clear()
+        await started.wait()
+        started.clear()
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
@@ -86,24 +86,24 @@ async def test_a_cancelled_question_is_ended_in_the_database(make_reader, migrat
 
 
 async def test_a_reader_that_is_closed_leaves_no_question_behind(make_reader, migrated_url):
-    reader, asked = make_reader(600), asyncio.Event()
+    reader, started = make_reader(600), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     async def ask(db: AsyncConnection) -> Any:
-        loop.call_soon_threadsafe(asked.set)
+        loop.call_soon_threadsafe(started.set)
         return await ask_for_ever(db)
 
     others = set(threading.enumerate())
     questions = []
     for cancelled in (True, False, True):
         questions.append(asyncio.create_task(reader.read(ask)))
-        await asked.wait()
-        asked.clear()
+        await started.wait()
+        started.clear()
         if cancelled:
             questions[-1].cancel()
     await reader.close()
     ended = await asyncio.gather(*questions, return_exceptions=True)
-    assert {type(one) for one in ended} == {asyncio.CancelledError}
+    assert {type(result) for result in ended} == {asyncio.CancelledError}
     assert await still_asked(migrated_url) == 0
 
     def left() -> list[str]:

@@ -72,9 +72,11 @@ class Past:
 def past(days: int) -> Iterator[Past]:
     """Yield the runs of the last days, the same each time."""
     dice, number = random.Random(7), 0
-    for one in JOBS[:3]:
-        assert one.schedule is not None
-        for slot in one.schedule.between(NOW - timedelta(days=days), NOW, one.timezone):
+    for definition in JOBS[:3]:
+        assert definition.schedule is not None
+        for slot in definition.schedule.between(
+            NOW - timedelta(days=days), NOW, definition.timezone
+        ):
             number += 1
             at, drawn = slot.astimezone(UTC), dice.random()
             state = RunState.SUCCEEDED
@@ -84,42 +86,42 @@ def past(days: int) -> Iterator[Past]:
             took = dice.lognormvariate(4, 0.5) * (9 if dice.random() < 0.03 else 1)
             end = start + timedelta(milliseconds=round(took * 1000))
             if state is RunState.MISSED:
-                yield Past(number, one.name, at, None, at, state, attempts=0)
+                yield Past(number, definition.name, at, None, at, state, attempts=0)
             elif end < NOW:
-                yield Past(number, one.name, at, start, end, state)
+                yield Past(number, definition.name, at, start, end, state)
 
 
 async def write(db: AsyncConnection, every: list[Past]) -> None:
     base = {"JobType": "Recurring", "TriggeredBy": "System", "LifeLog": "", "Queue": "default"}
     rows = [
-        {**base, "Id": one.id, "JobName": one.job, "State": one.state, "DueAt": one.slot, "CreatedAt": one.slot}
-        | {"ScheduledFor": one.slot, "StartedAt": one.start, "CompletedAt": one.end, "Attempt": one.attempts}
-        for one in every
+        {**base, "Id": entry.id, "JobName": entry.job, "State": entry.state, "DueAt": entry.slot, "CreatedAt": entry.slot}
+        | {"ScheduledFor": entry.slot, "StartedAt": entry.start, "CompletedAt": entry.end, "Attempt": entry.attempts}
+        for entry in every
     ]  # fmt: skip
     attempts = [
-        {"JobName": one.job, "JobId": str(one.id), "JobType": "Recurring", "StartedAt": one.start, "Attempt": 1}
-        | {"CompletedAt": one.end, "DurationMs": one.ms, "ScheduledFor": one.slot, "CreatedAt": one.end}
-        | {"Success": one.state is RunState.SUCCEEDED}
-        for one in every
-        if one.start is not None
+        {"JobName": entry.job, "JobId": str(entry.id), "JobType": "Recurring", "StartedAt": entry.start, "Attempt": 1}
+        | {"CompletedAt": entry.end, "DurationMs": entry.ms, "ScheduledFor": entry.slot, "CreatedAt": entry.end}
+        | {"Success": entry.state is RunState.SUCCEEDED}
+        for entry in every
+        if entry.start is not None
     ]  # fmt: skip
     await db.execute(job_run.insert(), rows)
     await db.execute(logged_job.insert(), attempts)
     endings = [
         Ending(
-            job=one.job,
-            at=one.start or one.slot,
-            outcome=one.state,
-            duration_ms=one.ms if one.state is RunState.SUCCEEDED else None,
+            job=entry.job,
+            at=entry.start or entry.slot,
+            outcome=entry.state,
+            duration_ms=entry.ms if entry.state is RunState.SUCCEEDED else None,
         )
-        for one in every
+        for entry in every
     ]
     for shard in (0, 1):  # the counters of two nodes
         await statistics.add(db, endings[shard::2], shard=shard)
     handled = {"Forgotten": NOW - timedelta(days=2)}
-    for one in JOBS:
-        last = handled.get(one.name, NOW)
-        await db.execute(job_schedule.insert().values(JobName=one.name, LastSlot=last))
+    for entry in JOBS:
+        last = handled.get(entry.name, NOW)
+        await db.execute(job_schedule.insert().values(JobName=entry.name, LastSlot=last))
 
 
 @pytest.fixture
@@ -139,21 +141,21 @@ def rows_of(found: Gantt) -> dict[str, Row]:
 
 async def test_the_timeline_shows_each_run_of_the_night_and_what_comes(db: AsyncConnection):
     until = NOW + timedelta(hours=2)
-    found = await gantt(db, JOBS, NOW, since=EVENING, until=until)
-    rows = rows_of(found)
-    here = [one for one in past(3) if EVENING <= (one.start or one.slot) < until]
-    assert (found.number, found.others) == (len(here), 0)
-    assert found.bad == sum(one.state is not RunState.SUCCEEDED for one in here)
+    chart = await gantt(db, JOBS, NOW, since=EVENING, until=until)
+    rows = rows_of(chart)
+    here = [run for run in past(3) if EVENING <= (run.start or run.slot) < until]
+    assert (chart.number, chart.others) == (len(here), 0)
+    assert chart.bad == sum(run.state is not RunState.SUCCEEDED for run in here)
     for name in ("Nightly", "Hourly"):
-        ran = [one for one in past(3) if one.job == name and one.start is not None]
-        inside = [one for one in ran if one.end >= EVENING]
+        ran = [run for run in past(3) if run.job == name and run.start is not None]
+        inside = [run for run in ran if run.end >= EVENING]
         assert [(bar.run, bar.start, bar.end, bar.state) for bar in rows[name].bars] == [
-            (one.id, one.start, one.end, one.state) for one in inside
+            (run.id, run.start, run.end, run.state) for run in inside
         ]
-        assert [bar.lateness for bar in rows[name].bars] == [one.start - one.slot for one in inside if one.start]  # fmt: skip
+        assert [bar.lateness for bar in rows[name].bars] == [run.start - run.slot for run in inside if run.start]  # fmt: skip
         missed = [m.at for m in rows[name].marks if m.kind == "missed"]
-        assert missed == [one.slot for one in here if one.job == name and one.start is None]
-    often = [one for one in here if one.job == "Often"]
+        assert missed == [run.slot for run in here if run.job == name and run.start is None]
+    often = [run for run in here if run.job == "Often"]
     assert not rows["Often"].bars
     assert sum(sum(block.ended.values()) for block in rows["Often"].blocks) == len(often)
     assert [(m.kind, m.at) for m in rows["Morning"].marks] == [
@@ -162,7 +164,7 @@ async def test_the_timeline_shows_each_run_of_the_night_and_what_comes(db: Async
     assert [(m.kind, m.at) for m in rows["Forgotten"].marks] == [
         ("late", datetime(2026, 10, 26, 6, 15, tzinfo=UTC))
     ]
-    assert [group.queue for group in found.groups] == ["critical", "default"]
+    assert [group.queue for group in chart.groups] == ["critical", "default"]
     await _overlap(db)
     await _tried_again(db)
     await _more_than_is_drawn(db)
@@ -171,16 +173,16 @@ async def test_the_timeline_shows_each_run_of_the_night_and_what_comes(db: Async
 
 async def _overlap(db: AsyncConnection) -> None:
     """Overlapping bars have lanes and a peak."""
-    one = {"JobName": "Both", "JobType": "Manual", "CreatedAt": NOW, "Success": True}
+    values = {"JobName": "Both", "JobType": "Manual", "CreatedAt": NOW, "Success": True}
     for minute, took in ((0, 30), (10, 5), (12, 40), (30, 2)):
         start = EVENING + timedelta(minutes=minute)
         end = start + timedelta(minutes=took)
-        await db.execute(logged_job.insert().values(**one, StartedAt=start, CompletedAt=end))
+        await db.execute(logged_job.insert().values(**values, StartedAt=start, CompletedAt=end))
         await statistics.add(
             db, [Ending(job="Both", at=start, outcome=RunState.SUCCEEDED)], shard=0
         )
-    found = await gantt(db, JOBS, NOW, since=EVENING, until=NOW, job="Both")
-    [group] = found.groups
+    chart = await gantt(db, JOBS, NOW, since=EVENING, until=NOW, job="Both")
+    [group] = chart.groups
     [row] = group.rows
     assert (group.queue, group.peak, group.peak_at) == ("", 3, EVENING + timedelta(minutes=12))
     assert ([bar.lane for bar in row.bars], row.lanes) == ([0, 1, 2, 0], 3)
@@ -195,8 +197,8 @@ async def _tried_again(db: AsyncConnection) -> None:
         end = start + timedelta(minutes=1)
         row = {**tried, "StartedAt": start, "CompletedAt": end, "Attempt": attempt}
         await db.execute(logged_job.insert().values(**row, Success=False))
-    found = await gantt(db, JOBS, NOW, since=EVENING, until=NOW, job="Nightly")
-    bars = [bar for bar in rows_of(found)["Nightly"].bars if bar.planned is None]
+    chart = await gantt(db, JOBS, NOW, since=EVENING, until=NOW, job="Nightly")
+    bars = [bar for bar in rows_of(chart)["Nightly"].bars if bar.planned is None]
     assert [bar.state for bar in bars] == [RunState.RETRYING, RunState.FAILED]
 
 
@@ -204,13 +206,13 @@ async def _more_than_is_drawn(db: AsyncConnection) -> None:
     """Of many jobs with many runs, the first jobs have bars and the rest have counts per time span."""
     since, names = EVENING - timedelta(days=9), [f"Busy{n}" for n in range(8)]
     at = [since + n * timedelta(minutes=50) for n in range(50)]
-    one = {"JobType": "Recurring", "CreatedAt": NOW, "Success": True}
-    rows = [{**one, "JobName": name, "StartedAt": n, "CompletedAt": n} for name in names for n in at]  # fmt: skip
+    values = {"JobType": "Recurring", "CreatedAt": NOW, "Success": True}
+    rows = [{**values, "JobName": name, "StartedAt": n, "CompletedAt": n} for name in names for n in at]  # fmt: skip
     await db.execute(logged_job.insert(), rows)
     endings = [Ending(job=name, at=n, outcome=RunState.SUCCEEDED) for name in names for n in at]
     await statistics.add(db, endings, shard=0)
-    found = await gantt(db, JOBS, NOW, since=since, until=since + timedelta(days=2))
-    busy = [row for name, row in rows_of(found).items() if name in names]
+    chart = await gantt(db, JOBS, NOW, since=since, until=since + timedelta(days=2))
+    busy = [row for name, row in rows_of(chart).items() if name in names]
     assert sorted(len(row.bars) for row in busy) == [0, 0, 0, 0, *[50] * (MOST_DRAWN // 50)]
     for row in busy[-4:]:
         assert sum(sum(block.ended.values()) for block in row.blocks) == row.number == len(at)
@@ -225,26 +227,26 @@ async def _thousands(db: AsyncConnection) -> None:
     good = [Ending(job=f"Job{n}", at=EVENING, outcome=RunState.SUCCEEDED) for n in range(999)]
     bad = Ending(job="Job999", at=EVENING, outcome=RunState.FAILED)
     await statistics.add(db, [*good, bad], shard=0)
-    found = await gantt(db, JOBS, NOW, since=EVENING, until=NOW)
-    rows = [row for group in found.groups for row in group.rows]
+    chart = await gantt(db, JOBS, NOW, since=EVENING, until=NOW)
+    rows = [row for group in chart.groups for row in group.rows]
     assert len(rows) == MOST_ROWS
     assert "Job999" in {row.job for row in rows}
-    assert found.others == 1000 + len({"Nightly", "Hourly", "Often", "Both"}) - MOST_ROWS
-    assert found.others_number + sum(row.number for row in rows) == found.number
+    assert chart.others == 1000 + len({"Nightly", "Hourly", "Often", "Both"}) - MOST_ROWS
+    assert chart.others_number + sum(row.number for row in rows) == chart.number
 
 
 async def test_the_trend_says_what_the_runs_say(db: AsyncConnection):
-    found = await trend(db, "Often", NOW, days=3, zone=BERLIN)
+    result = await trend(db, "Often", NOW, days=3, zone=BERLIN)
     by_day: dict[date, list[Past]] = defaultdict(list)
-    for one in past(3):
-        if one.job == "Often":
-            by_day[(one.start or one.slot).astimezone(BERLIN).date()].append(one)
-    assert [day.day for day in found.days] == [date(2026, 10, 24) + timedelta(days=n) for n in range(3)]  # fmt: skip
-    for day in found.days:
+    for run in past(3):
+        if run.job == "Often":
+            by_day[(run.start or run.slot).astimezone(BERLIN).date()].append(run)
+    assert [day.day for day in result.days] == [date(2026, 10, 24) + timedelta(days=n) for n in range(3)]  # fmt: skip
+    for day in result.days:
         runs = by_day[day.day]
-        states = Counter(one.state for one in runs)
-        good = sorted(one.ms for one in runs if one.state is RunState.SUCCEEDED)
-        late = sorted((one.start - one.slot) // timedelta(milliseconds=1) for one in runs if one.start)  # fmt: skip
+        states = Counter(run.state for run in runs)
+        good = sorted(run.ms for run in runs if run.state is RunState.SUCCEEDED)
+        late = sorted((run.start - run.slot) // timedelta(milliseconds=1) for run in runs if run.start)  # fmt: skip
         assert (day.succeeded, day.failed, day.missed) == tuple(
             states[state] for state in (RunState.SUCCEEDED, RunState.FAILED, RunState.MISSED)
         )
@@ -253,9 +255,9 @@ async def test_the_trend_says_what_the_runs_say(db: AsyncConnection):
         assert day.p50_ms == pytest.approx(good[(len(good) - 1) // 2], rel=0.05)
         assert day.p95_ms == pytest.approx(good[-(-len(good) * 95 // 100) - 1], rel=0.05)
         assert (day.late_p50_ms, day.late_most_ms) == (late[(len(late) - 1) // 2], late[-1])
-    times = {one.id: one.ms for day in found.days for one in by_day[day.day] if one.state is RunState.SUCCEEDED}  # fmt: skip
+    times = {run.id: run.ms for day in result.days for run in by_day[day.day] if run.state is RunState.SUCCEEDED}  # fmt: skip
     usual = median(times.values())
-    outliers = {one.run: one.duration_ms for one in found.outliers}
+    outliers = {run.run: run.duration_ms for run in result.outliers}
     assert outliers.items() <= times.items()
     longest = sorted(times, key=lambda key: -times[key])[:8]
     assert set(outliers) == {key for key in longest if times[key] > 3.2 * usual}
@@ -274,8 +276,8 @@ async def _slower(db: AsyncConnection) -> None:
         for day in range(20)
     ]
     await statistics.add(db, endings, shard=0)
-    found = await trend(db, "Slow", NOW, days=30, zone=BERLIN)
-    assert found.drift == pytest.approx(2, rel=0.1)
+    result = await trend(db, "Slow", NOW, days=30, zone=BERLIN)
+    assert result.drift == pytest.approx(2, rel=0.1)
     assert (await trend(db, "Slow", NOW, days=6, zone=BERLIN)).drift is None
 
 
@@ -284,29 +286,31 @@ async def test_the_days_of_a_trend_are_those_of_the_clock_in_spring_too(db: Asyn
     hours = [change + n * timedelta(hours=1) for n in range(-48, 72)]
     endings = [Ending(job="Spring", at=at, outcome=RunState.FAILED) for at in hours]
     await statistics.add(db, endings, shard=0)
-    found = await trend(db, "Spring", hours[-1], days=7, zone=BERLIN)
+    result = await trend(db, "Spring", hours[-1], days=7, zone=BERLIN)
     by_day = Counter(at.astimezone(BERLIN).date() for at in hours)
     assert by_day[change.date()] == 23
-    assert {one.day: one.failed for one in found.days if one.failed} == by_day
+    assert {day.day: day.failed for day in result.days if day.failed} == by_day
 
 
 async def test_the_heat_map_counts_by_the_clock_of_a_zone_through_a_clock_change(db: AsyncConnection):  # fmt: skip
     kept = DayCounts()
     for zone in (BERLIN, ZoneInfo("Asia/Kolkata")):
         for _ in range(2):  # computed, then read from the cache
-            found = await heat(db, NOW, weeks=1, zone=zone, kept=kept)
-            inside = [one for one in past(3) if (one.start or one.slot) >= found.since]
-            local = [(one, (one.start or one.slot).astimezone(zone)) for one in inside]
+            result = await heat(db, NOW, weeks=1, zone=zone, kept=kept)
+            inside = [item for item in past(3) if (item.start or item.slot) >= result.since]
+            local = [(item, (item.start or item.slot).astimezone(zone)) for item in inside]
             number = Counter((at.weekday(), at.hour) for _, at in local)
-            bad = Counter((at.weekday(), at.hour) for one, at in local if one.state is not RunState.SUCCEEDED)  # fmt: skip
-            assert {(h.weekday, h.hour): (h.number, h.bad) for h in found.hours} == {
+            bad = Counter((at.weekday(), at.hour) for item, at in local if item.state is not RunState.SUCCEEDED)  # fmt: skip
+            assert {(h.weekday, h.hour): (h.number, h.bad) for h in result.hours} == {
                 (day, hour): (number[day, hour], bad[day, hour])
                 for day in range(7)
                 for hour in range(24)
             }
-        longer = [(await heat(db, NOW, weeks=2, zone=zone, kept=one)).total for one in (kept, None)]
-        assert longer == [found.total] * 2
-    assert found.since.astimezone(zone).hour == 0
+        longer = [
+            (await heat(db, NOW, weeks=2, zone=zone, kept=item)).total for item in (kept, None)
+        ]
+        assert longer == [result.total] * 2
+    assert result.since.astimezone(zone).hour == 0
     assert (await heat(db, NOW, weeks=1, zone=BERLIN, job="Nightly")).total == 3
     await _planned(db)
 
@@ -322,18 +326,18 @@ async def _planned(db: AsyncConnection) -> None:
     waiting = {"JobName": "Mail", "JobType": "Delayed", "State": "scheduled", "Queue": "default"}
     due = {"DueAt": NOW + timedelta(hours=1), "CreatedAt": NOW, "TriggeredBy": "System"}
     await db.execute(job_run.insert().values(Id=100_000, **waiting, **due))
-    found = await plan(
+    result = await plan(
         db, grouped(JOBS), NOW, start=NOW - timedelta(days=1), end=NOW + timedelta(hours=5)
     )
-    assert found.start == NOW
-    assert [(one.at.hour, one.jobs) for one in found.minutes] == [
+    assert result.start == NOW
+    assert [(minute.at.hour, minute.jobs) for minute in result.minutes] == [
         (9, ("Morning",)),
         (12, ("Hourly",)),
         (13, ("Hourly",)),
     ]
-    assert found.paused == ("Nightly",)
-    assert dict(found.frequent) == {"Often": 30}
-    assert [run.job for run in found.waiting] == ["Mail"]
+    assert result.paused == ("Nightly",)
+    assert dict(result.frequent) == {"Often": 30}
+    assert [run.job for run in result.waiting] == ["Mail"]
 
 
 @pytest.mark.parametrize("statement", [_attempts, _unseen])

@@ -58,9 +58,9 @@ def test_weekly_keeps_its_weekday_where_the_owner_says_so(weekly):
     ],
 )
 def test_a_cycle_is_counted_from_the_next_run_where_that_is_known(times, column, day):
-    found = classic_schedule(times, now=NOW)
+    schedule = classic_schedule(times, now=NOW)
 
-    assert (found.counted_from, found.anchor.day) == (column, day)
+    assert (schedule.counted_from, schedule.anchor.day) == (column, day)
 
 
 @pytest.mark.parametrize(

@@ -77,13 +77,13 @@ expressions = st.tuples(
 @given(expressions, zones, moments)
 def test_next_is_strictly_later_and_matches(expression, zone, moment):
     schedule = CronSchedule.parse(expression)
-    found = schedule.next(moment, zone)
-    if found is None:
+    occurrence = schedule.next(moment, zone)
+    if occurrence is None:
         assert not schedule.reachable
         return
-    assert found > moment
-    assert found.utcoffset() == found.astimezone(zone).utcoffset()
-    assert schedule.matches(found) or ends_a_gap(found, zone)
+    assert occurrence > moment
+    assert occurrence.utcoffset() == occurrence.astimezone(zone).utcoffset()
+    assert schedule.matches(occurrence) or ends_a_gap(occurrence, zone)
 
 
 def ends_a_gap(moment, zone):
@@ -95,9 +95,9 @@ def ends_a_gap(moment, zone):
 def test_iter_is_repeated_next(expression, zone, moment):
     schedule = CronSchedule.parse(expression)
     expected = moment
-    for found in islice(schedule.iter(moment, zone), 5):
+    for occurrence in islice(schedule.iter(moment, zone), 5):
         expected = schedule.next(expected, zone)
-        assert found == expected
+        assert occurrence == expected
 
 
 @given(expressions, zones, moments)

@@ -36,12 +36,12 @@ def test_what_cronos_refuses_is_refused():
 def test_the_next_run_is_the_one_cronos_finds(cases):
     for case in cases:
         schedule = CronSchedule.parse(case["expr"])
-        found = schedule.next(
+        next_run = schedule.next(
             datetime.fromisoformat(case["from"]), case["tz"], inclusive=case["inclusive"]
         )
         expected = case["expected"] and datetime.fromisoformat(case["expected"])
-        assert found == expected, case
-        assert not found or found.utcoffset() == expected.utcoffset(), case
+        assert next_run == expected, case
+        assert not next_run or next_run.utcoffset() == expected.utcoffset(), case
 
 
 @of_each_kind

@@ -111,10 +111,10 @@ def test_an_interval_of_nothing_is_refused():
 def test_what_follows_a_run_is_counted_from_its_end_or_its_start(kind, minutes, due):
     started = at("2026-06-10T12:00+00:00")
     ended = started + timedelta(minutes=minutes)
-    found = kind(timedelta(minutes=10)).following(started, ended, "Europe/London")
+    next_run = kind(timedelta(minutes=10)).following(started, ended, "Europe/London")
 
-    assert found == at(due)
-    assert found.utcoffset() == timedelta(hours=1)
+    assert next_run == at(due)
+    assert next_run.utcoffset() == timedelta(hours=1)
 
 
 @pytest.mark.parametrize(

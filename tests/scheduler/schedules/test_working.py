@@ -109,14 +109,14 @@ def test_a_slot_on_a_day_off_is_left_out_or_moved_and_two_that_meet_are_one():
     ]
     fridays = working("30 7 * * fri", "next", "holidays")
     assert clocks(fridays.between(start, end, BERLIN)) == ["12-29 07:30", "01-03 07:30"]
-    assert [one.why for one in fridays.moved_to(at("2026-12-29T07:30"), BERLIN)] == [
+    assert [move.why for move in fridays.moved_to(at("2026-12-29T07:30"), BERLIN)] == [
         "the quiet days (calendar holidays)"
     ]
     before = working("30 7 * * fri", "previous", "holidays")
     assert clocks(before.between(start, end, BERLIN)) == ["12-23 07:30", "12-29 07:30"]
     hours = working("15 */6 * * *", "next", "move")
-    found = clocks(hours.between(at("2026-12-23T12:00"), at("2026-12-27T12:00"), BERLIN))
-    assert found == ["12-23 12:15", "12-27 06:00", "12-27 06:15"]  # once, after the closure
+    times = clocks(hours.between(at("2026-12-23T12:00"), at("2026-12-27T12:00"), BERLIN))
+    assert times == ["12-23 12:15", "12-27 06:00", "12-27 06:15"]  # once, after the closure
     earlier = working("0 20 * * *", "previous", "move")
     assert clocks(islice(earlier.iter(at("2026-12-23"), BERLIN), 2)) == [
         "12-23 17:59",
@@ -146,20 +146,20 @@ def test_what_counts_from_a_run_waits_until_it_is_open():
 def brute(base, closed, on_holiday, start, end):
     """Return the slots of a wide range, checked one by one."""
     since, until = start - timedelta(days=30), end + timedelta(days=30)
-    found = set()
+    slots = set()
     for slot in base.between(since, until, BERLIN):
         closure = closure_at(closed, slot, BERLIN)
         if closure is None:
-            found.add(slot)
+            slots.add(slot)
         elif on_holiday != "skip" and not closure.is_day:
-            found.add(settled(slot, BERLIN, closed, on_holiday))
+            slots.add(settled(slot, BERLIN, closed, on_holiday))
     for clock in base.between(since.replace(tzinfo=UTC), until.replace(tzinfo=UTC), UTC):
         wall = clock.replace(tzinfo=None)
         slot = resolve(wall, BERLIN)
         closure = closure_at(closed, slot, BERLIN)
         if on_holiday != "skip" and closure is not None and closure.is_day:
-            found.add(settled(slot, BERLIN, closed, on_holiday, wall=wall))
-    return sorted(slot for slot in found if slot is not None and start <= slot < end)
+            slots.add(settled(slot, BERLIN, closed, on_holiday, wall=wall))
+    return sorted(slot for slot in slots if slot is not None and start <= slot < end)
 
 
 TOGETHER = [
@@ -176,24 +176,24 @@ def agree(crons, policies, together, days):
     for cron, on_holiday, names, start in product(crons, policies, together, NIGHTS):
         schedule, end = working(cron, on_holiday, *names), start + timedelta(days=days)
         wanted = brute(schedule.base, schedule.calendars, on_holiday, start, end)
-        said = cron, on_holiday, names, start
-        assert list(schedule.between(start, end, BERLIN)) == wanted, said
+        case = cron, on_holiday, names, start
+        assert list(schedule.between(start, end, BERLIN)) == wanted, case
         back, slot = [], schedule.previous(end, BERLIN)
         while slot is not None and slot >= start:
             back.append(slot)
             slot = schedule.previous(slot, BERLIN)
-        assert back[::-1] == wanted, said
+        assert back[::-1] == wanted, case
         for slot in wanted:
-            assert all(one.at == slot for one in schedule.moved_to(slot, BERLIN)), said
+            assert all(move.at == slot for move in schedule.moved_to(slot, BERLIN)), case
 
 
 def test_a_time_that_the_clock_leaves_out_on_a_day_off_keeps_its_time_of_the_clock():
     nights = working("15 2 28,29 * *", "next", "holidays", "sundays")
-    found = clocks(nights.between(at("2026-03-28"), at("2026-04-02"), BERLIN))
-    assert found == ["03-28 02:15", "03-30 02:15"]  # moved from the 29th, which had no 02:15
+    times = clocks(nights.between(at("2026-03-28"), at("2026-04-02"), BERLIN))
+    assert times == ["03-28 02:15", "03-30 02:15"]  # moved from the 29th, which had no 02:15
     both = working("0 2,3 29 * *", "next", "holidays")
-    found = clocks(both.between(at("2026-03-28"), at("2026-04-02"), BERLIN))
-    assert found == ["03-30 02:00", "03-30 03:00"]
+    times = clocks(both.between(at("2026-03-28"), at("2026-04-02"), BERLIN))
+    assert times == ["03-30 02:00", "03-30 03:00"]
 
 
 def test_forward_and_backward_find_what_going_through_all_slots_finds():

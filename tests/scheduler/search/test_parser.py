@@ -70,14 +70,14 @@ PIECES = st.sampled_from(
 @settings(max_examples=200, deadline=None)
 @given(st.lists(PIECES | st.text(max_size=3), max_size=8).map("".join))
 def test_whatever_is_typed_is_read_or_refused_with_its_place(text: str):
-    found = refused(text)
-    if found is None:
+    error = refused(text)
+    if error is None:
         search = read(text)
         assert read(str(search)) == search
     else:
-        assert 0 <= found.at <= len(text)
-        assert found.reason
-        assert len(found.frame.splitlines()) == 2
+        assert 0 <= error.at <= len(text)
+        assert error.reason
+        assert len(error.frame.splitlines()) == 2
 
 
 def refused(text: str) -> SearchError | None:
@@ -89,11 +89,11 @@ def refused(text: str) -> SearchError | None:
 
 
 def test_the_search_of_the_manual():
-    found = read(
+    search = read(
         'job:Daily* state:failed,missed since:yesterday until:yesterday -queue:slow arg.customer:42 "timeout" not node:web-2 took:>5m'
     )
     day = datetime(2026, 11, 24, tzinfo=ZONE)
-    assert [(one.key, one.values, one.negated) for one in found.terms] == [
+    assert [(term.key, term.values, term.negated) for term in search.terms] == [
         ("job", (Pattern("Daily*"),), False),
         ("state", (RunState.FAILED, RunState.MISSED), False),
         ("since", (day,), False),
@@ -139,9 +139,9 @@ def test_what_cannot_be_understood_is_named_with_its_place(text: str, at: int, s
 
 
 def test_searches_are_put_together():
-    asked = joined(
+    query = joined(
         "state:failed", write("job", "Daily Report"), write("", 'a "b"'), write("cause", "")
     )
-    assert asked == 'state:failed job:"Daily Report" "a \\"b\\""'
-    assert read(asked) == only(state=RunState.FAILED, job="Daily Report", text='a "b"')
+    assert query == 'state:failed job:"Daily Report" "a \\"b\\""'
+    assert read(query) == only(state=RunState.FAILED, job="Daily Report", text='a "b"')
     assert str(only(run=[1, 2], is_="open", cause="")) == "run:1,2 is:open"

@@ -27,10 +27,10 @@ class Body:
 def changes() -> list[tuple[str, str]]:
     """Return method and path of each route that changes data."""
     routes = [route for part in PARTS for route in part.routes]
-    pages = [(f"/jobs{one.path}", one) for part in ROUTERS for one in part.routes]
+    pages = [(f"/jobs{endpoint.path}", endpoint) for part in ROUTERS for endpoint in part.routes]
     return [
         (method, re.sub(r"{\w+(:\w+)?}", "1", path))
-        for path, route in [*((one.path, one) for one in routes), *pages]
+        for path, route in [*((endpoint.path, endpoint) for endpoint in routes), *pages]
         if isinstance(route, APIRoute)
         for method in sorted(route.methods - {"GET", "HEAD"})
     ]
@@ -39,8 +39,8 @@ def changes() -> list[tuple[str, str]]:
 async def sent(client, method: str, path: str, kind: str, **headers: str) -> tuple[int, bool]:
     """Send a request; return the response status and whether the body was read."""
     body = Body()
-    said = {"Content-Length": "9", "Content-Type": kind, **headers}
-    answer = await client.request(method, path, content=body, headers=said)
+    sent_headers = {"Content-Length": "9", "Content-Type": kind, **headers}
+    answer = await client.request(method, path, content=body, headers=sent_headers)
     return answer.status_code, body.is_read
 
 

@@ -301,5 +301,5 @@ async def test_only_a_few_passwords_are_compared_at_the_same_time(monkeypatch):
     await asyncio.sleep(0)
     go.set()
     ended = await asyncio.gather(*tries, return_exceptions=True)
-    assert [type(one) for one in ended] == [bool] * 5 + [TooManyChecks] * 3
+    assert [type(result) for result in ended] == [bool] * 5 + [TooManyChecks] * 3
     assert most <= 2

@@ -45,11 +45,11 @@ def provider(tmp_path_factory):
         )
     try:
         ends = time.monotonic() + 30
-        while not (found := re.search(r"http://\S+:(\d+)", log.read_text(encoding="utf-8"))):
+        while not (match := re.search(r"http://\S+:(\d+)", log.read_text(encoding="utf-8"))):
             assert process.poll() is None, log.read_text(encoding="utf-8")
             assert time.monotonic() < ends
             time.sleep(0.05)
-        address = f"http://localhost:{found[1]}"
+        address = f"http://localhost:{match[1]}"
         people = {
             "1": {"preferred_username": "dana", "groups": ["ops", "unknown"]},
             "2": {"preferred_username": "eve", "groups": []},
@@ -72,8 +72,8 @@ async def site(settings, provider):
         "base_url": HOST,
     }
     chosen = Settings(**{**settings.model_dump(exclude_unset=True), **more})
-    async with running(chosen, work=False) as found:
-        yield found
+    async with running(chosen, work=False) as running_site:
+        yield running_site
 
 
 async def through(visitor, provider, subject):
@@ -82,22 +82,22 @@ async def through(visitor, provider, subject):
     link = re.search(r'href="(/jobs/login/oidc[^"]*)"', page)[1].replace("&amp;", "&")
     away = await visitor.get(link)
     assert away.status_code == 303
-    there = away.headers["Location"]
-    assert there.startswith(f"{provider}/")
+    location = away.headers["Location"]
+    assert location.startswith(f"{provider}/")
     async with httpx.AsyncClient() as browser:
-        signed = await browser.post(there, data={"sub": subject})
+        signed = await browser.post(location, data={"sub": subject})
     assert signed.status_code == 302, signed.text
-    return await visitor.get(signed.headers["Location"].removeprefix(HOST)), there
+    return await visitor.get(signed.headers["Location"].removeprefix(HOST)), location
 
 
 async def test_people_sign_in_at_a_real_provider_with_the_role_of_their_group_and_out(
     site, provider
 ):
     dana = await site.stranger()
-    answer, there = await through(dana, provider, "1")
+    answer, location = await through(dana, provider, "1")
     assert (answer.status_code, answer.headers["Location"]) == (303, "/jobs/runs")
-    asked = parse_qs(urlsplit(there).query)
-    assert asked["code_challenge_method"] == ["S256"]
+    query = parse_qs(urlsplit(location).query)
+    assert query["code_challenge_method"] == ["S256"]
     account = await dana.page("/jobs/account")
     assert "oidc:dana" in account
     assert "Role: operator" in account
@@ -135,11 +135,11 @@ def forged(state):
 async def test_a_stranger_at_the_address_of_the_answer_fills_no_audit_and_asks_little(
     site, monkeypatch
 ):
-    asked = []
+    requests = []
     real = OpenIDClient.claims
 
     async def counted(self, *given):
-        asked.append(given)
+        requests.append(given)
         return await real(self, *given)
 
     monkeypatch.setattr(OpenIDClient, "claims", counted)
@@ -152,17 +152,17 @@ async def test_a_stranger_at_the_address_of_the_answer_fills_no_audit_and_asks_l
         )
         statuses.append(answer.status_code)
     assert set(statuses) == {403, 429}
-    assert len(asked) <= 12
+    assert len(requests) <= 12
     admin = await site.program("admin")
     entries = (await admin.get("/api/audit", params={"action": "sign-in refused"})).json()
     assert len(entries) == 1
 
 
 async def test_a_provider_that_does_not_answer_is_not_asked_by_each_request():
-    asked = []
+    requests = []
 
     def refuse(request):
-        asked.append(request)
+        requests.append(request)
         return httpx.Response(500)
 
     client = OpenIDClient(
@@ -172,7 +172,7 @@ async def test_a_provider_that_does_not_answer_is_not_asked_by_each_request():
     for _ in range(5):
         with pytest.raises(AuthError, match="refuses, with the status 500"):
             await client.address(Attempt.begin(), BACK)
-    assert len(asked) == 1
+    assert len(requests) == 1
 
 
 class Cheat:
@@ -221,15 +221,17 @@ class Cheat:
 
 async def test_an_answer_that_is_not_the_providers_for_this_try_is_not_believed():
     cheat = Cheat()
-    mine = Registration(ISSUER, "jobs", "secret", "openid")
+    registration = Registration(ISSUER, "jobs", "secret", "openid")
 
     def client():
         transport = httpx.MockTransport(cheat.answer)
-        return OpenIDClient(mine, lambda: httpx.AsyncClient(transport=transport), lambda: NOW)
+        return OpenIDClient(
+            registration, lambda: httpx.AsyncClient(transport=transport), lambda: NOW
+        )
 
     attempt = Attempt.begin()
-    asked = parse_qs(urlsplit(await client().address(attempt, BACK)).query)
-    cheat.challenge = asked["code_challenge"][0]
+    query = parse_qs(urlsplit(await client().address(attempt, BACK)).query)
+    cheat.challenge = query["code_challenge"][0]
     good = {
         "iss": ISSUER,
         "aud": "jobs",
@@ -276,7 +278,7 @@ async def test_an_answer_that_is_not_the_providers_for_this_try_is_not_believed(
 def test_the_highest_role_counts_and_no_user_of_ours_has_such_a_name():
     assert role_of(["all", "bosses", "ops", 7], ROLES, "") is Role.ADMIN
     assert role_of("ops", ROLES, "") is Role.OPERATOR
-    assert [role_of(said, ROLES, "") for said in (None, 5, [], "op")] == [None] * 4
+    assert [role_of(value, ROLES, "") for value in (None, 5, [], "op")] == [None] * 4
     assert role_of(None, ROLES, "viewer") == Role.VIEWER
     assert name_of({"email": " d@x.example "}, "email") == "oidc:d@x.example"
     for odd in (None, "", 5, "x" * 81, "a\x1b[31m"):

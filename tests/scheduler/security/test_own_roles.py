@@ -57,10 +57,10 @@ async def role(site: Site, name: str, *grants: tuple[str, str]) -> None:
 def every_route() -> list[tuple[str, str]]:
     """Return method and path of every route, as the app mounts them."""
     routers = [
-        *(("", one) for one in API_PARTS),
-        *(("", one) for one in openapi.PARTS),
+        *(("", part) for part in API_PARTS),
+        *(("", part) for part in openapi.PARTS),
         ("", health.router),
-        *(("/jobs", one) for one in ROUTERS),
+        *(("/jobs", part) for part in ROUTERS),
     ]
     return [
         (method, f"{prefix}{route.path}")
@@ -104,7 +104,7 @@ async def secrets_everywhere(site: Site) -> dict[str, list[str]]:
     return {
         "run_id": list(map(str, ids[:2])),
         "name": ["SyncStock", "slow export"],
-        "cause": [one for one in causes if one][:1],
+        "cause": [cause for cause in causes if cause][:1],
         "bulk_id": ["1"],
         "subject": ["SyncStock"],
         "batch_id": ["1"],
@@ -172,11 +172,11 @@ def addresses(path: str, values: dict[str, list[str]]) -> list[str]:
     """Return a URL for each value of each path parameter; unknown parameters get an arbitrary value."""
     kind = "run_id" if "/runs/{" in path else "name"
     named = {**values, "key": values[kind], "what": ["stop", "undo", "retry"]}
-    found = [path]
+    paths = [path]
     for parameter in re.findall(r"\{(\w+)\}", path):
         one_of = named.get(parameter, ["x"])
-        found = [path.replace(f"{{{parameter}}}", one) for path in found for one in one_of]
-    return found
+        paths = [path.replace(f"{{{parameter}}}", value) for path in paths for value in one_of]
+    return paths
 
 
 async def walk(visitor: Visitor, values: dict[str, list[str]], *methods: str) -> dict[str, Any]:
@@ -196,9 +196,9 @@ async def walk(visitor: Visitor, values: dict[str, list[str]], *methods: str) ->
 async def snapshot(site: Site) -> dict[str, int]:
     """Return the row count of each table that an action would change."""
     watched = (job_run, job_audit, job_override, job_schedule, job_bulk, job_concern)
-    counted = [sa.select(sa.func.count()).select_from(one).scalar_subquery() for one in watched]
+    counted = [sa.select(sa.func.count()).select_from(table).scalar_subquery() for table in watched]
     row = (await site.scheduler.read(lambda db: db.execute(sa.select(*counted)))).one()
-    return dict(zip((str(one.name) for one in watched), row, strict=True))
+    return dict(zip((str(table.name) for table in watched), row, strict=True))
 
 
 @pytest.mark.usefixtures("short_streams")
@@ -208,30 +208,30 @@ async def test_no_address_tells_of_a_job_that_the_role_is_not_about(site: Site):
     await role(site, "reports", ("operator", "daily*"), ("viewer", "MailUser"))
     admin, dana = await site.user("admin"), await site.user("reports", "dana")
 
-    told = [
-        one
-        for one, answer in (await walk(admin, values, "GET")).items()
+    shown_addresses = [
+        item
+        for item, answer in (await walk(admin, values, "GET")).items()
         if HIDDEN.search(answer.text)
     ]
-    assert len(told) > 30, "the walk does not see what an admin sees"
+    assert len(shown_addresses) > 30, "the walk does not see what an admin sees"
 
     waits = await beside_hidden_ones(site, values["run_id"][0])
-    mine = {"run_id": [str(waits)], "name": ["DailyReport"]}
-    for address, answer in (await walk(dana, mine, "GET")).items():
+    own_values = {"run_id": [str(waits)], "name": ["DailyReport"]}
+    for address, answer in (await walk(dana, own_values, "GET")).items():
         assert not HIDDEN.search(answer.text), f"{address}: {HIDDEN.search(answer.text)}"
         assert answer.status_code < 500, address
 
     before = await snapshot(site)
     for address, answer in (await walk(dana, values, "GET", "POST", "DELETE", "PATCH")).items():
         # the response may repeat the requested address: a name in the address is known to the requester
-        asked = address.partition(" ")[2]
+        target = address.partition(" ")[2]
         text = answer.text
-        for part in [asked, *asked.split("/")]:
+        for part in [target, *target.split("/")]:
             text = text.replace(part, "") if HIDDEN.search(part) else text
         assert not HIDDEN.search(text), f"{address}: {HIDDEN.search(text)}"
         assert answer.status_code < 500, address
-        if HIDDEN.search(asked) or any(
-            f"/{one}" in asked for one in values["run_id"] + values["cause"]
+        if HIDDEN.search(target) or any(
+            f"/{item}" in target for item in values["run_id"] + values["cause"]
         ):
             assert answer.status_code in {403, 404}, (address, answer.status_code)
     after = await snapshot(site)
@@ -260,11 +260,11 @@ async def _look_at_lists(site: Site) -> None:
     await role(site, "reports", ("operator", "daily*"), ("viewer", "MailUser"))
     dana = await site.user("reports", "dana")
 
-    assert [one["name"] for one in (await dana.get("/api/jobs")).json()] == [
+    assert [entry["name"] for entry in (await dana.get("/api/jobs")).json()] == [
         "DailyReport",
         "MailUser",
     ]
-    assert [one["id"] for one in (await dana.get("/api/runs")).json()["runs"]] == [seen]
+    assert [entry["id"] for entry in (await dana.get("/api/runs")).json()["runs"]] == [seen]
     searches = (
         "job:SyncStock",
         "hush",
@@ -273,14 +273,14 @@ async def _look_at_lists(site: Site) -> None:
         'by:"System"',
         f"run:{values['run_id'][0]}",
     )
-    found = {
-        q: [one["id"] for one in (await dana.get("/api/runs", params={"q": q})).json()["runs"]]
+    results = {
+        q: [entry["id"] for entry in (await dana.get("/api/runs", params={"q": q})).json()["runs"]]
         for q in searches
     }
-    assert set(found["is:open"]) == {seen}
-    assert all(set(ids) <= {seen} for ids in found.values()), found
+    assert set(results["is:open"]) == {seen}
+    assert all(set(ids) <= {seen} for ids in results.values()), results
     inbox = (await dana.get("/api/inbox")).json()
-    assert [one["job"] for one in inbox["failures"]] == ["DailyReport"]
+    assert [entry["job"] for entry in inbox["failures"]] == ["DailyReport"]
     counted = await dana.client.post(
         "/api/bulk/count",
         json={"action": "retry", "filter": {}},
@@ -295,15 +295,15 @@ async def _look_at_lists(site: Site) -> None:
 
 async def test_who_may_see_a_job_need_not_act_on_it(site: Site):
     await secrets_everywhere(site)
-    mine, theirs = [await site.add_run(one, "failed") for one in ("DailyReport", "MailUser")]
+    visible, hidden = [await site.add_run(job, "failed") for job in ("DailyReport", "MailUser")]
     await role(site, "reports", ("operator", "daily*"), ("viewer", "MailUser"))
     dana = await site.user("reports", "dana")
 
-    assert f"/jobs/runs/{mine}/retry" in await dana.page(f"/jobs/runs/{mine}")
-    assert f"/jobs/runs/{theirs}/retry" not in await dana.page(f"/jobs/runs/{theirs}")
-    assert (await dana.send(f"/jobs/runs/{theirs}/retry")).status_code == 403
-    assert (await dana.send(f"/jobs/runs/{mine}/delete")).status_code == 403
-    assert (await dana.send(f"/jobs/runs/{mine}/retry")).status_code == 303
+    assert f"/jobs/runs/{visible}/retry" in await dana.page(f"/jobs/runs/{visible}")
+    assert f"/jobs/runs/{hidden}/retry" not in await dana.page(f"/jobs/runs/{hidden}")
+    assert (await dana.send(f"/jobs/runs/{hidden}/retry")).status_code == 403
+    assert (await dana.send(f"/jobs/runs/{visible}/delete")).status_code == 403
+    assert (await dana.send(f"/jobs/runs/{visible}/retry")).status_code == 303
     # a filter that matches everything affects only the jobs of the person's role
     begun = await dana.client.post(
         "/api/bulk",
@@ -321,16 +321,16 @@ async def test_who_may_see_a_job_need_not_act_on_it(site: Site):
 
 
 async def test_what_an_address_is_about_stands_in_it_and_not_in_what_is_before_it(site: Site):
-    mine, theirs = [await site.add_run(one, "enqueued") for one in ("DailyReport", "SyncStock")]
+    visible, hidden = [await site.add_run(job, "enqueued") for job in ("DailyReport", "SyncStock")]
     await role(site, "reports", ("operator", "daily*"))
     program = await site.program("reports")
     outer = httpx.ASGITransport(Starlette(routes=[Mount("/t/{tenant}", site.app)]))
     async with httpx.AsyncClient(transport=outer, base_url=HOST, headers=program.headers) as client:
         for base in ("/api", "/jobs/api"):
-            begins = f"/t/{mine}{base}/runs"
-            assert (await client.post(f"{begins}/{theirs}/cancel")).status_code == 404, base
-            assert (await client.get(f"{begins}/{mine}")).status_code == 200
-            assert (await client.get(f"/t/{theirs}{base}/runs/{mine}")).status_code == 200
+            begins = f"/t/{visible}{base}/runs"
+            assert (await client.post(f"{begins}/{hidden}/cancel")).status_code == 404, base
+            assert (await client.get(f"{begins}/{visible}")).status_code == 200
+            assert (await client.get(f"/t/{hidden}{base}/runs/{visible}")).status_code == 200
 
 
 async def test_a_role_changes_and_goes_at_once_for_tokens_too(site: Site):
@@ -368,4 +368,4 @@ async def test_names_and_patterns_of_roles_are_checked(site: Site):
 
 
 def test_every_table_says_what_is_seen_of_it():
-    assert set(reader.RULES) == {str(one) for one in metadata.tables}
+    assert set(reader.RULES) == {str(table) for table in metadata.tables}

@@ -63,8 +63,8 @@ def credentials(cookie, bearer):
 
 @pytest.mark.parametrize("kind", PROVIDERS)
 async def test_a_provider_knows_who_carries_its_credentials(kind, scheduler, credentials):
-    found = await PROVIDERS[kind](scheduler).authenticate(request(**credentials[kind]))
-    assert (found.name, found.role) == OWNERS[kind]
+    identity = await PROVIDERS[kind](scheduler).authenticate(request(**credentials[kind]))
+    assert (identity.name, identity.role) == OWNERS[kind]
 
 
 @pytest.mark.parametrize(("kind", "other"), [("cookie", "bearer"), ("bearer", "cookie")])

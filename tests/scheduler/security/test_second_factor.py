@@ -30,13 +30,13 @@ RFC_6238 = {  # appendix B, SHA-1
 
 
 def test_codes_are_those_of_the_rfc():
-    found = {
+    codes = {
         at: account_second_factor.code_at(
             RFC_SECRET, at // account_second_factor.STEP_SECONDS, digits=8
         )
         for at in RFC_6238
     }
-    assert found == RFC_6238
+    assert codes == RFC_6238
 
 
 def code_of(secret, at=NOW):
@@ -109,9 +109,9 @@ async def test_it_is_turned_on_asked_for_and_turned_off_without_a_script(site):
     assert len(recovery) == second_factor.RECOVERY_CODES
 
     visitor = await site.stranger()
-    asked = await visitor.client.post("/jobs/login", data={"name": "DANA", "password": PASSWORD})
-    assert (asked.status_code, "set-cookie" in asked.headers) == (200, False)
-    form = dict(re.findall(r'name="(name|ticket|next)" value="([^"]*)"', asked.text))
+    response = await visitor.client.post("/jobs/login", data={"name": "DANA", "password": PASSWORD})
+    assert (response.status_code, "set-cookie" in response.headers) == (200, False)
+    form = dict(re.findall(r'name="(name|ticket|next)" value="([^"]*)"', response.text))
     assert (await visitor.get("/jobs")).status_code == 303  # redirects to the login page
     sign_in = site.app.state.targcc.shared(SignIn)
     sign_in.codes = AttemptLimiter(free=5, clock=lambda: 0.0)

@@ -33,11 +33,11 @@ async def test_a_session_ends_when_nobody_uses_it_and_at_its_end_in_any_case(mig
         used = NOW
         for hours in (20, 40, 60):
             at = NOW + timedelta(hours=hours)
-            found = await sessions.find_session(db, secret, at, idle)
-            assert found is not None
-            assert (found.last_seen_at, found.is_worth_noting(at)) == (used, True)
+            session = await sessions.find_session(db, secret, at, idle)
+            assert session is not None
+            assert (session.last_seen_at, session.is_worth_noting(at)) == (used, True)
             await sessions.note_use(db, secret, used := at)
-        assert not found.is_worth_noting(found.last_seen_at + timedelta(seconds=59))
+        assert not session.is_worth_noting(session.last_seen_at + timedelta(seconds=59))
         assert await sessions.find_session(db, secret, NOW + timedelta(hours=71), idle) is not None
         assert await sessions.find_session(db, secret, NOW + timedelta(hours=72), idle) is None
         again = await sessions.start_session(db, "dana", Role.ADMIN, NOW, timedelta(days=3))
@@ -56,14 +56,14 @@ async def test_sessions_are_listed_with_browser_and_address_and_ended_singly_and
     assert "Firefox on Windows" in page
     assert page.count("10.1.2.3") == 2
     assert "yossi" not in page
-    theirs = (await yossi.get("/api/sessions", params={"user": "yossi"})).json()[0]["id"]
-    mine = (await dana.get("/api/sessions")).json()
-    assert {one["name"] for one in mine} == {"dana"}
-    assert "csrf" not in mine[0]
+    foreign_id = (await yossi.get("/api/sessions", params={"user": "yossi"})).json()[0]["id"]
+    own_sessions = (await dana.get("/api/sessions")).json()
+    assert {entry["name"] for entry in own_sessions} == {"dana"}
+    assert "csrf" not in own_sessions[0]
     # A session of another person stays.
-    await dana.send(f"/jobs/account/sessions/{theirs}/revoke")
+    await dana.send(f"/jobs/account/sessions/{foreign_id}/revoke")
     assert (await yossi.get("/jobs")).status_code == 200
-    other = next(one["id"] for one in mine if one["device"] == "Firefox on Windows")
+    other = next(entry["id"] for entry in own_sessions if entry["device"] == "Firefox on Windows")
     await dana.send(f"/jobs/account/sessions/{other}/revoke")
     assert (await phone.get("/jobs")).status_code == 303
     assert "yossi" in await yossi.page("/jobs/account?everybody=1")
@@ -105,7 +105,7 @@ async def test_a_page_that_looks_again_by_itself_does_not_keep_its_session(site,
 
 
 async def test_a_token_that_may_start_one_job_does_nothing_else(site):
-    mine, other = "DailyReport", "SyncStock"
+    allowed_job, other = "DailyReport", "SyncStock"
 
     def make(db):
         return account_sessions.create_token(
@@ -115,13 +115,13 @@ async def test_a_token_that_may_start_one_job_does_nothing_else(site):
             by="test",
             now=datetime.now(UTC),
             account="shop",
-            jobs=[mine],
+            jobs=[allowed_job],
         )
 
     secret = await site.change(make)
     shop = (await site.stranger()).client
     shop.headers["Authorization"] = f"Bearer {secret}"
-    started = await shop.post(f"/api/jobs/{mine}/trigger")
+    started = await shop.post(f"/api/jobs/{allowed_job}/trigger")
     run_id = started.json().get("run_id")
     assert started.status_code == 200, started.text
     assert (await shop.get(f"/api/runs/{run_id}")).status_code == 200
@@ -131,11 +131,11 @@ async def test_a_token_that_may_start_one_job_does_nothing_else(site):
         "look at another": await shop.get(f"/api/runs/{foreign}"),
         "list": await shop.get("/api/runs"),
         "jobs": await shop.get("/api/jobs"),
-        "pause": await shop.post(f"/api/jobs/{mine}/pause"),
+        "pause": await shop.post(f"/api/jobs/{allowed_job}/pause"),
         "cancel": await shop.post(f"/api/runs/{run_id}/cancel"),
         "audit": await shop.get("/api/audit"),
         "page": await shop.get("/jobs/runs"),
-        "button": await shop.post(f"/jobs/jobs/{mine}/run"),
+        "button": await shop.post(f"/jobs/jobs/{allowed_job}/run"),
         "sessions": await shop.get("/api/sessions"),
     }
     assert {what: answer.status_code for what, answer in refused.items()} == dict.fromkeys(
@@ -144,9 +144,9 @@ async def test_a_token_that_may_start_one_job_does_nothing_else(site):
     admin = await site.program("admin")
     (entry,) = (await admin.get("/api/audit", params={"run_id": run_id})).json()
     assert entry["actor"] == "API (shop)"
-    shown = {one["name"]: one for one in (await admin.get("/api/tokens")).json()}["shop-1"]
+    shown = {token["name"]: token for token in (await admin.get("/api/tokens")).json()}["shop-1"]
     assert shown["prefix"] == secret[:10]
-    assert (shown["scope"], shown["account"]) == (f"start {mine}", "shop")
+    assert (shown["scope"], shown["account"]) == (f"start {allowed_job}", "shop")
     assert shown["last_used_at"] is not None
     assert secret not in str(shown)
     yossi = await site.user("admin", "yossi")

@@ -43,8 +43,8 @@ async def warehouse_order() -> None: ...
 async def site(settings: Settings) -> AsyncIterator[Site]:
     """The app with the jobs of this module."""
     own = settings.model_copy(update={"jobs_package": __name__})
-    async with running(own, work=False) as found:
-        yield found
+    async with running(own, work=False) as running_site:
+        yield running_site
 
 
 async def person(site: Site) -> httpx.AsyncClient:
@@ -76,17 +76,17 @@ async def test_what_becomes_of_a_run_does_not_name_the_jobs_that_it_waits_for(si
     for _ in range(2):  # the second report waits for a future run of the stock job
         await site.scheduler.enqueue("DailyMail")
     client = await person(site)
-    found = (await client.get("/api/runs")).json()["runs"]
-    stands = {(one["job"], one["state"]) for one in found}
+    runs = (await client.get("/api/runs")).json()["runs"]
+    stands = {(item["job"], item["state"]) for item in runs}
     assert {("DailyCheck", "cancelled"), ("DailyReport", "awaiting")} <= stands
     pages = ["/jobs", "/jobs/jobs", "/jobs/runs", "/api/runs", "/api/jobs", "/api/chains"]
-    pages += [f"/{one}/{name}" for one in ("api/jobs", "jobs/jobs") for name in DAILY]
+    pages += [f"/{item}/{name}" for item in ("api/jobs", "jobs/jobs") for name in DAILY]
     slots = "/jobs/jobs/DailySlot/backfill?since=2026-11-20T00:00&until=2026-11-22T00:00"
     assert "the jobs that follow it: <bdi>1 more</bdi>" in (await client.get(slots)).text
     pages.append(slots)
-    for run in found:
+    for run in runs:
         beginnings = (f"/api/runs/{run['id']}", f"/jobs/runs/{run['id']}")
-        pages += [f"{one}{part}" for one in beginnings for part in ("", "/why")]
+        pages += [f"{item}{part}" for item in beginnings for part in ("", "/why")]
     for page in pages:
         answer = await client.get(page)
         assert not (named := HIDDEN.search(answer.text)), (page, answer.text[: named.end()][-200:])
@@ -95,22 +95,22 @@ async def test_what_becomes_of_a_run_does_not_name_the_jobs_that_it_waits_for(si
 
 @pytest.mark.parametrize("somebody", [person, program])
 async def test_nobody_lets_a_run_wait_for_one_that_they_may_not_look_at(site: Site, somebody):
-    theirs = await site.scheduler.enqueue("WarehouseStock", idempotency_key="tonight")
-    mine = await site.scheduler.enqueue("DailyMail")
+    hidden = await site.scheduler.enqueue("WarehouseStock", idempotency_key="tonight")
+    visible = await site.scheduler.enqueue("DailyMail")
     client: httpx.AsyncClient = await somebody(site)
 
     async def trigger(**wish: object) -> httpx.Response:
         return await client.post("/api/jobs/DailyMail/trigger", json=wish)
 
-    refused, missing = await trigger(after=[mine, theirs]), await trigger(after=[mine, 99])
+    refused, missing = await trigger(after=[visible, hidden]), await trigger(after=[visible, 99])
     assert refused.status_code == missing.status_code == 404
-    assert refused.json()["detail"] == missing.json()["detail"].replace("99", str(theirs))
-    form = {"after": f"{theirs}"}
+    assert refused.json()["detail"] == missing.json()["detail"].replace("99", str(hidden))
+    form = {"after": f"{hidden}"}
     by_form = await client.post(
         "/api/jobs/DailyMail/trigger/files", data=form, files={"x": ("", b"")}
     )
     assert by_form.json() == refused.json()
-    assert (await trigger(after=[mine])).status_code == 200
+    assert (await trigger(after=[visible])).status_code == 200
 
 
 @pytest.mark.parametrize("somebody", [person, program])
@@ -122,8 +122,8 @@ async def test_a_key_neither_tells_of_a_run_that_is_hidden_nor_is_in_its_way(sit
         return await client.post(f"/api/jobs/{job}/trigger", json={"idempotency_key": key})
 
     first, again, later = [await trigger(key) for key in ("tonight", "tonight", "tomorrow")]
-    assert [one.status_code for one in (first, again, later)] == [200, 200, 200]
-    assert [one.json()["existing"] for one in (first, again, later)] == [False, True, False]
+    assert [answer.status_code for answer in (first, again, later)] == [200, 200, 200]
+    assert [answer.json()["existing"] for answer in (first, again, later)] == [False, True, False]
     assert again.json()["run_id"] == first.json()["run_id"]
     assert not (await site.scheduler.enqueue("WarehouseStock", idempotency_key="tomorrow")).existing
     refused = await trigger("tonight", "DailyCheck")

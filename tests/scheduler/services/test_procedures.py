@@ -56,9 +56,9 @@ async def test_a_hostile_name_is_the_name_of_a_procedure_and_nothing_else(postgr
         body = f"{made}() LANGUAGE plpgsql AS $body$ BEGIN NULL; END $body$"
 
         def make(connection, schema=schema, body=body):
-            for one in schema:
+            for schema_name in schema:
                 connection.connection.cursor().execute(
-                    f"CREATE SCHEMA IF NOT EXISTS {quoted(one)}".encode()
+                    f"CREATE SCHEMA IF NOT EXISTS {quoted(schema_name)}".encode()
                 )
             connection.connection.cursor().execute(f"CREATE PROCEDURE {body}".encode())
 

@@ -104,8 +104,8 @@ async def test_a_transaction_that_writes_waits_for_another_process(store, migrat
         await connection.execute(insert.values(Name="q"))
 
         async def second():
-            async with other.write() as mine:
-                await mine.execute(insert.values(Name="q"))
+            async with other.write() as transaction:
+                await transaction.execute(insert.values(Name="q"))
 
         waiting = asyncio.create_task(second())
         await asyncio.wait((waiting,), timeout=0.1)
@@ -175,7 +175,9 @@ async def test_the_server_plans_for_rows_in_memory_unless_it_does_more_so(migrat
             connection.execute(f"ALTER DATABASE {name} SET random_page_cost = {default}")
         store = Store(migrated_postgresql_url)
         async with store.read() as reading, store.write() as writing:
-            assert {await one.scalar(shown) for one in (reading, writing)} == {expected}
+            assert {await transaction.scalar(shown) for transaction in (reading, writing)} == {
+                expected
+            }
         await store.dispose()
 
 

@@ -59,7 +59,7 @@ async def test_what_it_changes_is_committed_with_the_connection_of_whoever_it_be
         await ADD.run(connection, [{"name": "a", "process": 1}])
         await connection.commit()
     async with store.read() as connection:
-        assert [one.server_id for one in (await see(connection)).beats] == ["a"]
+        assert [beat.server_id for beat in (await see(connection)).beats] == ["a"]
 
 
 async def test_what_the_database_refuses_is_an_error_of_sqlalchemys_and_rolled_back(store):

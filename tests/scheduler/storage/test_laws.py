@@ -93,8 +93,10 @@ def _names_of_tables(tree: ast.AST) -> set[str]:
 
 
 def test_only_the_transition_sets_the_state_of_a_run():
-    found = {str(path): lines for path, tree in sources(STATE) if (lines := [*state_setters(tree)])}
-    assert found.keys() == {str(SETS_STATE)}
+    setters = {
+        str(path): lines for path, tree in sources(STATE) if (lines := [*state_setters(tree)])
+    }
+    assert setters.keys() == {str(SETS_STATE)}
 
 
 def test_only_the_kernel_and_the_owners_of_tables_write_them():
@@ -103,8 +105,10 @@ def test_only_the_kernel_and_the_owners_of_tables_write_them():
         for path, tree in sources(WRITES_AT_ALL)
         if path.parts[0] not in WRITES and path not in OF_THE_PROJECT | OF_FEATURES | ROLLED_BACK
     }
-    found = {str(path): lines for path, tree in others.items() if (lines := [*table_writers(tree)])}
-    assert found == {}
+    writers = {
+        str(path): lines for path, tree in others.items() if (lines := [*table_writers(tree)])
+    }
+    assert writers == {}
 
 
 @pytest.mark.parametrize(

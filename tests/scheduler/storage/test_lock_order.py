@@ -188,8 +188,8 @@ async def replace_two(connection: Any) -> None:
     rule, wanted = Unique(duplicate="replace"), {}
     for key in ("a", "b"):
         wanted["Old", key] = replace(unique_run("Old", key, rule, NOW), arguments_json="{}")
-    found = await unique.take(connection, wanted, NOW)
-    assert all(isinstance(one, unique.Standing) for one in found.values())
+    taken_keys = await unique.take(connection, wanted, NOW)
+    assert all(isinstance(standing, unique.Standing) for standing in taken_keys.values())
 
 
 async def raise_limit(connection: Any) -> None:
@@ -201,17 +201,17 @@ def cancel_batch(connection: Any) -> Awaitable[object]:
 
 
 async def settle_runs(connection: Any) -> None:
-    found = (await connection.execute(sa.select(job_run).order_by(job_run.c.Id.desc()))).all()
+    rows = (await connection.execute(sa.select(job_run).order_by(job_run.c.Id.desc()))).all()
     ended = [
-        Settlement(claim=claim.claim_of(one, {}), state=RunState.SUCCEEDED, note="")
-        for one in found
+        Settlement(claim=claim.claim_of(run_row, {}), state=RunState.SUCCEEDED, note="")
+        for run_row in rows
     ]
     assert len(await settle(connection, ended, NOW)) == 2
 
 
 async def return_runs(connection: Any) -> None:
-    mine = await claim.running_on(connection, "web-1")
-    await claim.give_back(connection, "web-1", mine, {}, NOW, note="released")
+    running = await claim.running_on(connection, "web-1")
+    await claim.give_back(connection, "web-1", running, {}, NOW, note="released")
 
 
 UNIQUE = keys(job_unique, "UniqueKey", Scope="running")
@@ -226,8 +226,8 @@ LIMITS = keys(job_limit, "LimitKey", Most=1, UpdatedAt=NOW)
 async def keys_of_two_names(connection: Any) -> None:
     """Insert a limit key of a job under its old name, and the same key under its new name."""
     for name in ("Old", "New"):
-        one = {"LimitKey": f"{name} k=a", "JobName": name, "UpdatedAt": NOW}
-        await connection.execute(sa.insert(job_limit).values(one))
+        values = {"LimitKey": f"{name} k=a", "JobName": name, "UpdatedAt": NOW}
+        await connection.execute(sa.insert(job_limit).values(values))
 
 
 LATER = row(job_batch.c.Id, 2), row(job_batch.c.Id, 1)
@@ -340,10 +340,10 @@ def test_whatever_is_done_at_once_fails_for_nobody(migrated_postgresql_url):
             )
             for seed in range(SEED, SEED + 3)
         ]
-        found = [json.loads(process.communicate(timeout=300)[0]) for process in processes]
+        results = [json.loads(process.communicate(timeout=300)[0]) for process in processes]
         of_database = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         [count] = connection.execute(of_database).fetchone()
-    did = sum((Counter(one["did"]) for one in found), Counter())
+    did = sum((Counter(item["did"]) for item in results), Counter())
     assert len(did) >= 20, did
-    assert [one for each in found for one in each["failed"] + each["errors"]] == []
-    assert sum(len(one["again"]) for one in found) >= count
+    assert [item for result in results for item in result["failed"] + result["errors"]] == []
+    assert sum(len(item["again"]) for item in results) >= count

@@ -26,10 +26,10 @@ async def store(migrated_url):
 async def test_a_concern_is_new_once(store):
     for is_new in (True, False):
         async with store.write() as connection:
-            found = await error_groups.note_issue(
+            noted = await error_groups.note_issue(
                 connection, "Nightly", "must_finish_by", "late", NOW
             )
-        assert found is is_new
+        assert noted is is_new
 
 
 async def test_a_concern_that_was_removed_is_new_again(store):

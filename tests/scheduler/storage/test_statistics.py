@@ -108,7 +108,7 @@ class History:
                 await settle(connection, [done], self.now)
 
     async def claim(self, run_id: int) -> Claim:
-        mine = job_run.c.Id == run_id
+        condition = job_run.c.Id == run_id
         begins = {
             "ServerId": "node",
             "StartedAt": self.pass_time(),
@@ -116,9 +116,9 @@ class History:
         }
         async with self.store.write() as connection:
             await connection.execute(
-                sa.update(job_run).where(mine).values({"State": "running", **begins})
+                sa.update(job_run).where(condition).values({"State": "running", **begins})
             )
-            row = (await connection.execute(sa.select(job_run).where(mine))).one()
+            row = (await connection.execute(sa.select(job_run).where(condition))).one()
         return claim_of(row, {})
 
     def new(self, state: RunState) -> NewRun:
@@ -136,30 +136,30 @@ class History:
 
 async def brute_force(store: Store) -> Counter[tuple[str, datetime, str]]:
     """Count every finished run and every non-final attempt, read one by one: job, instant, outcome."""
-    found: Counter[tuple[str, datetime, str]] = Counter()
+    counts: Counter[tuple[str, datetime, str]] = Counter()
     async with store.engine.connect() as connection:
         attempts: dict[int, list[Any]] = {}
         for row in await connection.execute(sa.select(logged_job).order_by(logged_job.c.Attempt)):
             attempts.setdefault(int(row.JobId), []).append(row)
         for run in await connection.execute(sa.select(job_run)):
-            mine = attempts.get(run.Id, [])
-            last = mine.pop() if mine and run.State in FINAL else None
-            for attempt in mine:
-                found[run.JobName, attempt.StartedAt, "retrying"] += 1
+            run_attempts = attempts.get(run.Id, [])
+            last = run_attempts.pop() if run_attempts and run.State in FINAL else None
+            for attempt in run_attempts:
+                counts[run.JobName, attempt.StartedAt, "retrying"] += 1
             if run.State in FINAL:
                 at = last.StartedAt if last is not None else run.ScheduledFor or run.CompletedAt
-                found[run.JobName, at, run.State] += 1
-    return found
+                counts[run.JobName, at, run.State] += 1
+    return counts
 
 
 async def counted(store: Store) -> Counter[tuple[str, datetime, str]]:
     c = job_stat.c
     async with store.engine.connect() as connection:
         rows = await connection.execute(sa.select(c.JobName, c.BeginsAt, c.Outcome, c.Count))
-        found: Counter[tuple[str, datetime, str]] = Counter()
+        counts: Counter[tuple[str, datetime, str]] = Counter()
         for *key, number in rows:
-            found[tuple(key)] += number
-    return found
+            counts[tuple(key)] += number
+    return counts
 
 
 def by_quarter(found: Counter[tuple[str, datetime, str]]) -> Counter[tuple[str, datetime, str]]:
@@ -179,8 +179,8 @@ async def test_every_ending_counts_once_however_it_came(store: Store):
     assert len({outcome for _, _, outcome in truth}) == 6
     assert await counted(store) == by_quarter(truth)
     async with store.engine.connect() as connection:
-        found = await ended_runs(connection, BEGIN, history.now)
-    assert found.total == sum(n for (_, _, outcome), n in truth.items() if outcome != "retrying")
+        summary = await ended_runs(connection, BEGIN, history.now)
+    assert summary.total == sum(n for (_, _, outcome), n in truth.items() if outcome != "retrying")
 
 
 async def test_figures_equal_those_of_the_history(store: Store):
@@ -210,8 +210,8 @@ async def test_figures_equal_those_of_the_history(store: Store):
     }
     assert sum(day.succeeded for day in figures.days) == figures.succeeded
     assert (figures.average_ms, figures.longest_ms) == (round(sum(times) / len(times)), times[-1])
-    for share, found in ((0.5, figures.p50_ms), (0.95, figures.p95_ms)):
-        assert found == pytest.approx(times[-int(-len(times) * share // 1) - 1], rel=0.05)
+    for share, quantile in ((0.5, figures.p50_ms), (0.95, figures.p95_ms)):
+        assert quantile == pytest.approx(times[-int(-len(times) * share // 1) - 1], rel=0.05)
 
 
 async def test_what_was_there_before_the_statistics_is_counted_afterwards(store: Store):

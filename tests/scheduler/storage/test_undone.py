@@ -77,16 +77,16 @@ async def test_what_a_node_and_its_callers_do_is_done_again(scheduler, caplog):
     await scheduler.cancel(later, by=SYSTEM)
     async with asyncio.timeout(60):
         while "awaiting" not in [  # noqa: ASYNC110 - a node sets it
-            await _state(scheduler, one) for one in (room, waiting)
+            await _state(scheduler, item) for item in (room, waiting)
         ]:
             await asyncio.sleep(0.02)
     MAY_END.append(True)
     ran = room, waiting, flaky, failing, last
-    ended = {one: await scheduler.wait(one, 40) for one in ran}
+    ended = {item: await scheduler.wait(item, 40) for item in ran}
     assert ended == dict.fromkeys(ran, "succeeded") | {failing: "failed"}
 
-    found = await scheduler.read(lambda db: _all(db, sa.select(logged_job.c.JobId)))
-    assert Counter(found) == {str(one): 1 for one in ran} | {str(flaky): 2}
+    logged_ids = await scheduler.read(lambda db: _all(db, sa.select(logged_job.c.JobId)))
+    assert Counter(logged_ids) == {str(item): 1 for item in ran} | {str(flaky): 2}
     c = job_run.c
     attempts = sa.select(c.Id, c.Attempt).order_by(c.Id)
     rows = await scheduler.read(lambda db: db.execute(attempts))
@@ -98,8 +98,8 @@ async def test_what_a_node_and_its_callers_do_is_done_again(scheduler, caplog):
             lambda db, state=state: db.scalar(sa.text(f"SELECT last_value FROM tries_{state}"))
         )
         assert tries > 1, state
-    assert any("the database undid it" in one for one in caplog.messages)
-    assert not any("will be tried again" in one for one in caplog.messages)
+    assert any("the database undid it" in item for item in caplog.messages)
+    assert not any("will be tried again" in item for item in caplog.messages)
 
 
 async def _state(scheduler, run_id):

@@ -49,7 +49,7 @@ async def _one(connection, query):
 
 
 async def states(scheduler, *ids):
-    return [(await row_of(scheduler, one)).State for one in ids]
+    return [(await row_of(scheduler, run_id)).State for run_id in ids]
 
 
 async def test_a_child_waits_and_goes_as_its_parents_end(scheduler):
@@ -65,13 +65,13 @@ async def test_a_child_waits_and_goes_as_its_parents_end(scheduler):
     every = (goes, dropped, below, any_of, on_failure, finish, stays)
     assert set(await states(scheduler, *every)) == {"awaiting"}
     await scheduler.start(schedule=False)
-    for one in (goes, any_of, on_failure, finish):
-        assert await scheduler.wait(one, 60) == RunState.SUCCEEDED
+    for run_id in (goes, any_of, on_failure, finish):
+        assert await scheduler.wait(run_id, 60) == RunState.SUCCEEDED
     assert await scheduler.wait(below, 60) == RunState.CANCELLED
     assert (await row_of(scheduler, dropped)).Message == f"discarded: run {bad} failed"
     assert (await row_of(scheduler, below)).Message.endswith(f"run {dropped} was cancelled")
-    said = (await row_of(scheduler, goes)).Message
-    assert said == f"{good} succeeded {{'orders': 7}}"
+    message = (await row_of(scheduler, goes)).Message
+    assert message == f"{good} succeeded {{'orders': 7}}"
     assert (await row_of(scheduler, stays)).State == "awaiting"
     again = await scheduler.retry(bad, by=DANA)  # the retry fails too, and the child keeps waiting
     assert await scheduler.wait(again, 60) == RunState.FAILED
@@ -115,20 +115,20 @@ async def test_a_retry_that_a_person_starts_takes_the_place_of_its_parent(schedu
 async def test_the_parent_of_the_callers_own_transaction_and_what_an_older_node_ends(scheduler):
     url = sa.make_url(scheduler.settings.database_url)
     engine = known.for_url(url).make_engine(url)
-    async with engine.connect() as mine:
-        parent = await scheduler.enqueue(parent_work, session=mine)
-        child = await scheduler.enqueue(child_work, session=mine, after=parent)
-        await mine.commit()
+    async with engine.connect() as session:
+        parent = await scheduler.enqueue(parent_work, session=session)
+        child = await scheduler.enqueue(child_work, session=session, after=parent)
+        await session.commit()
         silent = sa.update(job_run).where(job_run.c.Id == parent)
-        await mine.execute(silent.values(State="succeeded"))  # as an older release settles
-        await mine.commit()
+        await session.execute(silent.values(State="succeeded"))  # as an older release settles
+        await session.commit()
     await engine.dispose()
     assert await states(scheduler, child) == ["awaiting"]
 
     async def sweep(connection):
         assert await on_settled.any_waits(connection, scheduler.clock.now())
-        found = await on_settled.sweep(connection, scheduler.clock.now())
-        await hand_on(scheduler._host.engine, connection, found, scheduler.clock.now())
+        settled = await on_settled.sweep(connection, scheduler.clock.now())
+        await hand_on(scheduler._host.engine, connection, settled, scheduler.clock.now())
 
     await scheduler.change(sweep)
     assert await states(scheduler, child) == ["enqueued"]

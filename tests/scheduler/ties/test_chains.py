@@ -57,9 +57,9 @@ async def becomes(scheduler, run_id, state):
 
 def test_jobs_hang_together_by_what_they_follow():
     marked = (report_orders, import_orders, apart, import_prices, check_orders)
-    jobs = [one.__job__.complete(current()) for one in marked]
-    [found] = job_chains.chains(jobs)
-    names = [one.name for one in found]
+    jobs = [definition.__job__.complete(current()) for definition in marked]
+    [chain] = job_chains.chains(jobs)
+    names = [definition.name for definition in chain]
     assert names == ["ImportOrders", "ImportPrices", "CheckOrders", "ReportOrders"]
     assert job_chains.chains(jobs[1:4]) == ()  # the dependency is invisible without the first job
 
@@ -88,17 +88,17 @@ async def test_a_chain_is_as_its_worst_step(scheduler):
 
 async def test_the_chains_are_read_in_as_many_statements_however_many_runs_there_are(scheduler):
     first = await scheduler.trigger("ImportOrders", by=DANA)
-    definitions, asked = list(scheduler.definitions.values()), []
+    definitions, statements = list(scheduler.definitions.values()), []
 
     async def counted():
         def note(_connection, _cursor, statement, *_):
-            asked.append(statement)
+            statements.append(statement)
 
         event.listen(sa.Engine, "before_cursor_execute", note)
         await scheduler.read(lambda db: chains(db, definitions))
         event.remove(sa.Engine, "before_cursor_execute", note)
-        count = sum("job" in statement.lower() for statement in asked)
-        asked.clear()
+        count = sum("job" in statement.lower() for statement in statements)
+        statements.clear()
         return count
 
     few = await counted()
@@ -116,16 +116,18 @@ async def test_a_run_shows_its_whole_chain(scheduler):
     alone = await scheduler.enqueue(apart)
 
     async def shown(run_id):
-        found = await scheduler.read(lambda db: _line(db, run_id))
-        return [[one.id for one in level] for level in found.levels] if found is not None else []
+        chain = await scheduler.read(lambda db: _line(db, run_id))
+        return (
+            [[entry.id for entry in level] for level in chain.levels] if chain is not None else []
+        )
 
     for run_id in (first + 1, first + 2):
         levels = await shown(run_id)
-        assert [one for level in levels for one in level if one != prices] == [
+        assert [entry for level in levels for entry in level if entry != prices] == [
             *(first, first + 1, first + 2),
             last,
         ]
-    assert prices in [one for level in await shown(last) for one in level]
+    assert prices in [entry for level in await shown(last) for entry in level]
     assert await shown(alone) == []
 
 

@@ -25,11 +25,11 @@ async def test_the_example_of_the_page_runs(migrated_url, tmp_path, monkeypatch)
         assert await scheduler.wait(good, 60) == RunState.SUCCEEDED
         assert await scheduler.wait(bad, 60) == RunState.CANCELLED
         assert await scheduler.wait(parent + 1, 60) == RunState.SUCCEEDED
-        found = [
+        followers = [
             await scheduler.read(lambda db, one=one: runs.get_run(db, one))
             for one in (good, bad, parent + 1)
         ]
-    assert [run.message for run in found] == [
+    assert [run.message for run in followers] == [
         "succeeded: 7 orders",
         f"discarded: run {parent} succeeded",
         "checked 7",

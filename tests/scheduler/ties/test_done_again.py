@@ -114,8 +114,8 @@ async def test_a_retry_brings_again_what_was_discarded_because_of_the_run(schedu
     assert await states(scheduler, "Publish") == ["cancelled", "succeeded"]
     assert await parents(scheduler, (await ids(scheduler, "Check"))[1]) == [again]
     query = sa.select(job_run.c.RetryOf, job_run.c.State).where(job_run.c.JobName == "Other")
-    found = [tuple(row) for row in await _all(scheduler, query.order_by(job_run.c.Id))]
-    assert found == [(None, "cancelled"), (None, "succeeded"), (extra, "succeeded")]
+    rows = [tuple(row) for row in await _all(scheduler, query.order_by(job_run.c.Id))]
+    assert rows == [(None, "cancelled"), (None, "succeeded"), (extra, "succeeded")]
     third = await scheduler.retry(again, by=DANA)  # a dependent that has begun does not run twice
     assert await scheduler.wait(third, 60) == RunState.SUCCEEDED
     assert len(await states(scheduler, "Check")) == 2
@@ -124,16 +124,18 @@ async def test_a_retry_brings_again_what_was_discarded_because_of_the_run(schedu
 
 async def test_a_retry_of_a_child_of_two_waits_for_the_retries_of_both(scheduler):
     BROKEN.update({"load", "other"})
-    one, two = await scheduler.trigger(load, by=DANA), await scheduler.enqueue(other, fails="other")
-    child = await scheduler.enqueue(publish, after=[one, two])
+    load_id, other_id = await scheduler.trigger(load, by=DANA), await scheduler.enqueue(
+        other, fails="other"
+    )
+    child = await scheduler.enqueue(publish, after=[load_id, other_id])
     await scheduler.start(schedule=False)
     await until_over(scheduler)
     BROKEN.clear()
-    first = await scheduler.retry(one, by=DANA)
+    first = await scheduler.retry(load_id, by=DANA)
     assert await scheduler.wait(first, 60) == RunState.SUCCEEDED
     query = sa.select(job_run.c.Id).where(job_run.c.RetryOf == child)
     assert await _all(scheduler, query) == []  # ``other`` has failed: the run would be discarded
-    second = await scheduler.retry(two, by=DANA)
+    second = await scheduler.retry(other_id, by=DANA)
     [(again,)] = await _all(scheduler, query)
     assert await scheduler.wait(again, 60) == RunState.SUCCEEDED
     assert await parents(scheduler, again) == [first, second]

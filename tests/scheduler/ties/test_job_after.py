@@ -53,8 +53,8 @@ async def scheduler(migrated_url):
 
 async def _runs(scheduler):
     query = sa.select(job_run).order_by(job_run.c.Id)
-    found = await scheduler.read(lambda db: _all(db, query))
-    return [(row.JobName, row.State, row.Message) for row in found]
+    rows = await scheduler.read(lambda db: _all(db, query))
+    return [(row.JobName, row.State, row.Message) for row in rows]
 
 
 async def _all(connection, query):
@@ -63,7 +63,7 @@ async def _all(connection, query):
 
 async def test_a_run_of_a_job_brings_those_of_the_jobs_that_follow_it(scheduler):
     first = await scheduler.trigger("ImportOrders", by=DANA)
-    assert [one[:2] for one in await _runs(scheduler)] == [
+    assert [row[:2] for row in await _runs(scheduler)] == [
         ("ImportOrders", "enqueued"),
         ("CheckOrders", "awaiting"),
         ("ReportOrders", "awaiting"),
@@ -76,13 +76,13 @@ async def test_a_run_of_a_job_brings_those_of_the_jobs_that_follow_it(scheduler)
     assert runs[1] == ("CheckOrders", "succeeded", "imported")
     assert runs[2][2] == f"CheckOrders {first + 1} ImportPrices {prices}"
     assert newer == prices + 1
-    assert [one[:2] for one in runs[5:]] == [("ReportOrders", "awaiting")]
+    assert [row[:2] for row in runs[5:]] == [("ReportOrders", "awaiting")]
 
 
 async def test_the_end_of_a_parent_goes_down_the_chain(scheduler):
     first = await scheduler.trigger("ImportOrders", by=DANA)
     await scheduler.cancel(first, by=DANA)
-    assert [one[1:] for one in await _runs(scheduler)][1:] == [
+    assert [row[1:] for row in await _runs(scheduler)][1:] == [
         ("cancelled", f"discarded: run {first} was cancelled"),
         ("cancelled", f"discarded: run {first + 1} was cancelled"),
     ]
@@ -99,8 +99,8 @@ def test_a_job_follows_others_or_has_a_schedule():
 
 
 async def test_a_test_gives_a_job_its_parents():
-    found = await run_job(check_orders, parents=[ParentRun("ImportOrders", 12, message="fine")])
-    assert found.result.message == "fine"
+    outcome = await run_job(check_orders, parents=[ParentRun("ImportOrders", 12, message="fine")])
+    assert outcome.result.message == "fine"
 
 
 async def test_inline_the_jobs_that_follow_run_in_order_and_see_their_parents(off):
@@ -110,7 +110,14 @@ async def test_inline_the_jobs_that_follow_run_in_order_and_see_their_parents(of
     again = await off.enqueue(check_orders, after=first)
     late = await off.schedule(import_orders, delay="1h")
     waits = await off.enqueue(check_orders, after=late)
-    runs = [(one.job, str(one.state), one.result and one.result.message) for one in RECORDING.runs]
+    runs = [
+        (
+            recorded_run.job,
+            str(recorded_run.state),
+            recorded_run.result and recorded_run.result.message,
+        )
+        for recorded_run in RECORDING.runs
+    ]
     assert runs == [
         ("ImportOrders", "succeeded", "imported"),
         ("CheckOrders", "succeeded", "imported"),

@@ -34,20 +34,20 @@ def execute(path, sql):
 def test_the_command_names_the_first_row_that_was_changed(targcc, tmp_path):
     for name in ("one", "two", "three"):
         targcc("token", "create", name)
-    said = json.loads(targcc("audit", "verify", "--json"))
-    assert (said["rows"], said["fault"]) == (3, None)
-    assert f"head {said['head']}" in targcc("audit", "verify", "--head", said["head"])
+    report = json.loads(targcc("audit", "verify", "--json"))
+    assert (report["rows"], report["fault"]) == (3, None)
+    assert f"head {report['head']}" in targcc("audit", "verify", "--head", report["head"])
     targcc("audit", "verify", "--head", "nonsense", status=2)
     assert "create token" in targcc("audit", "--action", "create token", "--actor", "CLI")
     listed = csv.DictReader(io.StringIO(targcc("audit", "export", "--since", "2020-01-01")))
     assert [row["detail"] for row in listed] == [
-        f"{one} as viewer" for one in ("three", "two", "one")
+        f"{actor} as viewer" for actor in ("three", "two", "one")
     ]
     execute(tmp_path / "jobs.db", "UPDATE c_JobAudit SET Detail = 'two as admin' WHERE Seq = 2")
     assert "changed: row 2 is not as it was written" in targcc("audit", "verify", status=1)
     execute(tmp_path / "jobs.db", "DELETE FROM c_JobAudit WHERE Seq >= 2")
     assert "cut off: the chain ends at place 1" in targcc(
-        "audit", "verify", "--head", said["head"], status=1
+        "audit", "verify", "--head", report["head"], status=1
     )
 
 
@@ -66,10 +66,10 @@ async def test_the_page_and_the_api_filter_export_and_verify(site):
     assert answer.headers["Content-Disposition"] == 'attachment; filename="audit.csv"'
     (row,) = csv.DictReader(io.StringIO(answer.text))
     assert (row["detail"], row["job"]) == ("'=1+1", "SyncStock")
-    told = (
+    entries = (
         await admin.get("/api/audit/export", params={"format": "json", "job": "syncstock"})
     ).json()
-    assert [one["actor"] for one in told] == ["API (eve)"]
+    assert [entry["actor"] for entry in entries] == ["API (eve)"]
     naive = await admin.get("/api/audit", params={"since": "2026-01-01T00:00:00"})
     assert naive.status_code == 422
     verdict = (await admin.get("/api/audit/verify")).json()

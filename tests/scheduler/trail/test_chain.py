@@ -24,9 +24,9 @@ WRITERS, EACH = 4, 10
 
 @pytest.fixture
 async def store(migrated_url):
-    found = Store(migrated_url)
-    yield found
-    await found.dispose()
+    new_store = Store(migrated_url)
+    yield new_store
+    await new_store.dispose()
 
 
 async def write(store, count, *, at=NOW, action="trigger", **more):
@@ -58,9 +58,9 @@ async def test_writers_on_several_nodes_make_one_chain(store, migrated_url):
     await seal_all(store)
     for node in nodes[1:]:
         await node.dispose()
-    found = await verdict(store)
-    assert found.fault is None
-    assert (found.rows, found.head.seq, found.unchained) == (WRITERS * EACH,) * 2 + (0,)
+    result = await verdict(store)
+    assert result.fault is None
+    assert (result.rows, result.head.seq, result.unchained) == (WRITERS * EACH,) * 2 + (0,)
 
 
 async def test_who_writes_waits_for_nobody_who_writes_or_chains(migrated_postgresql_url):
@@ -74,8 +74,8 @@ async def test_who_writes_waits_for_nobody_who_writes_or_chains(migrated_postgre
         assert (await verdict(other)).rows == 0  # the lock is free, and no writer waited for it
     await seal_all(other)
     assert (await verdict(other)).rows == 4
-    for one in (store, other):
-        await one.dispose()
+    for opened_store in (store, other):
+        await opened_store.dispose()
 
 
 COLUMNS = "At, Actor, Action, JobName, RunId, Detail, RemoteAddress"
@@ -137,11 +137,11 @@ async def test_each_way_to_tamper_is_noticed_and_the_first_row_named(store, migr
         for what, (statements, kind, expected) in TAMPERING.items():
             for statement in statements.split(";"):
                 await db.exec_driver_sql(statement.replace("{second}", str(second)))
-            found = await verify(lambda query: query(db))
-            assert found.fault is not None, what
+            result = await verify(lambda query: query(db))
+            assert result.fault is not None, what
             newest = sa.select(sa.func.max(job_audit.c.Id))
             row = await db.scalar(newest) if expected == "the newest" else expected
-            assert (found.fault.kind, found.fault.row) == (kind, row), (what, found.fault)
+            assert (result.fault.kind, result.fault.row) == (kind, row), (what, result.fault)
             await db.rollback()
         # A chain without its last rows still fits: only a head noted earlier reveals the loss.
         await db.exec_driver_sql("DELETE FROM c_JobAudit WHERE Seq > 6")
@@ -164,8 +164,8 @@ async def test_old_rows_go_and_the_chain_is_verified_from_there_on(store):
         removed = await prune(store, before=NOW, keep_last=0, audit=age)
         await seal_all(store)
     assert removed["audit"] == 0
-    found = await verdict(store)
-    assert (found.fault, found.rows, found.head.seq) == (None, 4, 9)
+    result = await verdict(store)
+    assert (result.fault, result.rows, result.head.seq) == (None, 4, 9)
     assert (await verdict(store, early)).fault is None  # the noted head is the last pruned row
     await prune(
         store,
@@ -185,16 +185,16 @@ async def test_rows_from_before_are_not_chained_and_later_ones_are_adopted_by_a_
         await db.execute(by_hand)
     await write(store, 2)
     await seal_all(store)
-    found = await verdict(store)
-    assert (found.fault, found.rows, found.unchained) == (None, 2, 1)
+    result = await verdict(store)
+    assert (result.fault, result.rows, result.unchained) == (None, 2, 1)
     async with store.write() as db:  # as a node of an earlier release writes
         await db.execute(by_hand)
     assert (await verdict(store)).fault.kind == "inserted"
     async with store.write() as db:
         assert await db.run_sync(chain.adopt) == [4]
     await seal_all(store)
-    found = await verdict(store)
-    assert (found.fault, found.rows, found.unchained) == (None, 3, 1)
+    result = await verdict(store)
+    assert (result.fault, result.rows, result.unchained) == (None, 3, 1)
 
 
 async def test_no_cell_of_an_export_is_a_formula(store):
@@ -213,6 +213,10 @@ async def test_no_cell_of_an_export_is_a_formula(store):
         *texts[6:],
     ]
     assert rows[0]["actor"] == "Manual (dana)"
-    told = json.loads(await exported(Filter(actor="DANA", since=NOW + timedelta(hours=1)), "json"))
-    assert [(row["action"], row["at"]) for row in told] == [("pause", "2026-11-26T08:00:00Z")]
+    exported_rows = json.loads(
+        await exported(Filter(actor="DANA", since=NOW + timedelta(hours=1)), "json")
+    )
+    assert [(row["action"], row["at"]) for row in exported_rows] == [
+        ("pause", "2026-11-26T08:00:00Z")
+    ]
     assert json.loads(await exported(Filter(actor="100%"), "json")) == []

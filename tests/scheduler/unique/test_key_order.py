@@ -68,8 +68,10 @@ async def test_who_waits_for_a_key_holds_none_that_comes_after_it(store):
         *keys: str, then: dict[str, int] | None = None, halts: dict[str, Halt] | None = None
     ) -> None:
         async with store.write() as connection:
-            found = await unique.take(Halting(connection, halts or {}), wanted(*keys), NOW)
-            assert not any(isinstance(one, unique.Standing) for one in found.values())
+            taken_keys = await unique.take(Halting(connection, halts or {}), wanted(*keys), NOW)
+            assert not any(
+                isinstance(standing, unique.Standing) for standing in taken_keys.values()
+            )
             await let_go(connection, then or {})
 
     async def third_is_done_or_waits() -> None:

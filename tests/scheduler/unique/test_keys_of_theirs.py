@@ -35,7 +35,7 @@ async def counts(scheduler):
 
     async def look(db):
         tables = (job_unique, job_run)
-        return [await db.scalar(sa.select(sa.func.count()).select_from(one)) for one in tables]
+        return [await db.scalar(sa.select(sa.func.count()).select_from(table)) for table in tables]
 
     return await scheduler.read(look)
 

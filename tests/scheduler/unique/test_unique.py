@@ -111,13 +111,13 @@ async def test_many_at_once_with_the_same_keys(scheduler):
     ids = await scheduler.enqueue_many(Bill, [{"customer_id": n % 5} for n in range(1_200)])
     assert len(set(ids)) == 5
     assert ids[3] == held
-    assert [one.existing for one in ids[:6]] == [False, False, False, True, False, True]
+    assert [run_id.existing for run_id in ids[:6]] == [False, False, False, True, False, True]
     assert ids == ids[:5] * 240
     assert await _count(scheduler) == 5
     ids = await scheduler.enqueue_many(
         Count, [{"shop": "x", "day": 1, "note": str(n)} for n in range(3)]
     )
-    assert [one.existing for one in ids] == [False, True, True]
+    assert [run_id.existing for run_id in ids] == [False, True, True]
     assert json.loads((await _run(scheduler, ids[0])).ArgumentsJson)["note"] == "2"
 
 
@@ -222,13 +222,15 @@ async def test_secret_arguments_do_not_stand_in_the_key(scheduler):
 async def test_a_key_is_taken_in_the_callers_transaction(scheduler):
     url = sa.make_url(scheduler.settings.database_url)
     engine = known.for_url(url).make_engine(url)
-    async with engine.connect() as mine:
-        lost = await scheduler.enqueue(Bill, customer_id=1, connection=mine)
-        assert await scheduler.enqueue(Bill, customer_id=1, connection=mine) == lost
-        await mine.rollback()
-        kept = await scheduler.enqueue(Bill, customer_id=1, connection=mine, idempotency_key="k")
+    async with engine.connect() as connection:
+        lost = await scheduler.enqueue(Bill, customer_id=1, connection=connection)
+        assert await scheduler.enqueue(Bill, customer_id=1, connection=connection) == lost
+        await connection.rollback()
+        kept = await scheduler.enqueue(
+            Bill, customer_id=1, connection=connection, idempotency_key="k"
+        )
         assert not kept.existing
-        await mine.commit()
+        await connection.commit()
     await engine.dispose()
     assert await scheduler.enqueue(Bill, customer_id=1) == kept
     assert await _count(scheduler) == 1

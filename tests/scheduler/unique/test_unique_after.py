@@ -61,7 +61,7 @@ async def test_a_run_that_was_there_already_waits_for_nothing_more(scheduler):
         Report, [{"customer": 1}, {"customer": 3}, {"customer": 3}], after=second
     )
     assert [(again, again.existing), (named, named.existing)] == [(waits, True), (goes, True)]
-    assert [one.existing for one in both] == [True, False, True]
+    assert [run_id.existing for run_id in both] == [True, False, True]
     assert await _parents(scheduler, waits) == [first]
     assert await _parents(scheduler, goes) == []
     assert await _parents(scheduler, both[1]) == [second]
@@ -155,9 +155,9 @@ async def test_a_run_that_waits_for_room_expires_and_frees_it(scheduler):
     await let_some_have_room(scheduler, "Roomy")
     assert await _states(scheduler) == ["enqueued", "awaiting", "awaiting"]
     past = scheduler.clock.now() - timedelta(days=1)
-    mine = job_run.c.Id.in_([first, second])
+    condition = job_run.c.Id.in_([first, second])
     await scheduler.change(
-        lambda db: db.execute(sa.update(job_run).where(mine).values(ExpiresAt=past))
+        lambda db: db.execute(sa.update(job_run).where(condition).values(ExpiresAt=past))
     )
     await scheduler.call(scheduler.node.maintenance.sweep_once())
     assert await _states(scheduler) == ["cancelled", "cancelled", "enqueued"]

@@ -65,22 +65,22 @@ async def test_of_many_that_are_retried_those_with_one_key_are_one_run(scheduler
     for customer in (1, 1, 2):
         await scheduler.wait(await scheduler.enqueue(send_invoice, customer=customer), 60)
     await scheduler.pause_queue("default", by=DANA)
-    there = await scheduler.enqueue(send_invoice, customer=2)
+    kept_id = await scheduler.enqueue(send_invoice, customer=2)
     done = await do(scheduler, "retry", "SendInvoice")
     assert (done.state, done.done) == ("done", 3)
     runs = await rows(scheduler, "SendInvoice")
     failed, new = runs[:3], runs[3:]
     assert [(row.Id, row.State) for row in new] == [
-        (there, "enqueued"),
-        (there + 1, "enqueued"),
+        (kept_id, "enqueued"),
+        (kept_id + 1, "enqueued"),
     ]
-    stands = [f"retried as run {one}" for one in (there + 1, there + 1, there)]
+    stands = [f"retried as run {run_id}" for run_id in (kept_id + 1, kept_id + 1, kept_id)]
     assert [row.Handling for row in failed] == stands
     BROKEN.clear()
     await scheduler.resume_queue("default", by=DANA)
     await until_over(scheduler, "SendInvoice")
     assert {row.State for row in (await rows(scheduler, "SendInvoice"))[3:]} == {"succeeded"}
-    assert await scheduler.enqueue(send_invoice, customer=1) > there + 1  # the key is free
+    assert await scheduler.enqueue(send_invoice, customer=1) > kept_id + 1  # the key is free
 
 
 async def test_slots_of_the_past_with_one_key_are_made_one_at_a_time(scheduler):
@@ -93,8 +93,8 @@ async def test_slots_of_the_past_with_one_key_are_made_one_at_a_time(scheduler):
     await scheduler.start(schedule=False)
     await until_over(scheduler, "Nightly")
     now = scheduler.clock.now()
-    found = await scheduler.read(lambda db: look(db, job_, since, until, now))
-    assert len(found.missing) == 2
+    result = await scheduler.read(lambda db: look(db, job_, since, until, now))
+    assert len(result.missing) == 2
     assert await scheduler.operate(backfill, None, job_, since, until, DANA) == 1
     await until_over(scheduler, "Nightly")
     assert [row.ScheduledFor.day for row in await rows(scheduler, "Nightly")] == [2, 3]

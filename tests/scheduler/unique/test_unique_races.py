@@ -55,23 +55,23 @@ async def ask(scheduler: Scheduler, seed: int, count: int) -> None:
     """Enqueue single runs, many runs, and runs in rolled-back transactions; cancel some runs."""
     dice = random.Random(seed)
     url = sa.make_url(scheduler.settings.database_url)
-    theirs = known.for_url(url).make_engine(url)
+    engine = known.for_url(url).make_engine(url)
     for number in range(count):
         key, how = dice.randrange(KEYS), dice.random()
         if how < 0.1:
             many = [{"key": dice.randrange(KEYS)} for _ in range(5)]
             await scheduler.enqueue_many(Alone, many)
         elif how < 0.25:
-            async with theirs.connect() as mine:
-                await scheduler.enqueue(Alone, key=key, connection=mine)
-                await (mine.commit() if dice.random() < 0.5 else mine.rollback())
+            async with engine.connect() as connection:
+                await scheduler.enqueue(Alone, key=key, connection=connection)
+                await (connection.commit() if dice.random() < 0.5 else connection.rollback())
         else:
             name = f"call {number % 20} {key}" if how > 0.9 else None
             run_id = await scheduler.enqueue(Alone, key=key, idempotency_key=name)
             if dice.random() < 0.2:
                 with contextlib.suppress(RunStateError):  # the run has finished
                     await scheduler.cancel(run_id, by=SYSTEM)
-    await theirs.dispose()
+    await engine.dispose()
 
 
 async def watch(scheduler: Scheduler, asking: asyncio.Future) -> int:
@@ -85,9 +85,9 @@ async def watch(scheduler: Scheduler, asking: asyncio.Future) -> int:
     )
     active = sa.select(sa.exists().where(c.State.in_(sorted(ACTIVE))))
     while True:
-        asked = asking.done()
+        done = asking.done()
         assert (await scheduler.read(lambda db: db.execute(double))).all() == []
-        if asked and not await scheduler.read(lambda db: db.scalar(active)):
+        if done and not await scheduler.read(lambda db: db.scalar(active)):
             break
         await asyncio.sleep(0.02)
     await asking

@@ -29,8 +29,8 @@ async def test_the_addresses_at_the_root_answer_as_those_below_the_prefix(site: 
         ("GET", "/health/live", 200),
         ("GET", "/metrics", 200),
     ):
-        there = [await client.request(method, prefix + path) for prefix in ("", "/jobs")]
-        assert [answer.status_code for answer in there] == [status, status], path
+        answers = [await client.request(method, prefix + path) for prefix in ("", "/jobs")]
+        assert [answer.status_code for answer in answers] == [status, status], path
 
 
 async def test_every_job_is_listed_with_schedule_and_next_run(site: Site):
@@ -106,14 +106,14 @@ async def test_a_failure_is_told_with_its_traceback(busy_site: Site):
 
 async def test_arguments_are_checked_before_anything_runs(busy_site: Site):
     client = await busy_site.program("operator")
-    for arguments, said in [
+    for arguments, message in [
         ({}, "user_id: field required"),
         ({"user_id": "x"}, "user_id: input should be a valid integer"),
         ({"user_id": 1, "nix": 2}, "nix: extra inputs are not permitted"),
     ]:
         answer = await client.post("/api/jobs/MailUser/trigger", json={"arguments": arguments})
         assert answer.status_code == 422
-        assert said in answer.json()["detail"]
+        assert message in answer.json()["detail"]
     many = {"arguments": {"user_id": 7}, "after": list(range(10_001))}
     answer = await client.post("/api/jobs/MailUser/trigger", json=many)
     assert (answer.status_code, "at most 10000 items" in answer.text) == (422, True)
@@ -208,9 +208,9 @@ async def test_a_strangers_large_body_is_not_read(site: Site, path: str):
         yield b"x"
         raise AssertionError("it was read")
 
-    told = await stranger.client.post(path, content=b"x" * 1_000_001)
+    answer = await stranger.client.post(path, content=b"x" * 1_000_001)
     untold = await stranger.client.post(path, content=endless())
-    assert [told.status_code, untold.status_code] == [413, 413]
+    assert [answer.status_code, untold.status_code] == [413, 413]
 
 
 async def test_a_pause_until_needs_a_zone(site: Site):
@@ -315,9 +315,9 @@ async def test_queues_are_paused_and_servers_told(busy_site: Site):
 
 async def test_the_system_says_which_scheduler_this_is(site: Site):
     client = await site.program("viewer")
-    said = (await client.get("/api/system")).json()
-    assert [one["module"] for one in said.pop("broken")] == ["web_jobs.jobs.broken_import"]
-    assert said == {
+    system = (await client.get("/api/system")).json()
+    assert [entry["module"] for entry in system.pop("broken")] == ["web_jobs.jobs.broken_import"]
+    assert system == {
         "project": "web-jobs",
         "package": "web_jobs",
         "version": __version__,

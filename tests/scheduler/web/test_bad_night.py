@@ -68,8 +68,8 @@ class Night:
     def targcc(self, *command: str) -> str:
         """Run a command of this project and return its output."""
         process = self.start(*command)
-        said, _ = process.communicate(timeout=60)
-        return said
+        output, _ = process.communicate(timeout=60)
+        return output
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
         with closing(sqlite3.connect(self.file, timeout=30)) as connection, connection:
@@ -77,10 +77,10 @@ class Night:
 
     def until(self, condition: Callable[[], Any]) -> Any:
         deadline = time.monotonic() + 60
-        while not (found := condition()):
+        while not (value := condition()):
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        return found
+        return value
 
 
 def _enqueue(night: Night) -> int:
@@ -216,7 +216,7 @@ def test_no_page_is_wider_than_the_screen(browser: Chrome, night: Night):
 
 
 def test_axe_finds_nothing(browser: Chrome, night: Night):
-    found = []
+    violations = []
     for theme, width in (("light", 1280), ("dark", 380)):
         set_screen(browser, width, theme)
         for address in addresses(night):
@@ -227,11 +227,16 @@ def test_axe_finds_nothing(browser: Chrome, night: Night):
                 "const done = arguments[arguments.length - 1]; axe.run(document, arguments[0]).then(done)",
                 CLEAN,
             )
-            found += [
-                (theme, address, one["id"], [node["html"][:200] for node in one["nodes"][:3]])
-                for one in result["violations"]
+            violations += [
+                (
+                    theme,
+                    address,
+                    violation["id"],
+                    [node["html"][:200] for node in violation["nodes"][:3]],
+                )
+                for violation in result["violations"]
             ]
-    assert found == [], json.dumps(found, indent=1)
+    assert violations == [], json.dumps(violations, indent=1)
 
 
 def test_login_and_error_pages_are_not_stretched(browser: Chrome, night: Night):

@@ -29,9 +29,9 @@ async def test_programs_and_people_see_batches_and_operators_act_on_them(site: S
     viewer, operator = await site.program("viewer"), await site.program()
 
     newest = await viewer.get("/api/batches", params={"limit": 1})
-    assert [one["name"] for one in newest.json()] == ["reminders"]
+    assert [row["name"] for row in newest.json()] == ["reminders"]
     older = (await viewer.get(newest.links["next"]["url"])).json()
-    assert [(one["name"], one["total"], one["pending"]) for one in older] == [("month end", 3, 3)]
+    assert [(row["name"], row["total"], row["pending"]) for row in older] == [("month end", 3, 3)]
     assert (await viewer.get("/api/batches", params={"state": "failed"})).json() == []
 
     shown = (await viewer.get(f"/api/batches/{batch_id}")).json()
@@ -42,8 +42,8 @@ async def test_programs_and_people_see_batches_and_operators_act_on_them(site: S
     )
     [callback] = shown["callbacks"]
     assert (await viewer.get(f"/api/runs/{callback}")).json()["state"] == "awaiting"
-    [one, *_] = (await viewer.get("/api/runs", params={"q": "job:DailyReport"})).json()["runs"]
-    assert one["batch_id"] in {batch_id, batch_id + 1}
+    [row, *_] = (await viewer.get("/api/runs", params={"q": "job:DailyReport"})).json()["runs"]
+    assert row["batch_id"] in {batch_id, batch_id + 1}
     assert (await viewer.get("/api/batches/99")).status_code == 404
     assert (await viewer.post(f"/api/batches/{batch_id}/cancel")).status_code == 403
 
@@ -105,8 +105,8 @@ async def test_people_see_batches_on_their_pages_and_act_on_them(site: Site):
     assert "Refresh" not in (await viewer.get(here)).headers
     assert (await viewer.get(f"{here}?every=5")).headers["Refresh"] == "5"
     assert f"{here}/cancel" not in page
-    found = await viewer.page(f"/jobs/runs?q=batch%3A{batch_id}+state%3Aenqueued")
-    assert found.count('<tr id="run-') == 2
+    runs_page = await viewer.page(f"/jobs/runs?q=batch%3A{batch_id}+state%3Aenqueued")
+    assert runs_page.count('<tr id="run-') == 2
     for path in ("/jobs/batches/99", "/jobs/batches/x"):
         assert (await viewer.get(path)).status_code == 404
 
@@ -147,15 +147,15 @@ async def test_the_command_line_shows_how_far_a_batch_is(site: Site, database_ur
     monkeypatch.setenv("TARGCC_DATABASE_URL", database_url)
 
     async def targcc(*words: str, status: int = 0) -> str:
-        told = await asyncio.to_thread(CliRunner().invoke, main, ["batch", *words])
-        assert told.exit_code == status, told.output
-        return told.output
+        result = await asyncio.to_thread(CliRunner().invoke, main, ["batch", *words])
+        assert result.exit_code == status, result.output
+        return result.output
 
     assert "0 of 3 done" in await targcc("list", "--state", "running")
     await site.scheduler.cancel(1, by=SYSTEM)
-    told = await targcc("show", str(batch_id))
-    assert f"[{'#' * 10}{'-' * 20}] 1 of 3 done, 1 failed" in told
-    assert "1 cancelled, 1 enqueued" in told
+    result = await targcc("show", str(batch_id))
+    assert f"[{'#' * 10}{'-' * 20}] 1 of 3 done, 1 failed" in result
+    assert "1 cancelled, 1 enqueued" in result
     assert "2 runs of batch 1" in await targcc("cancel", str(batch_id))
     assert "3 runs of batch 1 are done again" in await targcc("retry", str(batch_id))
     assert json.loads(await targcc("show", str(batch_id), "--json"))["pending"] == 3

@@ -66,7 +66,7 @@ async def test_people_see_calendars_and_plan_a_maintenance_window(site: Site):
 async def test_the_api_says_and_plans_the_same(site: Site):
     program, viewer = await site.program(), await site.program("viewer")
     calendars = (await viewer.get("/api/calendars")).json()
-    assert [one["name"] for one in calendars] == ["holidays", "broken"]
+    assert [entry["name"] for entry in calendars] == ["holidays", "broken"]
     assert "DailyReport" in calendars[0]["jobs"]
     year = (await viewer.get("/api/calendars/holidays", params={"year": 2027})).json()
     assert year["weekly"] == ["Monday"]
@@ -75,9 +75,9 @@ async def test_the_api_says_and_plans_the_same(site: Site):
         assert (await viewer.get(f"/api/calendars/{name}")).status_code == 404
     job = (await viewer.get("/api/jobs/DailyReport")).json()
     assert job["calendars"] == ["holidays"]
-    moved = [one for one in job["calendar_changes"] if one["at"]]
+    moved = [entry for entry in job["calendar_changes"] if entry["at"]]
     assert moved
-    assert all(one["at"] in job["next_runs"] for one in moved)
+    assert all(entry["at"] in job["next_runs"] for entry in moved)
     now = datetime.now(UTC)
     wish = {"ends_at": (now + timedelta(hours=2)).isoformat(), "reason": "new disk"}
     assert (await viewer.post("/api/maintenance", json=wish)).status_code == 403
@@ -97,14 +97,14 @@ async def test_the_api_says_and_plans_the_same(site: Site):
     )
     later = {**wish, "starts_at": (now + timedelta(hours=1)).isoformat(), "queues": ["critical"]}
     planned = (await program.post("/api/maintenance", json=later)).json()
-    assert [one["id"] for one in (await viewer.get("/api/maintenance")).json()] == [
+    assert [entry["id"] for entry in (await viewer.get("/api/maintenance")).json()] == [
         made["id"],
         planned["id"],
     ]
     queues = (await viewer.get("/api/queues")).json()
-    assert {one["maintenance_until"] for one in queues} == {made["ends_at"]}
-    for one in (made, planned):
-        assert (await program.delete(f"/api/maintenance/{one['id']}")).status_code == 200
+    assert {entry["maintenance_until"] for entry in queues} == {made["ends_at"]}
+    for entry in (made, planned):
+        assert (await program.delete(f"/api/maintenance/{entry['id']}")).status_code == 200
     assert (await program.delete(f"/api/maintenance/{made['id']}")).status_code == 404
     assert (await viewer.get("/api/maintenance")).json() == []
     [kept] = (await viewer.get("/api/maintenance", params={"all": True})).json()
@@ -114,17 +114,19 @@ async def test_the_api_says_and_plans_the_same(site: Site):
 def test_the_command_line_says_the_same(database_url: str):
     def targcc(*words: str) -> str:
         environment = {"TARGCC_DATABASE_URL": database_url}
-        found = CliRunner().invoke(main, words, env=environment, prog_name="targcc")
-        assert found.exit_code == 0, found.output
-        return found.stdout
+        result = CliRunner().invoke(main, words, env=environment, prog_name="targcc")
+        assert result.exit_code == 0, result.output
+        return result.stdout
 
     job = targcc("job", "info", "DailyReport")
     assert "calendars    holidays\n" in job
     assert "also for the slot of" in job or "moved from" in job  # a Monday is among the next five
     assert "holidays  DailyReport" in targcc("calendar", "list")
     assert "Christmas (calendar holidays)" in targcc("calendar", "show", "holidays")
-    said = targcc("maintenance", "start", "--until", "2h", "--queue", "default", "--reason", "disk")
-    assert said.startswith("window 1: no run of queue default starts until ")
+    output = targcc(
+        "maintenance", "start", "--until", "2h", "--queue", "default", "--reason", "disk"
+    )
+    assert output.startswith("window 1: no run of queue default starts until ")
     states = {line.split()[0]: line.split()[-1] for line in targcc("queue", "list").splitlines()}
     assert (states["default"], states["critical"]) == ("maintenance", "open")
     assert targcc("maintenance", "end", "1") == "window 1 is over: runs of queue default start\n"
@@ -135,7 +137,7 @@ def test_the_command_line_says_the_same(database_url: str):
     [("/api/jobs/{name}", "calendar_changes"), ("/api/queues/{name}", "maintenance_until")],
 )
 def test_what_calendars_and_windows_do_by_themselves_is_no_change_of_anybody(path: str, field: str):
-    before, after = (f'{{"name": "x", "{field}": "{said}"}}'.encode() for said in "ab")
+    before, after = (f'{{"name": "x", "{field}": "{value}"}}'.encode() for value in "ab")
     seen = responses.tag(path, before, before)
     assert responses.fits(seen, responses.tag(path, after, after))
     assert not responses.fits(seen, responses.tag(path, after, after), exactly=True)

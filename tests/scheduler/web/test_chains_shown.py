@@ -34,8 +34,8 @@ async def apart() -> None: ...
 async def site(settings: Settings) -> AsyncIterator[Site]:
     """The app with the jobs of this module."""
     own = settings.model_copy(update={"jobs_package": __name__})
-    async with running(own, work=False) as found:
-        yield found
+    async with running(own, work=False) as running_site:
+        yield running_site
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ async def test_pages_show_a_chain_as_one_thing(site: Site, night: dict[str, int]
         assert f'href="/jobs/runs/{run_id}"' in inside
         assert f'href="/jobs/jobs/{name}"' not in apart
     jobs = flat(await viewer.page("/jobs/jobs"))
-    at = [jobs.index(f'id="{one}"') for one in ("chain-DailyReport", "job-DailyReport", "job-CheckReport", "job-MailReport", "job-Apart")]  # fmt: skip
+    at = [jobs.index(f'id="{element_id}"') for element_id in ("chain-DailyReport", "job-DailyReport", "job-CheckReport", "job-MailReport", "job-Apart")]  # fmt: skip
     assert at == sorted(at)
     assert "chain-DailyReport" not in await viewer.page("/jobs/jobs?q=Apart")
     for page in ("/jobs/jobs/MailReport", f"/jobs/runs/{night['MailReport']}"):
@@ -107,12 +107,12 @@ async def test_programs_and_commands_are_told_the_same(
         "run_id": night["CheckReport"],
     }
     assert chain.items() >= stands.items()
-    assert [one["state"] for one in chain["steps"]] == ["succeeded", "failed", "cancelled"]
+    assert [entry["state"] for entry in chain["steps"]] == ["succeeded", "failed", "cancelled"]
     all_jobs = (await program.get("/api/jobs")).json()
-    words = {one["name"]: one["schedule_words"] for one in all_jobs}
+    words = {entry["name"]: entry["schedule_words"] for entry in all_jobs}
     assert words["MailReport"] == "after another job"
     assert words["Apart"] == "only when asked"
-    jobs = {one["name"]: one["chain"] for one in all_jobs}
+    jobs = {entry["name"]: entry["chain"] for entry in all_jobs}
     assert jobs["MailReport"] == stands
     assert jobs["Apart"] is None
     assert (await program.get("/api/jobs/MailReport")).json()["chain"] == stands
@@ -121,9 +121,9 @@ async def test_programs_and_commands_are_told_the_same(
     monkeypatch.setenv("TARGCC_JOBS_PACKAGE", __name__)
 
     async def targcc(*words: str) -> str:
-        told = await asyncio.to_thread(CliRunner().invoke, main, ["job", *words])
-        assert told.exit_code == 0, told.output
-        return told.output
+        result = await asyncio.to_thread(CliRunner().invoke, main, ["job", *words])
+        assert result.exit_code == 0, result.output
+        return result.output
 
     standing = f"failed at CheckReport, run {night['CheckReport']}"
     listed = (await targcc("list")).splitlines()
@@ -146,10 +146,10 @@ async def test_a_run_is_told_with_its_whole_chain(
     for run_id in night.values():
         chain = (await program.get(f"/api/runs/{run_id}")).json()["chain"]
         assert (chain["state"], chain["at"], chain["run_id"]) == ("failed", "CheckReport", check)
-        told = [
-            [(one["id"], one["job"], one["state"]) for one in level] for level in chain["levels"]
+        actual = [
+            [(run["id"], run["job"], run["state"]) for run in level] for level in chain["levels"]
         ]
-        assert told == [
+        assert actual == [
             [(report, "DailyReport", "succeeded")],
             [(check, "CheckReport", "failed")],
             [(mail, "MailReport", "cancelled")],
@@ -159,8 +159,8 @@ async def test_a_run_is_told_with_its_whole_chain(
     monkeypatch.setenv("TARGCC_DATABASE_URL", database_url)
     monkeypatch.setenv("TARGCC_JOBS_PACKAGE", __name__)
     shown = await asyncio.to_thread(CliRunner().invoke, main, ["run", "show", str(mail)])
-    _, _, told = shown.output.partition("chain")
-    assert [line.strip() for line in told.splitlines()][:4] == [
+    _, _, actual = shown.output.partition("chain")
+    assert [line.strip() for line in actual.splitlines()][:4] == [
         f"failed at CheckReport, run {check}",
         f"- run {report} of DailyReport succeeded",
         f"- run {check} of CheckReport failed",
@@ -194,8 +194,8 @@ async def test_a_token_for_single_jobs_is_not_told_of_the_others(site: Site, nig
     )
     client = (await site.stranger()).client
     client.headers["Authorization"] = f"Bearer {token}"
-    found = await client.get(f"/api/runs/{night['CheckReport']}")
-    assert (found.status_code, found.json()["chain"]) == (200, None)
+    answer = await client.get(f"/api/runs/{night['CheckReport']}")
+    assert (answer.status_code, answer.json()["chain"]) == (200, None)
 
 
 async def test_a_role_for_some_jobs_sees_the_part_of_a_chain_that_it_is_about(
@@ -210,8 +210,8 @@ async def test_a_role_for_some_jobs_sees_the_part_of_a_chain_that_it_is_about(
         assert "Daily" not in await dana.page(page)
     run = await dana.page(f"/jobs/runs/{night['MailReport']}")
     assert f'href="/jobs/runs/{night["DailyReport"]}"' not in run
-    told = (await dana.get(f"/api/runs/{night['MailReport']}")).json()["chain"]
-    assert [one["job"] for level in told["levels"] for one in level] == [
+    visible = (await dana.get(f"/api/runs/{night['MailReport']}")).json()["chain"]
+    assert [entry["job"] for level in visible["levels"] for entry in level] == [
         "CheckReport",
         "MailReport",
     ]

@@ -24,8 +24,8 @@ async def test_a_run_that_no_node_knows_says_since_when_and_who_was_asked(site: 
     dana, program = await site.user(), await site.program()
     page = await dana.page(f"/jobs/runs/{run_id}")
     assert "no server has known it since" in page
-    for said in ("web-1", "release 118", "it knows no job Gone"):
-        assert said in page
+    for text in ("web-1", "release 118", "it knows no job Gone"):
+        assert text in page
     assert "1 run waits for a server that knows them" in await dana.page("/jobs")
     assert "1 run of <bdi>Gone</bdi>" in await dana.page("/jobs/system")
     shown = (await program.get(f"/api/runs/{run_id}")).json()
@@ -91,21 +91,21 @@ async def test_commands_drain_servers_and_list_releases(busy_site: Site, monkeyp
         return result.output
 
     run_id = await unknown_run(busy_site)
-    said = await asyncio.to_thread(targcc, "run", "show", str(run_id))
-    assert "no node knows it since" in said
-    assert "asked: web-1 (release 118): it knows no job Gone" in said
+    output = await asyncio.to_thread(targcc, "run", "show", str(run_id))
+    assert "no node knows it since" in output
+    assert "asked: web-1 (release 118): it knows no job Gone" in output
     [server] = json.loads(await asyncio.to_thread(targcc, "server", "list", "--json"))
     name = f"{server['name']}:{server['process_id']}"
-    said = await asyncio.to_thread(targcc, "server", "drain", name, "--wait", "--timeout", "20s")
-    assert said == f"{name} is empty\n"
+    output = await asyncio.to_thread(targcc, "server", "drain", name, "--wait", "--timeout", "20s")
+    assert output == f"{name} is empty\n"
     assert "drained" in await asyncio.to_thread(targcc, "server", "list")
     assert "no server 'nix' is up" in await asyncio.to_thread(
         targcc, "server", "drain", "nix", status=2
     )
     await asyncio.to_thread(targcc, "server", "resume", name)
     assert server["release"] in await asyncio.to_thread(targcc, "release", "list")
-    said = await asyncio.to_thread(targcc, "release", "use", server["release"])
-    assert said == f"the schedules of release {server['release']} hold\n"
+    output = await asyncio.to_thread(targcc, "release", "use", server["release"])
+    assert output == f"the schedules of release {server['release']} hold\n"
     assert "chosen by CLI" in await asyncio.to_thread(targcc, "release", "list")
     [server] = json.loads(await asyncio.to_thread(targcc, "server", "list", "--json"))
     assert server["drain_requested_at"] is None

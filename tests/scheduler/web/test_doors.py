@@ -69,22 +69,22 @@ async def test_json_that_nobody_can_read_is_told_so(settings: Settings):
     async with running(settings.model_copy(update={"jobs_package": __name__}), work=False) as site:
         visitor, program = await site.user("operator"), await site.program("operator")
         program.headers["Content-Type"] = "application/json"
-        asked = "/api/jobs/TakesAll/trigger"
+        address = "/api/jobs/TakesAll/trigger"
         for text in UNREADABLE:
             form = {"arg-values": text, "arg-secret": "a"}
             by_form = await visitor.send("/jobs/jobs/TakesAll/run", **form)
             assert by_form.status_code < 500
             by_file = await visitor.client.post(
-                f"{asked}/files",
+                f"{address}/files",
                 data={"arguments": text},
                 files={"x": ("", b"")},
                 headers={"X-CSRF-Token": visitor.csrf},
             )
             assert by_file.status_code == 422
-            by_body = await program.post(asked, content=f'{{"arguments": {{"values": {text}}}}}')
+            by_body = await program.post(address, content=f'{{"arguments": {{"values": {text}}}}}')
             assert by_body.status_code in {400, 422}
         secret = r'{"arguments": {"values": {}, "secret": "a\ud800"}}'
-        assert (await program.post(asked, content=secret)).status_code == 422
+        assert (await program.post(address, content=secret)).status_code == 422
         assert (await program.get("/api/runs")).json()["runs"] == []
 
 
@@ -205,18 +205,18 @@ NAMES = ["since", "until", "state", "job", "cursor", "limit", "page", "days", "q
 
 
 def routes() -> list[tuple[str, str]]:
-    found = []
+    addresses = []
     for prefix, router in [
-        *(("", one.original_router) for one in api_router.routes),
+        *(("", part.original_router) for part in api_router.routes),
         ("", openapi._json),
         ("", openapi._page),
         ("", health.router),
-        *(("/jobs", one) for one in ROUTERS),
+        *(("/jobs", part) for part in ROUTERS),
     ]:
         for route in router.routes:
             assert isinstance(route, APIRoute)
-            found += [(method, f"{prefix}{route.path}") for method in sorted(route.methods)]
-    return found
+            addresses += [(method, f"{prefix}{route.path}") for method in sorted(route.methods)]
+    return addresses
 
 
 def body_of(rng: random.Random) -> dict:

@@ -58,13 +58,13 @@ async def test_a_program_sends_files_and_fetches_results_within_the_limits(
     assert run["arguments"]["report"]["name"] == "März.csv"
     address = f"/api/runs/{run['id']}/files"
     files = (await client.get(address)).json()
-    assert {(one["kind"], one["name"], one["size"]) for one in files} == {
+    assert {(entry["kind"], entry["name"], entry["size"]) for entry in files} == {
         ("file", "März.csv", 84),
         ("file", "1.txt", 3),
         ("file", "2.txt", 3),
         ("result", "copy.html", 84),
     }
-    [result] = [one for one in files if one["kind"] == "result"]
+    [result] = [entry for entry in files if entry["kind"] == "result"]
     got = await client.get(f"{address}/{result['id']}")
     assert got.content == CSV
     assert got.headers["Content-Type"] == "application/octet-stream"
@@ -78,7 +78,7 @@ async def test_a_program_sends_files_and_fetches_results_within_the_limits(
         "/api/jobs/ReadFile/trigger", json={"arguments": {"others": []}, "like": run["id"]}
     )
     assert (await ended(client, like.json()["run_id"]))["message"].startswith("März.csv 84")
-    for name, sent, status, said in (
+    for name, sent, status, expected in (
         ("report", b"x" * 1_300_000, 413, "TARGCC_MAX_FILE_BYTES"),
         ("report", b"x" * 200_001, 422, "may have 200,000: TARGCC_MAX_FILE_BYTES"),
         ("unknown", b"x", 422, "unknown: extra inputs"),
@@ -86,12 +86,12 @@ async def test_a_program_sends_files_and_fetches_results_within_the_limits(
         answer = await client.post(
             "/api/jobs/ReadFile/trigger/files", files={name: ("a.bin", sent)}
         )
-        assert (answer.status_code, said in answer.text) == (status, True), answer.text
+        assert (answer.status_code, expected in answer.text) == (status, True), answer.text
     waits = {"after": f"{other},{run['id']}", "on": "finish", "idempotency_key": "a file"}
     sent = {"data": waits | {"expires_in": "10m"}, "files": {"report": ("a.csv", CSV)}}
     answer = await client.post("/api/jobs/ReadFile/trigger/files", **sent)
     child = await ended(client, answer.json()["run_id"])
-    assert {one["id"] for one in child["parents"]} == {other, run["id"]}
+    assert {entry["id"] for entry in child["parents"]} == {other, run["id"]}
     again = await client.post("/api/jobs/ReadFile/trigger/files", **sent)
     assert (again.json()["run_id"], again.json()["existing"]) == (child["id"], True)
     answer = await client.post(
@@ -130,7 +130,7 @@ async def test_a_person_sends_a_file_with_the_form_and_finds_results_on_the_page
     page = await visitor.page(f"/jobs/runs/{run_id}")
     assert "a.csv (84 B)" in page
     [link] = [
-        one for one in page.split('"') if "/files/" in one and one in page.split("copy.html")[0]
+        part for part in page.split('"') if "/files/" in part and part in page.split("copy.html")[0]
     ][-1:]
     got = await visitor.get(link)
     assert (got.content, got.headers["Content-Type"]) == (CSV, "application/octet-stream")
@@ -157,25 +157,25 @@ def test_the_command_line_sends_and_saves_files(database_url, monkeypatch, tmp_p
     run = json.loads(targcc("job", "run", "ReadFile", "--arg", given, "--wait", "--json"))
     number = str(run["id"])
     assert "copy.html  result    84 B" in targcc("run", "files", number)
-    theirs = tmp_path / "copy.html.part"  # or a link placed by another user of a shared folder
-    theirs.write_text("theirs")
+    other_file = tmp_path / "copy.html.part"  # or a link placed by another user of a shared folder
+    other_file.write_text("theirs")
     assert "copy.html" in targcc("run", "download", number, "--to", str(tmp_path))
     assert (tmp_path / "copy.html").read_bytes() == CSV
-    assert theirs.read_text() == "theirs"
-    assert {one.name for one in tmp_path.iterdir() if "copy" in one.name} == {
+    assert other_file.read_text() == "theirs"
+    assert {item.name for item in tmp_path.iterdir() if "copy" in item.name} == {
         "copy.html",
-        theirs.name,
+        other_file.name,
     }
-    said = targcc("run", "download", number, "--to", str(tmp_path), status=2)
-    assert "is there already" in said
+    output = targcc("run", "download", number, "--to", str(tmp_path), status=2)
+    assert "is there already" in output
     assert "there is no file" in targcc("job", "run", "ReadFile", "--arg", "report=@no", status=2)
     options = ("--after", number, "--or-wait", "--expires-in", "5m", "--idempotency-key", "again")
     for existing in (False, True):
-        said = targcc("job", "run", "ReadFile", "--arg", given, *options, "--json")
-        found = json.loads(said)
-        assert found["existing"] is existing, said
-    again = json.loads(targcc("run", "show", str(found["run_id"]), "--json"))
-    assert [one["id"] for one in again["parents"]] == [run["id"]]
+        output = targcc("job", "run", "ReadFile", "--arg", given, *options, "--json")
+        answer = json.loads(output)
+        assert answer["existing"] is existing, output
+    again = json.loads(targcc("run", "show", str(answer["run_id"]), "--json"))
+    assert [item["id"] for item in again["parents"]] == [run["id"]]
     assert again["expires_at"] is not None
 
 
@@ -186,5 +186,5 @@ async def test_only_where_a_job_takes_a_file_a_value_with_an_at_sign_is_one(tmp_
         model = parameters_of(job, bound=False).model
         described = SimpleNamespace(parameters=model.model_json_schema())
         api = SimpleNamespace(get=AsyncMock(return_value=described))
-        found = await files_among(api, job.__name__, given)
-        assert (given, found) in (({"title": "@dana"}, {}), ({}, {"report": file}))
+        files = await files_among(api, job.__name__, given)
+        assert (given, files) in (({"title": "@dana"}, {}), ({}, {"report": file}))

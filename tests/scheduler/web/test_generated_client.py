@@ -66,13 +66,13 @@ def test_a_generated_client_lists_starts_and_reads(served: Served, tmp_path: Pat
                 client=client, **options
             )
 
-        assert "MailUser" in [one.name for one in ask("jobs", "list_jobs")]
+        assert "MailUser" in [item.name for item in ask("jobs", "list_jobs")]
         wish = models.TriggerIn.from_dict({"arguments": {"user_id": 3}})
         begun = ask("jobs", "trigger_job", name="MailUser", body=wish)
         run = ask("runs", "get_run", run_id=begun.run_id)
         assert (run.job, run.state.value, run.arguments["user_id"]) == ("MailUser", "enqueued", 3)
         page = ask("runs", "list_runs", limit=1)
-        assert [one.id for one in page.runs] == [begun.run_id]
+        assert [item.id for item in page.runs] == [begun.run_id]
         wrong = ask("runs", "get_run", run_id=99)
         assert (wrong.type_, wrong.status) == ("urn:targcc:problem:no-such-run", 404)
         refused = ask("jobs", "trigger_job", name="MailUser", body=models.TriggerIn())
@@ -82,13 +82,13 @@ def test_a_generated_client_lists_starts_and_reads(served: Served, tmp_path: Pat
 @pytest.mark.soak
 def test_whatever_the_description_allows_is_answered_as_it_says(served: Served, tmp_path: Path):
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-    said = program(
+    output = program(
         "schemathesis.cli", "run", str(served.file), "--url", served.address,
         "-H", f"Authorization: Bearer {served.token}", "--checks", checks, "--max-examples", "1",
         "--phases", "examples,fuzzing", "--seed", "1", "--no-color", "--suppress-health-check", "all",
         cwd=tmp_path,
     )  # fmt: skip
-    assert "Tested:" in said
+    assert "Tested:" in output
 
 
 def test_examples_fit_what_they_are_examples_of():
@@ -99,21 +99,25 @@ def test_examples_fit_what_they_are_examples_of():
             rules = {**described, "components": schema["components"]}
             assert list(Draft202012Validator(rules).iter_errors(described["example"])) == [], name
             tried += 1
-        for field, one in described.get("properties", {}).items():
-            for example in one.get("examples", ()):
-                rules = {**one, "components": schema["components"]}
+        for field, definition in described.get("properties", {}).items():
+            for example in definition.get("examples", ()):
+                rules = {**definition, "components": schema["components"]}
                 assert list(Draft202012Validator(rules).iter_errors(example)) == [], (name, field)
                 tried += 1
     assert tried > 15
-    ids = [one["operationId"] for methods in schema["paths"].values() for one in methods.values()]
+    ids = [
+        definition["operationId"]
+        for methods in schema["paths"].values()
+        for definition in methods.values()
+    ]
     assert len(ids) == len(set(ids))
     bodies = {
-        one["requestBody"]["content"]
+        definition["requestBody"]["content"]
         .get("application/json", {"schema": {}})["schema"]
         .get("$ref", "")
         for methods in schema["paths"].values()
-        for one in methods.values()
-        if "requestBody" in one
+        for definition in methods.values()
+        if "requestBody" in definition
     } - {""}
     for ref in bodies:
         assert "example" in schema["components"]["schemas"][ref.rpartition("/")[2]], ref

@@ -34,10 +34,10 @@ async def test_an_app_whose_heart_has_stopped_is_not_ready(busy_site: Site):
         return checks if answer.status_code == 503 else {}
 
     async with asyncio.timeout(30):
-        while (found := await status()) == {}:  # the missing row makes the node beat again
+        while (health := await status()) == {}:  # the missing row makes the node beat again
             pass
-    assert found["node"] == "failed"
-    assert found["database"] == "ok"
+    assert health["node"] == "failed"
+    assert health["database"] == "ok"
 
 
 async def test_an_app_with_old_tables_is_not_ready(site: Site):
@@ -61,9 +61,9 @@ async def test_an_app_whose_database_is_gone_is_not_ready_and_tells_nothing(site
 
 def sample(text: str, line: str) -> float:
     """Return the value of a sample."""
-    found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
-    assert found is not None, f"{line} is not in\n{text}"
-    return float(found[1])
+    match = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
+    assert match is not None, f"{line} is not in\n{text}"
+    return float(match[1])
 
 
 async def test_metrics_need_a_token_and_count_what_happens(site: Site):

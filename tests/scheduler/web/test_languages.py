@@ -47,14 +47,16 @@ def test_what_is_not_marked_is_found():
 def test_a_language_is_complete(language):
     path = texts.LANGUAGES / f"{language}.po"
     with path.open(encoding="utf-8") as file:
-        there = read_po(file, locale=language)
+        catalog = read_po(file, locale=language)
     wanted = {texts.key_of(message) for message in texts.extracted() if message.id}
-    known = {texts.key_of(message): message for message in there if message.id}
+    known = {texts.key_of(message): message for message in catalog if message.id}
     empty = {key for key, message in known.items() if not texts.is_translated(message)}
-    wrong = (sorted(map(str, one)) for one in (wanted - known.keys(), known.keys() - wanted, empty))
+    wrong = (
+        sorted(map(str, keys)) for keys in (wanted - known.keys(), known.keys() - wanted, empty)
+    )
     missing, superfluous, untranslated = wrong
-    said = f"run `{texts.COMMAND}`, and fill in what is empty in {path.name}"
-    assert (missing, superfluous, untranslated) == ([], [], []), said
+    hint = f"run `{texts.COMMAND}`, and fill in what is empty in {path.name}"
+    assert (missing, superfluous, untranslated) == ([], [], []), hint
     for message in known.values():
         key = message.id
         forms = [message.string] if isinstance(message.string, str) else message.string
@@ -68,13 +70,15 @@ def test_a_language_is_complete(language):
 def test_a_file_is_read_as_the_tools_of_gettext_read_it():
     path = texts.LANGUAGES / "he.po"
     with path.open(encoding="utf-8") as file:
-        theirs = read_po(file)
+        catalog = read_po(file)
     ours = dict(messages(path.read_text(encoding="utf-8")))
     del ours[""]
     assert ours == {
-        texts.key_of(one): (one.string,) if isinstance(one.string, str) else tuple(one.string)
-        for one in theirs
-        if one.id
+        texts.key_of(message): (
+            (message.string,) if isinstance(message.string, str) else tuple(message.string)
+        )
+        for message in catalog
+        if message.id
     }
 
 
@@ -132,8 +136,8 @@ def test_texts_of_people_keep_their_direction_to_themselves():
     assert harmless("a\u2069b\u2066") == "a<U+2069>b<U+2066>"  # would end the surrounding isolation
     assert harmless(f"\u2068{NAME}\u2069") == f"\u2068{NAME}\u2069"
     with reading(Reader(catalogue("en"))):
-        said = gettext("Queue %(name)s is paused", name=f"{NAME}{TURNED}")
-    assert said == f"Queue \u2068{NAME}<U+202E>gpj.exe\u2069 is paused"
+        text = gettext("Queue %(name)s is paused", name=f"{NAME}{TURNED}")
+    assert text == f"Queue \u2068{NAME}<U+202E>gpj.exe\u2069 is paused"
 
 
 async def test_everybody_reads_in_their_language(site: Site, settings):
@@ -141,26 +145,26 @@ async def test_everybody_reads_in_their_language(site: Site, settings):
 
     async def spoken(**headers: str) -> tuple[str, str]:
         page = await dana.page("/jobs/jobs", headers=headers)
-        found = re.search(r'<html lang="(\w+)" dir="(\w+)">', page)
-        assert found is not None
-        assert (">משימות<" in page) == (found[1] == "he")
-        return found[1], found[2]
+        match = re.search(r'<html lang="(\w+)" dir="(\w+)">', page)
+        assert match is not None
+        assert (">משימות<" in page) == (match[1] == "he")
+        return match[1], match[2]
 
     assert await spoken() == ("en", "ltr")
-    asked = {"Accept-Language": "fr-FR, he-IL;q=0.9, en;q=0.8"}
-    assert await spoken(**asked) == ("he", "rtl")
-    login = await (await site.stranger()).page("/jobs/login", headers=asked)
+    preferences = {"Accept-Language": "fr-FR, he-IL;q=0.9, en;q=0.8"}
+    assert await spoken(**preferences) == ("he", "rtl")
+    login = await (await site.stranger()).page("/jobs/login", headers=preferences)
     assert 'lang="he"' in login
     answer = await dana.send("/jobs/language", language="en", next="/jobs/jobs")
     assert answer.headers["Location"] == "/jobs/jobs"
-    assert await spoken(**asked) == ("en", "ltr")  # a person's own choice wins
+    assert await spoken(**preferences) == ("en", "ltr")  # a person's own choice wins
     assert (await dana.send("/jobs/language", language="xx")).status_code == 404
     afar = await dana.client.post(
         "/jobs/language", data={"language": "he"}, headers={"Origin": "https://evil.example"}
     )
     assert afar.status_code == 403
-    async with running(settings.model_copy(update={"language": "he"}), work=False) as theirs:
-        assert 'lang="he"' in await (await theirs.stranger()).page("/jobs/login")
+    async with running(settings.model_copy(update={"language": "he"}), work=False) as hebrew_site:
+        assert 'lang="he"' in await (await hebrew_site.stranger()).page("/jobs/login")
 
 
 async def test_what_is_stored_and_what_programs_read_stays_english(site: Site):
@@ -198,14 +202,14 @@ async def _causes(db):
 
 
 async def _everything(db):
-    found = []
+    values = []
     for table in metadata.tables.values():
         try:
             rows = (await db.execute(sa.select(table))).all()
         except sa.exc.OperationalError:  # tables of PostgreSQL alone
             continue
-        found += [value for row in rows for value in row if isinstance(value, str)]
-    return found
+        values += [value for row in rows for value in row if isinstance(value, str)]
+    return values
 
 
 async def test_names_in_hebrew_turn_nothing_around(site: Site):

@@ -27,9 +27,9 @@ async def test_pages_api_and_command_line_say_so_with_what_to_do(left: Site, cap
         assert "targcc-gen job DailyReport --remove" in page
     program = await left.program()
     jobs = (await program.get("/api/jobs")).json()
-    assert [one["name"] for one in jobs if one["left_spec"]] == ["DailyReport"]
+    assert [job["name"] for job in jobs if job["left_spec"]] == ["DailyReport"]
     capsys.readouterr()
-    command_jobs._print_left([JobOut.model_validate(one) for one in jobs])
+    command_jobs._print_left([JobOut.model_validate(job) for job in jobs])
     assert capsys.readouterr().out == (
         f"DailyReport: {WORDS}. Adopt it: targcc-gen pull DailyReport; remove it: targcc-gen job DailyReport --remove\n"
     )

@@ -32,12 +32,14 @@ async def busy(site: Site) -> Site:
 async def test_programs_page_through_keys(busy: Site):
     program = await busy.program()
     whole = (await program.get("/api/limits")).json()
-    assert [one["key"] for one in whole] == sorted(f"MailUser user_id={n}" for n in range(1, 11))
+    assert [entry["key"] for entry in whole] == sorted(
+        f"MailUser user_id={n}" for n in range(1, 11)
+    )
     first = whole[0]
     assert first["oldest_due"] is not None
     assert first["full_at"] is not None
-    told = {name: first[name] for name in ("job", "running", "used", "most", "waiting", "burst")}
-    assert told == {
+    totals = {name: first[name] for name in ("job", "running", "used", "most", "waiting", "burst")}
+    assert totals == {
         "job": "MailUser",
         "running": 2,
         "used": 2,
@@ -51,11 +53,11 @@ async def test_programs_page_through_keys(busy: Site):
         answer = await program.get(address)
         paged += answer.json()
         address = answer.headers.get("Link", "").partition(">")[0].removeprefix("<")
-    assert [one["key"] for one in paged] == [one["key"] for one in whole]
+    assert [entry["key"] for entry in paged] == [entry["key"] for entry in whole]
     waiting = (await program.get("/api/limits?waiting=true")).json()
-    assert [one["key"] for one in waiting] == ["MailUser user_id=1"]
-    found = (await program.get("/api/limits", params={"key": "id=1"})).json()
-    assert [one["key"] for one in found] == ["MailUser user_id=1", "MailUser user_id=10"]
+    assert [entry["key"] for entry in waiting] == ["MailUser user_id=1"]
+    keys = (await program.get("/api/limits", params={"key": "id=1"})).json()
+    assert [entry["key"] for entry in keys] == ["MailUser user_id=1", "MailUser user_id=10"]
     assert (await program.get("/api/limits", params={"key": "%"})).json() == []
     assert (await program.get("/api/limits?job=SyncStock")).json() == []
     assert (await program.get("/api/limits?job=Nobody")).json() == []

@@ -23,7 +23,7 @@ OPEN = {"/health/live", "/health/ready", "/static/{name}", "/language"} | {
 
 def _routes() -> list[tuple[str, str]]:
     """Return method and path of every route."""
-    found = []
+    addresses = []
     for prefix, router in [
         ("", jobs.router),
         ("", runs.router),
@@ -39,8 +39,8 @@ def _routes() -> list[tuple[str, str]]:
             assert isinstance(route, APIRoute)
             if route.path not in OPEN:
                 path = re.sub(r"\{run_id\}", "1", f"{prefix}{route.path}")
-                found += [(method, path.replace("{name}", "x")) for method in route.methods]
-    return found
+                addresses += [(method, path.replace("{name}", "x")) for method in route.methods]
+    return addresses
 
 
 async def test_nothing_is_open_to_strangers(site: Site):
@@ -48,8 +48,8 @@ async def test_nothing_is_open_to_strangers(site: Site):
     for method, path in _routes():
         answer = await stranger.client.request(method, path)
         if path.startswith("/jobs") or path == "/api/docs":
-            asked = answer.headers.get("Location", "").startswith("/jobs/login")
-            closed = answer.status_code == 303 and asked
+            redirected = answer.headers.get("Location", "").startswith("/jobs/login")
+            closed = answer.status_code == 303 and redirected
         else:
             kind = (answer.headers["Content-Type"], answer.headers.get("WWW-Authenticate"))
             closed = answer.status_code == 401 and kind == ("application/problem+json", "Bearer")

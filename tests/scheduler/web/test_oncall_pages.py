@@ -66,8 +66,8 @@ async def test_some_runs_are_acknowledged_and_the_rest_stays(site: Site):
 async def test_an_operation_is_counted_then_begun_then_taken_back(site: Site):
     cause = await many_failures(site)
     person, viewer = await site.user(), await site.user("viewer")
-    asked = f"job=MailUser&state=failed&do=retry&rate=2&cause={cause}"
-    page = await person.page(f"/jobs/bulk/new?{asked}")
+    query = f"job=MailUser&state=failed&do=retry&rate=2&cause={cause}"
+    page = await person.page(f"/jobs/bulk/new?{query}")
     assert "Retry: 7 runs?" in page
     assert "state:failed job:MailUser" in page
     form = {"job": "MailUser", "state": "failed", "do": "retry", "rate": "2", "most": "7"}
@@ -139,16 +139,16 @@ async def test_what_is_not_there_says_so(site: Site, path: str):
 async def test_slots_of_the_past_are_looked_at_and_then_run(site: Site):
     person, program = await site.user(), await site.program()
     page = "/jobs/jobs/DailyReport/backfill"
-    asked = "since=2026-03-01T00:00&until=2026-03-04T00:00&rate=1"
-    assert "Run 3 slots of the past?" in await person.page(f"{page}?{asked}")
+    query = "since=2026-03-01T00:00&until=2026-03-04T00:00&rate=1"
+    assert "Run 3 slots of the past?" in await person.page(f"{page}?{query}")
     assert "Invalid isoformat" in await person.page(f"{page}?since=x&until=y")
     form = {"since": "2026-03-01T00:00", "until": "2026-03-04T00:00", "rate": "1"}
-    assert "no_followers" not in await person.page(f"{page}?{asked}")  # no job follows it
+    assert "no_followers" not in await person.page(f"{page}?{query}")  # no job follows it
     await person.send(page, **form)
     assert "3 runs of the past wait." in await person.page("/jobs/jobs/DailyReport")
-    assert "Run 0 slots of the past?" in await person.page(f"{page}?{asked}")
+    assert "Run 0 slots of the past?" in await person.page(f"{page}?{query}")
     body = {"since": "2026-03-01T00:00Z", "until": "2026-03-06T00:00Z", "dry_run": True}
-    found = (await program.post("/api/jobs/DailyReport/backfill", json=body)).json()
-    assert (found["slots"], len(found["missing"]), found["created"]) == (5, 2, 0)
+    answer = (await program.post("/api/jobs/DailyReport/backfill", json=body)).json()
+    assert (answer["slots"], len(answer["missing"]), answer["created"]) == (5, 2, 0)
     wrong = {**body, "since": "2026-03-07T00:00Z"}
     assert (await program.post("/api/jobs/DailyReport/backfill", json=wrong)).status_code == 409

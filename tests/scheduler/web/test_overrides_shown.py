@@ -8,11 +8,11 @@ async def test_a_person_changes_a_job_looks_before_and_takes_it_back(site: Site)
     person, viewer = await site.user(), await site.user("viewer")
     page = await person.page("/jobs/jobs/DailyReport")
     assert "Change it without a deploy" in page
-    asked = "schedule=30+4+*+*+*&queue=critical&reason=late+data&until=2099-01-01T00:00"
-    page = await person.page(f"/jobs/jobs/DailyReport/override?{asked}")
+    query = "schedule=30+4+*+*+*&queue=critical&reason=late+data&until=2099-01-01T00:00"
+    page = await person.page(f"/jobs/jobs/DailyReport/override?{query}")
     assert "<code>0 2 * * *</code>" in page
     assert page.count("moved</span>") == 5
-    assert (await viewer.get(f"/jobs/jobs/DailyReport/override?{asked}")).status_code == 403
+    assert (await viewer.get(f"/jobs/jobs/DailyReport/override?{query}")).status_code == 403
     assert "moved" not in await person.page(
         "/jobs/jobs/DailyReport/override?queue=critical&reason=x"
     )
@@ -58,7 +58,7 @@ async def test_the_api_changes_a_job_and_says_how_to_take_it_over(site: Site):
         assert answer.status_code == status, answer.text
     assert (await program.post(path, json=wish)).json()["saved"]
     held = (await viewer.get(path)).json()
-    assert [(one["field"], one["value"]) for one in held["overrides"]] == [
+    assert [(override["field"], override["value"]) for override in held["overrides"]] == [
         ("arguments", {"tone": "strict"}),
         ("retries", 0),
     ]

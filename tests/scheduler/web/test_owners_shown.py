@@ -17,8 +17,12 @@ async def test_the_api_says_and_changes_who_runs_a_job(site: Site):
     body = {"owner": "shadow", "reason": "looking on"}
     answer = await program.post("/api/jobs/DailyReport/owner", json=body)
     assert answer.status_code == 200
-    [one] = (await program.get("/api/owners")).json()
-    assert (one["job"], one["owner"], one["reason"]) == ("DailyReport", "shadow", "looking on")
+    [entry] = (await program.get("/api/owners")).json()
+    assert (entry["job"], entry["owner"], entry["reason"]) == (
+        "DailyReport",
+        "shadow",
+        "looking on",
+    )
     shown = (await program.get("/api/jobs/DailyReport")).json()
     assert (shown["owner"], shown["next_run"]) == ("shadow", None)
 
@@ -44,14 +48,14 @@ async def test_the_pages_say_and_change_who_runs_a_job(site: Site):
     refused = 'disabled title="The old server runs this job: its owner is old">Run now</button>'
     assert refused in page
     assert "Waits: the old server runs this job" in await dana.page(f"/jobs/runs/{run_id}")
-    there = await dana.page("/jobs/jobs?show=elsewhere")
-    assert "The old server runs it; its owner is old" in there
-    assert there.count('<a class="job"') == 1
-    assert refused in there
+    listing = await dana.page("/jobs/jobs?show=elsewhere")
+    assert "The old server runs it; its owner is old" in listing
+    assert listing.count('<a class="job"') == 1
+    assert refused in listing
 
     await dana.send("/jobs/jobs/DailyReport/owner", owner="new", old_is_off="on")
-    [one] = (await program.get("/api/owners")).json()
-    assert (one["owner"], one["by"]) == ("new", "Manual (operator-person)")
+    [entry] = (await program.get("/api/owners")).json()
+    assert (entry["owner"], entry["by"]) == ("new", "Manual (operator-person)")
     page = await dana.page("/jobs/jobs/DailyReport")
     assert "The old server runs this job" not in page
     assert 'action="/jobs/jobs/DailyReport/run"' in page
@@ -87,7 +91,9 @@ async def test_how_many_runs_of_a_queue_may_go_on_at_once_is_shown(site: Site, m
     monkeypatch.setattr(
         "targcc_scheduler.project._configured", replace(current(), queue_limits={"default": 3})
     )
-    queues = {one["name"]: one for one in (await (await site.program()).get("/api/queues")).json()}
+    queues = {
+        queue["name"]: queue for queue in (await (await site.program()).get("/api/queues")).json()
+    }
     assert queues["default"]["limit"] == 3
     assert 'data-label="At most">3<' in await (await site.user()).page("/jobs/system")
 
@@ -96,7 +102,9 @@ async def test_the_pool_of_a_queue_and_what_waiting_counts_there_are_shown(site:
     pool = {"workers": 10, "order": "weighted", "queues": {"default": 3, "bulk": 1}}
     ordered = replace(current(), pools={"main": pool}, queue_aging={"default": 300})
     monkeypatch.setattr("targcc_scheduler.project._configured", ordered)
-    queues = {one["name"]: one for one in (await (await site.program()).get("/api/queues")).json()}
+    queues = {
+        queue["name"]: queue for queue in (await (await site.program()).get("/api/queues")).json()
+    }
     shown = queues["default"]["pool"]
     assert (shown["name"], shown["order"], shown["weight"]) == ("main", "weighted", 3)
     assert (queues["default"]["aging_seconds"], shown["busy"]) == (300, 0)

@@ -195,13 +195,13 @@ async def test_an_interval_that_no_cron_expresses_is_shown_with_its_next_runs(si
     visitor, program = await site.user(), await site.program()
 
     page = await visitor.page("/jobs/jobs/Stock%20count")
-    asked = (await program.get("/api/jobs/Stock%20count")).json()
+    job = (await program.get("/api/jobs/Stock%20count")).json()
 
     assert "Every 3 days from 2026-01-02 05:10" in page
     assert "the newest missed slot is run, however late" in page
     assert f'datetime="{following.isoformat()}"' in page
-    assert asked["misfire_grace_seconds"] is None
-    runs = [datetime.fromisoformat(run) for run in asked["next_runs"]]
+    assert job["misfire_grace_seconds"] is None
+    runs = [datetime.fromisoformat(run) for run in job["next_runs"]]
     assert runs == [following + number * passed for number in range(5)]
 
 
@@ -418,10 +418,10 @@ async def test_the_system_page_shows_alerts_that_are_not_over_and_those_that_did
 
     async def happens(db):
         now = site.scheduler.clock.now()
-        told = Happened(
+        notice = Happened(
             "x", "failure", "Daily", "", "<b>Daily</b> failed", None, "[]", escalates=False
         )
-        await alert_model.note(db, told, now)
+        await alert_model.note(db, notice, now)
         await error_groups.note_issue(
             db, "Daily", error_groups.ALERT, "slack: nobody answers there", now
         )
@@ -475,8 +475,8 @@ async def test_the_inbox_shows_the_failures_of_which_a_run_fits(site: Site):
     assert "read timeout" in page
     assert "WarehouseError" not in page
     client = await site.program("viewer")
-    found = (await client.get("/api/inbox?q=job:Sync*")).json()["failures"]
-    assert [one["job"] for one in found] == ["SyncStock"]
+    failures = (await client.get("/api/inbox?q=job:Sync*")).json()["failures"]
+    assert [failure["job"] for failure in failures] == ["SyncStock"]
 
 
 async def test_the_page_and_the_api_of_a_run_name_the_trace_of_who_enqueued_it(site: Site):

@@ -143,15 +143,15 @@ def rows() -> Iterator[tuple[sa.Table, dict[str, Any]]]:
 
 async def fill(db: Any) -> None:
     await error_groups.note(db, [error_groups.Seen(CAUSE, datetime.now(UTC))])
-    found: dict[sa.Table, list[dict[str, Any]]] = {}
+    rows_by_table: dict[sa.Table, list[dict[str, Any]]] = {}
     for table, row in rows():
-        found.setdefault(table, []).append(row)
+        rows_by_table.setdefault(table, []).append(row)
     batch = {"Name": "month end", "Kind": "batch", "State": "failed", "CreatedBy": "test"}
     over = {"CreatedAt": datetime.now(UTC), "CompletedAt": datetime.now(UTC)}
     await db.execute(job_batch.insert().values(batch | over))
     key = {"LimitKey": "x", "JobName": "MailUser", "UpdatedAt": datetime.now(UTC)}
     await db.execute(job_limit.insert().values(key))
-    for table, values in found.items():
+    for table, values in rows_by_table.items():
         await db.execute(table.insert(), values)
 
 
@@ -181,13 +181,15 @@ class Asked:
 
     async def offences(self, site: Site) -> list[str]:
         async def explain(db: Any) -> list[str]:
-            found = []
+            offences = []
             for statement, parameters in list(self.statements.items()):
                 if not any(name in statement for name in LONG):
                     continue
                 look = _sqlite if db.dialect.name == "sqlite" else _postgresql
-                found += [f"{what}\n{statement}" for what in await look(db, statement, parameters)]
-            return found
+                offences += [
+                    f"{what}\n{statement}" for what in await look(db, statement, parameters)
+                ]
+            return offences
 
         return await site.change(explain)
 
@@ -203,11 +205,11 @@ async def _sqlite(db: Any, statement: str, parameters: Any) -> list[str]:
 async def _postgresql(db: Any, statement: str, parameters: Any) -> list[str]:
     await db.exec_driver_sql("SET LOCAL enable_seqscan = off")
     plan = await db.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
-    found = plan.scalar()
-    [tree] = json.loads(found) if isinstance(found, str) else found
+    output = plan.scalar()
+    [tree] = json.loads(output) if isinstance(output, str) else output
     empty = set(await db.scalars(sa.text("SELECT relname FROM pg_class WHERE reltuples = 0")))
     scans = _scans(tree["Plan"], limited=False, search="LIKE" in statement)
-    return [one for one in scans if one.rpartition(" ")[2] not in empty]
+    return [scan for scan in scans if scan.rpartition(" ")[2] not in empty]
 
 
 def _scans(node: dict[str, Any], *, limited: bool, search: bool) -> Iterator[str]:
@@ -232,10 +234,10 @@ def _scans(node: dict[str, Any], *, limited: bool, search: bool) -> Iterator[str
 
 @pytest.fixture
 def asked() -> Iterator[Asked]:
-    found = Asked()
-    event.listen(sa.Engine, "before_cursor_execute", found.note)
-    yield found
-    event.remove(sa.Engine, "before_cursor_execute", found.note)
+    recorder = Asked()
+    event.listen(sa.Engine, "before_cursor_execute", recorder.note)
+    yield recorder
+    event.remove(sa.Engine, "before_cursor_execute", recorder.note)
 
 
 async def test_no_question_reads_a_long_table_through(long_site: Site, asked: Asked):
@@ -263,4 +265,4 @@ async def test_a_question_that_reads_a_table_through_is_named(long_site: Site, a
         lambda db: db.execute(sa.select(job_run.c.Id).order_by(job_run.c.TriggeredBy).limit(3))
     )
     offences = await asked.offences(long_site)
-    assert len({one.partition("\n")[2] for one in offences}) == 2
+    assert len({offence.partition("\n")[2] for offence in offences}) == 2

@@ -80,13 +80,15 @@ def opened(address: str) -> tuple[int, str]:
 def test_serve_says_where_to_go_or_that_its_port_is_taken_and_ends_well(command: Command):
     process = command("serve", "--port", "0")
     lines = lines_until(process, "Open")
-    said = {line.split()[0]: line for line in lines if line[:1].isalpha()}
-    assert re.match(r"Database {2}sqlite:///\S+ {2}\(migrated to \d{4}\)$", said["Database"])
-    assert said["Jobs"] == "Jobs      4 found in web_jobs.jobs, 1 broken"
+    lines_by_word = {line.split()[0]: line for line in lines if line[:1].isalpha()}
+    assert re.match(
+        r"Database {2}sqlite:///\S+ {2}\(migrated to \d{4}\)$", lines_by_word["Database"]
+    )
+    assert lines_by_word["Jobs"] == "Jobs      4 found in web_jobs.jobs, 1 broken"
     assert any("broken_import.py: ModuleNotFoundError" in line for line in lines)
-    link = said["Open"].split()[1]
+    link = lines_by_word["Open"].split()[1]
     assert re.match(r"http://127\.0\.0\.1:\d+/jobs/login\?token=[\w-]{43}$", link)
-    assert "works once, for 10 minutes; then: targcc user add NAME" in said["Open"]
+    assert "works once, for 10 minutes; then: targcc user add NAME" in lines_by_word["Open"]
     site = link.partition("/jobs")[0]
     assert opened(f"{site}/health/ready")[0] == 200
     assert opened(link)[1].endswith(
@@ -184,9 +186,9 @@ def test_only_a_trusted_proxy_says_who_it_is_and_from_where(command: Command, tm
         TARGCC_PROXY_GROUPS_HEADER="X-Forwarded-Groups",
         TARGCC_PROXY_ROLES='{"ops": "operator", "staff": "viewer"}',
     )
-    found = re.search(r":(\d+)/", lines_until(process, "Open")[-1])
-    assert found is not None
-    stranger, proxy = Sender(STRANGER, int(found[1])), Sender(PROXY, int(found[1]))
+    match = re.search(r":(\d+)/", lines_until(process, "Open")[-1])
+    assert match is not None
+    stranger, proxy = Sender(STRANGER, int(match[1])), Sender(PROXY, int(match[1]))
 
     # A client outside the proxy forges addresses and names: its own address counts, and its name is ignored.
     statuses = [stranger.guess(f"10.0.0.{number}") for number in range(12)]
@@ -227,9 +229,9 @@ def test_only_a_trusted_proxy_says_who_it_is_and_from_where(command: Command, tm
     # A second request smuggled behind an ambiguous length never counts as the proxy's.
     inner = "GET /jobs/api/jobs HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-User: boss\r\nX-Forwarded-Groups: ops\r\n\r\n"
     both = f"Host: localhost\r\nContent-Length: {len(inner) + 5}\r\nTransfer-Encoding: chunked\r\n"
-    said = proxy.raw(f"POST /jobs/login HTTP/1.1\r\n{both}\r\n0\r\n\r\n{inner}")
-    assert said.startswith("HTTP/1.1 400")
-    assert said.count("HTTP/1.1") == 1
+    answer = proxy.raw(f"POST /jobs/login HTTP/1.1\r\n{both}\r\n0\r\n\r\n{inner}")
+    assert answer.startswith("HTTP/1.1 400")
+    assert answer.count("HTTP/1.1") == 1
 
     # A form of another site changes nothing: it lacks the browser's token.
     assert proxy.ask("/jobs/jobs/SyncStock/run", {"csrf": "guess"}, **named)[0] == 403
@@ -294,14 +296,14 @@ def test_the_second_ctrl_c_hands_a_run_back_at_once(command: Command, tmp_path: 
     jobs = {"TARGCC_JOBS_PACKAGE": "fault_jobs", "NOTES": str(tmp_path / "notes")}
     process = command(*words, TARGCC_SHUTDOWN_GRACE="120", **jobs)
     lines_until(process, "Queues" if words == ("worker",) else "Open")
-    said = command("job", "run", "Long", "--json", **jobs).communicate(timeout=60)[0]
-    run_id = json.loads(said[said.index("{") :])["run_id"]
+    output = command("job", "run", "Long", "--json", **jobs).communicate(timeout=60)[0]
+    run_id = json.loads(output[output.index("{") :])["run_id"]
 
     def run() -> tuple[str, int, str]:
         with contextlib.closing(sqlite3.connect(tmp_path / "jobs.db", timeout=20)) as database:
             sql = "SELECT State, Attempt, LifeLog FROM c_JobRun WHERE Id = ?"
-            found: tuple[str, int, str] = database.execute(sql, (run_id,)).fetchone()
-            return found
+            row: tuple[str, int, str] = database.execute(sql, (run_id,)).fetchone()
+            return row
 
     waited_for(lambda: run()[0] == "running")
     process.send_signal(signal.SIGINT)
@@ -326,9 +328,9 @@ def waited_for(condition: Callable[[], object], seconds: float = 30) -> None:
 def test_slow_clients_hold_neither_health_checks_nor_other_people(command: Command):
     """Two hundred slow connections from many local addresses; another address gets responses all the time."""
     process = command("serve", "--port", "0", TARGCC_CONNECTIONS_PER_ADDRESS="40")
-    found = re.search(r":(\d+)/", lines_until(process, "Open")[-1])
-    assert found is not None
-    port = int(found[1])
+    match = re.search(r":(\d+)/", lines_until(process, "Open")[-1])
+    assert match is not None
+    port = int(match[1])
     begins = [
         b"GET /jobs HTTP/1.1\r\nHost: localhost\r\nX: ",
         b"POST /jobs/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n",
@@ -339,16 +341,16 @@ def test_slow_clients_hold_neither_health_checks_nor_other_people(command: Comma
         slow = []
         for number in range(200):
             address = (f"127.0.0.{2 + number % 4}", 0)
-            one = socket.create_connection(("127.0.0.1", port), 30, source_address=address)
-            slow.append(stack.enter_context(one))
+            client = socket.create_connection(("127.0.0.1", port), 30, source_address=address)
+            slow.append(stack.enter_context(client))
             with contextlib.suppress(OSError):  # above the limit of its address
-                one.sendall(begins[number // 4 % 4])
-            one.setblocking(False)  # noqa: FBT003 - as sockets have it
+                client.sendall(begins[number // 4 % 4])
+            client.setblocking(False)  # noqa: FBT003 - as sockets have it
         left, deadline = set(slow), time.monotonic() + 120
         while left and time.monotonic() < deadline:
             assert opened(f"http://127.0.0.1:{port}/health/live")[0] == 200
             assert opened(f"http://127.0.0.1:{port}/jobs/login")[0] == 200
-            left = {one for one in left if _drips(one)}
+            left = {client for client in left if _drips(client)}
         assert not left
 
 

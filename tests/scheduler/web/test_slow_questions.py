@@ -90,9 +90,9 @@ async def test_slow_searches_take_no_connection_from_the_scheduler(working_site:
         while not slack.bodies:  # noqa: ASYNC110 - another thread fills it
             await asyncio.sleep(0.02)
         assert (await scheduler.prune(days=1, keep_last=0))["runs"] == 1
-    assert not any(one.done() for one in searches)
-    for one in searches:
-        one.cancel()
+    assert not any(search.done() for search in searches)
+    for search in searches:
+        search.cancel()
     await asyncio.gather(*searches, return_exceptions=True)
 
 

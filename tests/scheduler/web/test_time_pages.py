@@ -96,10 +96,10 @@ async def test_a_program_gets_the_same(furnished: Site):
     coming = await get("/api/calendar?days=2")
     assert coming["number"] == sum(hour["number"] for hour in coming["hours"])
     assert coming["frequent"]["All day"] in {191, 192, 193}
-    assert 5 in {len(one["jobs"]) for one in coming["crowded"]}
+    assert 5 in {len(entry["jobs"]) for entry in coming["crowded"]}
     change = await get("/api/calendar?start=2027-03-27T00:00:00Z&days=2")
-    [berlin] = [one for one in change["clock_changes"] if one["zone"] == "Europe/Berlin"]
-    kinds = {one["job"]: one["kind"] for one in berlin["jobs"]}
+    [berlin] = [entry for entry in change["clock_changes"] if entry["zone"] == "Europe/Berlin"]
+    kinds = {entry["job"]: entry["kind"] for entry in berlin["jobs"]}
     assert kinds["Gap"] == "moved"
     assert kinds["All day"] == "skipped"
     line = await get("/api/timeline?job=DailyReport")
@@ -108,7 +108,9 @@ async def test_a_program_gets_the_same(furnished: Site):
     trend = await get("/api/jobs/DailyReport/trend?days=2")
     assert sum(day["failed"] for day in trend["days"]) == 1
     heat = await get("/api/heatmap?zone=UTC")
-    assert [(one["number"], one["bad"]) for one in heat["hours"] if one["number"]] == [(1, 1)]
+    assert [(entry["number"], entry["bad"]) for entry in heat["hours"] if entry["number"]] == [
+        (1, 1)
+    ]
     for wrong in ("calendar?start=2027-03-27T00:00:00", "calendar?start=2999-03-27T00:00:00Z", "timeline?since=2027-01-01T00:00:00Z&until=2027-01-05T00:00:00Z", "heatmap?zone=Nowhere"):  # fmt: skip
         await get(f"/api/{wrong}", 422)
 
@@ -126,9 +128,9 @@ async def test_runs_that_follow_each_other_are_joined_and_told_with_their_state(
     await follow(site, other, good)
     viewer, program = await site.user("viewer"), await site.program("viewer")
     page = await viewer.page("/jobs/timeline")
-    said = "chain of Daily Report: failed at Slow Export"
+    text = "chain of Daily Report: failed at Slow Export"
     for run in (first, good, other):
-        assert re.search(rf"<title>Run {run}: [^<]*; {said}</title>", page)
+        assert re.search(rf"<title>Run {run}: [^<]*; {text}</title>", page)
     assert not re.search(rf"<title>Run {alone}: [^<]*chain", page)
     drawn = re.findall(r'<g class="tie bad"><title>([^<]*)</title>(.*?)</g>', page)
     assert {title for title, _ in drawn} == {"Chain of Daily Report: failed at Slow Export"}
@@ -142,9 +144,13 @@ async def test_runs_that_follow_each_other_are_joined_and_told_with_their_state(
         _, _, row = table.partition(f"<bdi>#{run}</bdi></a></td>")  # the cell of the run itself
         assert f'/runs/{before}"' in row.partition("</tr>")[0]
     assert "follows it" in page
-    [one] = (await program.get("/api/timeline")).json()["chained"]
-    assert (one["state"], one["at"], one["runs"]) == ("failed", "SlowExport", [first, good, other])
-    assert one["ties"] == [{"before": first, "run": good}, {"before": good, "run": other}]
+    [chain] = (await program.get("/api/timeline")).json()["chained"]
+    assert (chain["state"], chain["at"], chain["runs"]) == (
+        "failed",
+        "SlowExport",
+        [first, good, other],
+    )
+    assert chain["ties"] == [{"before": first, "run": good}, {"before": good, "run": other}]
 
 
 def test_a_terminal_gets_the_same(database_url: str, monkeypatch: pytest.MonkeyPatch):

@@ -192,8 +192,8 @@ def fill(url: str) -> None:
         connection.exec_driver_sql(FILL_BATCH)
         for statement, rows in ((FILL_RUNS, RUNS), (FILL_ATTEMPTS, ATTEMPTS)):
             series, at = SERIES[kind].format(rows=rows), AT[kind].format(rows=rows)
-            said = statement.format(series=series, at=at, **known)
-            connection.exec_driver_sql(said.replace("%", "%%") if kind != "sqlite" else said)
+            sql = statement.format(series=series, at=at, **known)
+            connection.exec_driver_sql(sql.replace("%", "%%") if kind != "sqlite" else sql)
         connection.exec_driver_sql(
             FILL_LINKS.replace("%", "%%") if kind != "sqlite" else FILL_LINKS
         )
@@ -297,15 +297,15 @@ async def test_every_address_answers_soon(site: Site):
         await asyncio.sleep(0.05)
     assert f'/jobs/runs/{LONG_AGO}"' in await viewer.page(f"/jobs/runs?q={quote(NEEDLE)}")
     busy = asyncio.create_task(keep_busy(site))
-    found: dict[str, list[tuple[float, float]]] = {}
+    timings: dict[str, list[tuple[float, float]]] = {}
     for _ in range(TIMES):
         for path in ADDRESSES:
             client = viewer.client if path.startswith("/jobs") else program
-            found.setdefault(path, []).append(await timed(client, path))
+            timings.setdefault(path, []).append(await timed(client, path))
     busy.cancel()
     medians = {}
     print("  median   95 %    first  processor")  # noqa: T201
-    for path, every in sorted(found.items(), key=lambda one: statistics.median(one[1])):
+    for path, every in sorted(timings.items(), key=lambda one: statistics.median(one[1])):
         times, used = ([one[n] for one in every] for n in (0, 1))
         medians[path] = statistics.median(times)
         figures = (medians[path], sorted(times)[-1 - len(times) // 20], times[0], statistics.median(used))  # fmt: skip

@@ -41,9 +41,9 @@ async def test_it_is_told_that_a_run_is_there_already(site: Site):
     run = (await program.get(f"/api/runs/{first['run_id']}")).json()
     assert run["unique_by"] == "user_id=7"
     assert run["expires_at"] > run["due_at"]
-    told = (await program.get("/api/jobs/MailUser")).json()
-    assert told["unique"] == "by user_id (queued): replace"
-    assert told["expires_in_seconds"] == 600
+    job = (await program.get("/api/jobs/MailUser")).json()
+    assert job["unique"] == "by user_id (queued): replace"
+    assert job["expires_in_seconds"] == 600
     page = await person.page(f"/jobs/runs/{first['run_id']}")
     assert "user_id=7" in page
     assert "if it has not begun by then" in page
@@ -55,10 +55,10 @@ async def test_it_is_told_that_the_code_decides_when_a_run_is_tried_again(site: 
     program, person = await site.program(), await site.user()
     assert (await program.get("/api/jobs/MailUser")).json()["backoff_by_rule"]
     assert not (await program.get("/api/jobs/SyncStock")).json()["backoff_by_rule"]
-    said = "4, each after a wait that its code decides"
-    assert said in await person.page("/jobs/jobs/MailUser")
+    text = "4, each after a wait that its code decides"
+    assert text in await person.page("/jobs/jobs/MailUser")
     shown = await asyncio.to_thread(CliRunner().invoke, main, ["job", "info", "MailUser"])
-    assert said in shown.output
+    assert text in shown.output
 
 
 async def test_a_call_with_a_name_is_made_once(site: Site):
@@ -76,5 +76,7 @@ async def test_a_call_with_a_name_is_made_once(site: Site):
 async def test_the_command_line_says_so_too(site: Site, monkeypatch):
     monkeypatch.setenv("TARGCC_DATABASE_URL", site.scheduler.settings.database_url)
     call = ["job", "run", "DailyReport", "--idempotency-key", "x", "--expires-in", "1h", "--json"]
-    said = [await asyncio.to_thread(CliRunner().invoke, main, call) for _ in range(2)]
-    assert [json.loads(one.stdout)["existing"] for one in said] == [False, True], said[0].output
+    results = [await asyncio.to_thread(CliRunner().invoke, main, call) for _ in range(2)]
+    assert [json.loads(result.stdout)["existing"] for result in results] == [False, True], results[
+        0
+    ].output

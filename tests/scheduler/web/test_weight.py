@@ -21,7 +21,7 @@ async def test_a_first_visit_is_light_and_its_files_are_kept(site: Site):
         weight = max(weight, size_of(answer))
         assert answer.headers["vary"] == "Accept-Encoding"
     files = set(re.findall(r'(?:src|href)="(/jobs/static/[^"]+)"', plain.text))
-    assert {one.partition("?")[0].rpartition(".")[2] for one in files} >= {"css", "js"}
+    assert {address.partition("?")[0].rpartition(".")[2] for address in files} >= {"css", "js"}
     for file in files:
         assert re.search(r"\?v=[0-9a-f]{12}$", file)  # new content gets a new address
         answer = await fetch(viewer.client, file, "gzip")

@@ -48,14 +48,14 @@ async def test_hooks_are_around_each_attempt_wherever_its_job_runs(hooked, datab
 
 
 async def test_a_hook_that_fails_fails_the_attempt_and_is_named(hooked, database):
-    said = {
+    messages = {
         "raise": "HookError: the hook hooked_jobs.hooks.outer failed: KeyError: 'no such tenant'",
         "twice": "HookError: the hook hooked_jobs.hooks.outer failed: targcc_scheduler.core.errors.HookError: call_next() was called a second time",
         "forget": "HookError: the hook hooked_jobs.hooks.outer neither awaited call_next() nor returned a JobResult",
         "nonsense": "HookError: the hook hooked_jobs.hooks.outer returned a str",
     }
     for job in ("Report", "Plain"):
-        for hook, message in said.items():
+        for hook, message in messages.items():
             run_id = await hooked.enqueue(job, hook=hook)
             assert await hooked.wait(run_id, 60) == RunState.FAILED
             [row] = database.history(run_id)
@@ -132,8 +132,8 @@ async def test_no_job_runs_without_the_hooks_of_a_broken_file(
     await scheduler.start(schedule=False)
     run_id = await scheduler.enqueue("Work")
     assert await scheduler.wait(run_id, 60) == RunState.FAILED
-    said = database.history(run_id)[0]["ErrorMessage"]
-    assert "no job runs, since broken_jobs.hooks cannot be used: ModuleNotFoundError" in said
+    message = database.history(run_id)[0]["ErrorMessage"]
+    assert "no job runs, since broken_jobs.hooks cannot be used: ModuleNotFoundError" in message
 
 
 def test_what_cannot_be_a_hook_is_refused_where_it_is_declared():

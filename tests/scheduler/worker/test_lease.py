@@ -144,18 +144,18 @@ async def _nothing(_lease) -> None: ...
 async def test_a_lease_holds_for_half_of_the_time_after_which_a_node_is_lost(monkeypatch):
     time = SimpleNamespace(now=100.0)
     monkeypatch.setattr(claimer, "uptime", lambda: time.now)
-    one = Lease(20)
-    assert not one.holds
-    one.renew(100.0)
+    lease = Lease(20)
+    assert not lease.holds
+    lease.renew(100.0)
     time.now = 109.9
-    assert one.holds
-    await one.require()
+    assert lease.holds
+    await lease.require()
     time.now = 110.0
-    assert not one.holds
-    told = asyncio.get_running_loop().create_future()
-    told.set_result(None)
-    await one.held_or(told)
-    assert not one.holds
+    assert not lease.holds
+    future = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    await lease.held_or(future)
+    assert not lease.holds
 
 
 @pytest.mark.parametrize(("heartbeat", "seconds"), [(2, 10), (8, 12), (10, 15), (60, 18)])
@@ -164,9 +164,9 @@ def test_a_lease_holds_from_one_heartbeat_to_the_next_where_they_are_rare(
 ):
     time = SimpleNamespace(now=100.0)
     monkeypatch.setattr(claimer, "uptime", lambda: time.now)
-    one = Lease(20, heartbeat)
-    one.renew(100.0)
+    lease = Lease(20, heartbeat)
+    lease.renew(100.0)
     time.now += seconds - 0.1
-    assert one.holds
+    assert lease.holds
     time.now += 0.2
-    assert not one.holds
+    assert not lease.holds

@@ -40,7 +40,9 @@ class Witness:
         """Enqueue poisons of both jobs; return run id to name."""
         served = {}
         for job in ("Poison", "PlainPoison"):
-            served |= await self.serve(*[name for one, name in poisons if one == job], job=job)
+            served |= await self.serve(
+                *[name for job_name, name in poisons if job_name == job], job=job
+            )
         return served
 
     async def ended(self, runs: dict[int, str], seconds: float = 60) -> None:
@@ -63,10 +65,10 @@ class Witness:
         wrong = {}
         for run_id, name in runs.items():
             row, attempts = states[run_id], history[run_id]
-            told = (row.State, [bool(attempt.Success) for attempt in attempts], row.StopNote)
+            ending = (row.State, [bool(attempt.Success) for attempt in attempts], row.StopNote)
             state = "failed" if name in isolated_poisons.DEADLY else poisons.state_of(name)
-            if told != (state, [state == "succeeded"], None) or row.Message is None:
-                wrong[name] = f"{told} {row.Message}"
+            if ending != (state, [state == "succeeded"], None) or row.Message is None:
+                wrong[name] = f"{ending} {row.Message}"
         return wrong
 
     async def slots(self, latest: timedelta = timedelta.max) -> list[datetime]:
@@ -74,9 +76,9 @@ class Witness:
         rows = await self.rows(job_run, job_run.c.JobName == "Bystander")
         done = [row for row in rows if row.State == "succeeded"]
         history = await self.rows(logged_job, logged_job.c.JobName == "Bystander")
-        told = [row.JobId for row in history]  # read later: there can be one more row by now
-        assert len(told) == len(set(told))
-        assert {str(row.Id) for row in done} <= set(told)
+        run_ids = [row.JobId for row in history]  # read later: there can be one more row by now
+        assert len(run_ids) == len(set(run_ids))
+        assert {str(row.Id) for row in done} <= set(run_ids)
         assert {row.State for row in rows} <= {"succeeded", "running", "enqueued"}
         late = max((row.StartedAt - row.ScheduledFor for row in done), default=timedelta())
         assert late < latest
@@ -150,9 +152,9 @@ async def test_what_poisons_leave_can_be_read_and_is_of_bounded_length(witness):
     lines = await witness.rows(job_log_line)
     assert max(len(line.Message) for line in lines) < stored_values.LONGEST_LOG_LINE + 100
     (many,) = [run_id for run_id, name in runs.items() if name == "logged_many"]
-    mine = [line.Message for line in lines if line.RunId == many]
-    assert len(mine) == stored_values.MOST_LOG_LINES
-    assert mine[-1] == f"more than {stored_values.MOST_LOG_LINES} lines: the rest is not kept"
+    messages = [line.Message for line in lines if line.RunId == many]
+    assert len(messages) == stored_values.MOST_LOG_LINES
+    assert messages[-1] == f"more than {stored_values.MOST_LOG_LINES} lines: the rest is not kept"
 
 
 @NEEDS_LINUX

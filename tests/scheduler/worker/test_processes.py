@@ -177,8 +177,8 @@ async def test_a_timeout_ends_code_that_holds_the_interpreter(scheduler, databas
     assert "timed out" in row["ErrorMessage"]
     assert "abandoned" not in row["ErrorMessage"]
     assert row["DurationMs"] < 10_000
-    said = database.one("SELECT Message FROM c_JobLogLine WHERE RunId = ?", run_id)
-    await until(lambda: not psutil.pid_exists(int(said.removeprefix("deaf pid="))))
+    message = database.one("SELECT Message FROM c_JobLogLine WHERE RunId = ?", run_id)
+    await until(lambda: not psutil.pid_exists(int(message.removeprefix("deaf pid="))))
 
 
 async def test_a_job_that_takes_more_memory_than_it_may_is_ended(scheduler, database):
@@ -324,13 +324,13 @@ async def test_what_has_its_process_when_the_node_wakes_waits_for_the_next_heart
     lost_ctx.tell_to_stop(StopReason.LOST, "another node has taken the run over")
     lost.tell(StopReason.LOST, "another node has taken the run over")
     lease.renew(uptime())
-    said = [heard.get(timeout=30) for _ in range(3)]
-    ended = [one for one in said if not isinstance(one, str)]
-    assert sorted((one.interrupted, one.outcome.ok) for one in ended) == [
+    messages = [heard.get(timeout=30) for _ in range(3)]
+    ended = [message for message in messages if not isinstance(message, str)]
+    assert sorted((message.interrupted, message.outcome.ok) for message in ended) == [
         (False, True),
         (True, False),
     ]
-    assert said.count("begun") == 1
+    assert messages.count("begun") == 1
     pool.stop()
 
 
@@ -369,9 +369,9 @@ async def test_an_attempt_takes_the_first_process_that_is_free(scheduler, tmp_pa
     heard = queue.SimpleQueue()
     for _ in range(4):
         _begin(pool, heard)
-    said = [heard.get(timeout=30) for _ in range(8)]
-    ended = [one for one in said if one != "begun"]
-    assert [one.outcome.ok for one in ended] == [True] * 4
+    messages = [heard.get(timeout=30) for _ in range(8)]
+    ended = [message for message in messages if message != "begun"]
+    assert [message.outcome.ok for message in ended] == [True] * 4
     assert len(pool._starting) == 1
     pool.stop()
 
@@ -384,8 +384,8 @@ def test_a_process_that_ends_before_it_is_ready_costs_one_attempt(scheduler, tmp
     for _ in range(3):
         _begin(pool, heard)
     ended = [heard.get(timeout=30) for _ in range(3)]
-    assert {one.outcome.ok for one in ended} == {False}
-    assert all("exit status 7" in one.outcome.message for one in ended)
+    assert {message.outcome.ok for message in ended} == {False}
+    assert all("exit status 7" in message.outcome.message for message in ended)
     pool.stop()
     assert heard.empty()
 
@@ -400,7 +400,7 @@ def test_attempts_that_wait_for_a_process_end_with_the_node(scheduler, tmp_path,
         _begin(pool, heard)
     pool.stop()
     ended = [heard.get(timeout=30) for _ in range(3)]
-    assert ["shutting down" in str(one.outcome) for one in ended] == [True] * 3
+    assert ["shutting down" in str(message.outcome) for message in ended] == [True] * 3
 
 
 async def test_a_process_that_has_closed_its_pipes_and_is_still_there_gets_no_run(

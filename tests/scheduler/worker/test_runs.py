@@ -399,8 +399,8 @@ async def test_a_worker_takes_only_its_queues(make_scheduler, database):
     scheduler = make_scheduler()
     await scheduler.start(schedule=False, queues=["critical"])
     other = await scheduler.enqueue(AddJob, a=1)
-    mine = await scheduler.enqueue(CriticalJob)
-    assert await scheduler.wait(mine, 40) == RunState.SUCCEEDED
+    run_id = await scheduler.enqueue(CriticalJob)
+    assert await scheduler.wait(run_id, 40) == RunState.SUCCEEDED
     assert database.run(other)["State"] == "enqueued"
 
 
@@ -485,8 +485,8 @@ async def test_an_exception_that_cannot_be_shown_is_still_the_jobs_failure(sched
 async def test_a_job_that_cannot_be_made_has_failed_and_says_what_it_lacks(scheduler, database):
     run_id = await scheduler.enqueue(NeedyJob)
     assert await scheduler.wait(run_id, 40) == RunState.FAILED
-    said = "NeedyJob asks for account: Account, which nobody offers: add it to services.py"
-    assert said in database.run(run_id)["Message"]
+    message = "NeedyJob asks for account: Account, which nobody offers: add it to services.py"
+    assert message in database.run(run_id)["Message"]
 
 
 async def test_a_job_that_calls_exit_ends_itself_and_not_the_scheduler(scheduler):

@@ -298,7 +298,7 @@ async def leak_all(scheduler, database, log, chosen, monkeypatch):
 
 
 def leaks(out: list[str]) -> list[tuple[str, str, str]]:
-    found = []
+    leaked_forms = []
     texts = [*out, *(text.encode("latin-1", "replace").decode("utf-8", "replace") for text in out)]
     for (shape, source), value in SECRETS.items():
         wanted = {
@@ -306,12 +306,12 @@ def leaks(out: list[str]) -> list[tuple[str, str, str]]:
             *fragments(value),
             *(line for line in value.splitlines() if len(line) > 20 and "---" not in line),
         }
-        found += [
+        leaked_forms += [
             (shape, source, form)
             for form in wanted
             if len(form) > 7 and any(form in text for text in texts)
         ]
-    return found
+    return leaked_forms
 
 
 CROSS = [((shape, source), how) for shape, source in SECRETS for how in FAILURES]
@@ -320,7 +320,10 @@ CROSS = [((shape, source), how) for shape, source in SECRETS for how in FAILURES
 @pytest.mark.usefixtures("known_values")
 async def test_no_byte_of_a_secret_comes_out(scheduler, database, process_log, monkeypatch):
     chosen = [CROSS[at] for at in range(0, len(CROSS), 13)]  # covers every secret and every failure
-    assert ({one for one, _ in chosen}, {how for _, how in chosen}) == (set(SECRETS), set(FAILURES))
+    assert ({secret for secret, _ in chosen}, {how for _, how in chosen}) == (
+        set(SECRETS),
+        set(FAILURES),
+    )
     out = await leak_all(scheduler, database, process_log, chosen, monkeypatch)
     assert sum(map(len, out)) > 100_000
     assert "triggered_by" in "".join(out)

@@ -106,15 +106,17 @@ async def test_what_was_written_is_known_when_what_was_tied_meanwhile_is_undone(
 ):
     first, tied = await _claim(node, 2)
     async with node.store.write() as connection:
-        mine = sa.update(job_run).where(job_run.c.Id == tied.run_id)
-        await connection.execute(mine.values(Ties=int(Tie.FOLLOWED)))
+        statement = sa.update(job_run).where(job_run.c.Id == tied.run_id)
+        await connection.execute(statement.values(Ties=int(Tie.FOLLOWED)))
 
     async def undone(_work):
         monkeypatch.undo()
         raise OperationalError("", {}, UndoneError())
 
     monkeypatch.setattr(node.store, "change", undone)
-    written = await asyncio.gather(*(writer.settle(_succeeded(one)) for one in (first, tied)))
+    written = await asyncio.gather(
+        *(writer.settle(_succeeded(claimed_run)) for claimed_run in (first, tied))
+    )
     assert written == [True, True]
     assert len(await _rows(node, logged_job)) == 2
 
@@ -131,8 +133,8 @@ async def test_a_key_of_a_limit_is_locked_after_what_waits_for_the_run_on_postgr
         [claim] = await node.claim(lambda _: asyncio.sleep(0, offer))
         writer = SettlementWriter(node.store, node.engine, node.clock, lambda: False)
         async with node.store.engine.begin() as other:
-            mine = sa.select(job_run.c.Id).where(job_run.c.Id == child)
-            await other.execute(mine.with_for_update())
+            query = sa.select(job_run.c.Id).where(job_run.c.Id == child)
+            await other.execute(query.with_for_update())
             task = asyncio.create_task(writer.settle(_succeeded(claim)))
             async with asyncio.timeout(30):
                 while not await other.scalar(WAITING):  # noqa: ASYNC110 - it is in the database

@@ -49,7 +49,7 @@ async def scheduler(migrated_url):
 
 def _start_node(url):
     words = [sys.executable, str(Path(PATH) / "run_node.py"), "{}"]
-    mine = {
+    variables = {
         "TARGCC_DATABASE_URL": url,
         "TARGCC_LOST_AFTER_SECONDS": "30",
         "TARGCC_KEEPALIVE": "true",
@@ -58,7 +58,7 @@ def _start_node(url):
     }
     return subprocess.Popen(
         words,
-        env=environment(**mine),
+        env=environment(**variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -106,10 +106,10 @@ async def test_a_stop_of_every_process_hands_the_runs_of_job_processes_back(migr
         await until(lambda: node.poll() is not None, "it stops")
     finally:
         node.kill()
-        said = node.communicate()[0]
+        output = node.communicate()[0]
         await client.stop()
     _assert_handed_back(ledger, run_id)
-    assert "keepalive process has ended" not in said
+    assert "keepalive process has ended" not in output
 
 
 async def test_a_job_process_that_is_killed_while_its_node_stops_gives_its_run_back(

@@ -43,7 +43,7 @@ async def traced(make_scheduler, settings, monkeypatch):
 
 
 def spans(name: str) -> list[ReadableSpan]:
-    return [one for one in _exporter.get_finished_spans() if one.name == name]
+    return [span for span in _exporter.get_finished_spans() if span.name == name]
 
 
 async def test_the_trace_of_who_enqueues_goes_on_in_the_run(traced, database):
@@ -82,10 +82,10 @@ async def test_the_trace_of_who_enqueues_goes_on_in_the_run(traced, database):
         assert "the warehouse is closed" in event.attributes["exception.stacktrace"]
 
     # Page and API of a run show its trace; a separate process has the trace too.
-    found = await traced.read(lambda db: runs.get_run(db, plain))
-    assert found.trace_id == trace.format_trace_id(expected)
+    run = await traced.read(lambda db: runs.get_run(db, plain))
+    assert run.trace_id == trace.format_trace_id(expected)
     given = json.loads(database.history(apart)[0]["MetadataJson"])["trace"]
-    assert given.split("-")[1] == found.trace_id
+    assert given.split("-")[1] == run.trace_id
 
 
 async def test_a_run_that_nobody_traces_begins_a_trace_and_says_which(traced, database):

@@ -37,8 +37,8 @@ def plain_apart(ctx: JobContext, tenant: str = "") -> JobResult:
 
 
 def _for_whom(ctx: JobContext) -> JobResult:
-    said = JobResult.success(f"for {tenant.get()}")
-    return said.with_metadata(run=ctx.run_id, pid=os.getpid(), trace=ctx.trace)
+    result = JobResult.success(f"for {tenant.get()}")
+    return result.with_metadata(run=ctx.run_id, pid=os.getpid(), trace=ctx.trace)
 
 
 @job(retries=1, backoff="500ms")
