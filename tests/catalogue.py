@@ -106,9 +106,11 @@ def extracted() -> Catalog:
 
 def _of_template(file: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield each translation call of a template with its texts."""
-    for _, function, said, _ in babel_extract(BytesIO(file.read_bytes()), KEYWORDS, [], OPTIONS):
-        parts = (said,) if isinstance(said, str) else said or ()
-        yield function or "", [one for one in parts if isinstance(one, str)]
+    for _, function, argument, _ in babel_extract(
+        BytesIO(file.read_bytes()), KEYWORDS, [], OPTIONS
+    ):
+        parts = (argument,) if isinstance(argument, str) else argument or ()
+        yield function or "", [part for part in parts if isinstance(part, str)]
 
 
 def _of_module(file: Path) -> Iterator[tuple[str, list[str]]]:
@@ -119,18 +121,20 @@ def _of_module(file: Path) -> Iterator[tuple[str, list[str]]]:
         if isinstance(node, ast.Call):
             function = ast.unparse(node.func).rpartition(".")[2]
             if function in KEYWORDS:
-                said = [one.value if isinstance(one, ast.Constant) else None for one in node.args]
-                if function == "count" and said and isinstance(said[0], str):
+                texts = [
+                    part.value if isinstance(part, ast.Constant) else None for part in node.args
+                ]
+                if function == "count" and texts and isinstance(texts[0], str):
                     # `count` of a text, not our function, whose first argument is a number
                     continue
-                yield function, [one for one in said if isinstance(one, str)]
+                yield function, [part for part in texts if isinstance(part, str)]
 
 
 def _messages(function: str, texts: list[str]) -> Iterator[str | tuple[str, str]]:
     """Yield the messages of one call."""
     if function == "count" and texts:
-        one, many = (*texts, f"{texts[0]}s")[:2]
-        yield f"%(num)s {one}", f"%(num)s {many}"
+        singular, plural = (*texts, f"{texts[0]}s")[:2]
+        yield f"%(num)s {singular}", f"%(num)s {plural}"
     elif function in {"ngettext", "marked_plural"} and len(texts) > 1:
         yield texts[0], texts[1]
     elif function in _IN_CONTEXT:
@@ -154,11 +158,11 @@ def is_translated(message: Message) -> bool:
 
 def bare_texts() -> list[str]:
     """Return place and text of the templates' texts outside of translation calls."""
-    found = []
+    texts = []
     for file in sorted(PACKAGE.rglob("*.html")):
         place = file.relative_to(PACKAGE).as_posix()
-        found += [f"{place}: {text}" for text in bare_texts_of(file.read_text(encoding="utf-8"))]
-    return found
+        texts += [f"{place}: {text}" for text in bare_texts_of(file.read_text(encoding="utf-8"))]
+    return texts
 
 
 def bare_texts_of(template: str) -> list[str]:
@@ -238,13 +242,13 @@ class _Bare(HTMLParser):
 
 def update(language: str) -> Catalog:
     """Update or create the file of a language; return its catalogue."""
-    path, found = LANGUAGES / f"{language}.po", extracted()
+    path, template = LANGUAGES / f"{language}.po", extracted()
     if path.exists():
         with path.open(encoding="utf-8") as file:
             catalog = read_po(file, locale=language)
     else:
         catalog = Catalog(locale=language, header_comment=f"# The texts of the pages: {language}.")
-    catalog.update(found, no_fuzzy_matching=True)
+    catalog.update(template, no_fuzzy_matching=True)
     catalog.obsolete.clear()
     catalog.fuzzy = False
     content = BytesIO()

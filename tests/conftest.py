@@ -103,10 +103,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if line.startswith("#") or file not in by_file:
             continue
         fits = re.compile(".*".join(map(re.escape, line.split("*")))).fullmatch
-        found = [item for item in by_file[file] if fits(item.nodeid)]
-        if whole_files and not found:
+        matches = [item for item in by_file[file] if fits(item.nodeid)]
+        if whole_files and not matches:
             raise pytest.UsageError(f"{LEFT_TO_SOAK.name} names a test that is not there: {line}")
-        for item in found:
+        for item in matches:
             item.add_marker(pytest.mark.soak)
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 

@@ -26,7 +26,11 @@ NO_PAGES = {
 def page_paths() -> list[str]:
     """Return the path of each route that shows a page."""
     routes = [route for router in ROUTERS for route in router.routes]
-    paths = [one.path for one in routes if isinstance(one, APIRoute) and "GET" in one.methods]
+    paths = [
+        page_route.path
+        for page_route in routes
+        if isinstance(page_route, APIRoute) and "GET" in page_route.methods
+    ]
     return [*(path for path in paths if path not in NO_PAGES), "/api/docs"]
 
 

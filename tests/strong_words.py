@@ -23,11 +23,11 @@ _RENDERED = ("templates/project/src/**/*", "templates/project/tests/**/*", "blue
 
 def sentences() -> dict[str, list[str]]:
     """Return each sentence with a strong word, and its files."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    files_by_sentence: defaultdict[str, list[str]] = defaultdict(list)
     for path, text in _texts():
         for sentence in strong_sentences(text):
-            found[sentence].append(path.relative_to(ROOT).as_posix())
-    return dict(found)
+            files_by_sentence[sentence].append(path.relative_to(ROOT).as_posix())
+    return dict(files_by_sentence)
 
 
 def strong_sentences(text: str) -> Iterator[str]:

@@ -121,12 +121,12 @@ def summed_up(topic: str, subject: str, what: str, unit: str, samples: Sequence[
 
 def read_samples(file: Path) -> list[Measure]:
     """Return the recorded measures in order; repeated runs of a benchmark become one measure."""
-    found: dict[tuple[str, ...], list[float]] = {}
+    samples_by_name: dict[tuple[str, ...], list[float]] = {}
     for line in file.read_text(encoding="utf-8").splitlines():
         *names, samples = json.loads(line)
-        found.setdefault(tuple(names), []).extend(samples)
-    topics = list(dict.fromkeys(names[0] for names in found))
-    ordered = sorted(found.items(), key=lambda item: topics.index(item[0][0]))
+        samples_by_name.setdefault(tuple(names), []).extend(samples)
+    topics = list(dict.fromkeys(names[0] for names in samples_by_name))
+    ordered = sorted(samples_by_name.items(), key=lambda item: topics.index(item[0][0]))
     return [summed_up(*names, samples) for names, samples in ordered]
 
 
@@ -292,10 +292,12 @@ def _processor() -> str:
 def _said(program: Path | str, word: str) -> str:
     """Return the version that a program prints after a word; empty if the program is missing."""
     try:
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+        completed = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return said.stdout.partition(word)[2].split()[0]
+    return completed.stdout.partition(word)[2].split()[0]
 
 
 def _postgresql() -> Path:

@@ -104,7 +104,7 @@ class Worker:
     def cpu_seconds(self) -> float:
         """Return the processor time of the worker and its child processes."""
         times = [process.cpu_times() for process in self._family()]
-        return sum(each.user + each.system for each in times)
+        return sum(cpu_times.user + cpu_times.system for cpu_times in times)
 
     def memory(self) -> float:
         """Return the memory of the worker and its child processes in MiB; shared memory counts once."""

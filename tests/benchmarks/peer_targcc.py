@@ -47,7 +47,7 @@ class Scheduled{number}Job:
 
 def write_jobs(folder: Path, schedules: int, hour: int) -> None:
     """Write a package ``peer_jobs`` into ``folder``: the compared job, and ``schedules`` scheduled jobs, each in its own file."""
-    for name in [one for one in sys.modules if one.partition(".")[0] == "peer_jobs"]:
+    for name in [module for module in sys.modules if module.partition(".")[0] == "peer_jobs"]:
         del sys.modules[name]  # modules of the previous test, whose folder is gone
     package = folder / "peer_jobs"
     package.mkdir(parents=True)
@@ -99,15 +99,15 @@ async def _work(url: str) -> None:
     scheduler = _scheduler(url)
     imported = time.perf_counter()
     count = len(scheduler.definitions)
-    found = time.perf_counter()
+    discovered = time.perf_counter()
     profile = cProfile.Profile()
     if wanted := os.environ.get(PROFILE):
         await scheduler.call(_switch(profile, on=True))  # the event loop of everything except jobs
     await scheduler.start()
     started = time.perf_counter()
     print(  # noqa: T201 - the benchmark reads it
-        f"imports {imported - begun:.2f} s, {count} jobs found in {found - imported:.2f} s,"
-        f" database and node {started - found:.2f} s",
+        f"imports {imported - begun:.2f} s, {count} jobs found in {discovered - imported:.2f} s,"
+        f" database and node {started - discovered:.2f} s",
         flush=True,
     )
     await stop.wait()

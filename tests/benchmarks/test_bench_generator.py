@@ -43,7 +43,7 @@ def process(*command: str | Path, cwd: Path | None = None) -> None:
 def fastest(rounds: int, *actions: Callable[[], object]) -> list[float]:
     """Return the fastest time of each action; the actions alternate, so that disturbances of the machine hit all of them."""
     times = [[seconds(action) for action in actions] for _ in range(rounds)]
-    return [min(each) for each in zip(*times, strict=True)]
+    return [min(durations) for durations in zip(*times, strict=True)]
 
 
 def test_help_is_about_as_fast_as_click_itself():
@@ -114,10 +114,10 @@ def test_a_new_project_takes_little_more_than_copier_takes_for_the_same_files(wa
         "--data-file",
         data,
     )
-    ours, theirs = next(fresh), next(fresh)
-    process(*TARGCC_GEN, "new", ours, "--spec", spec)
-    process(*copier, template, theirs)
-    assert files_of(ours) == files_of(theirs)
+    generator_root, copier_root = next(fresh), next(fresh)
+    process(*TARGCC_GEN, "new", generator_root, "--spec", spec)
+    process(*copier, template, copier_root)
+    assert files_of(generator_root) == files_of(copier_root)
     new, copied = fastest(
         5,
         lambda: process(*TARGCC_GEN, "new", next(fresh), "--spec", spec),

@@ -80,8 +80,8 @@ def start(project: Path, url: str, *words: str) -> subprocess.Popen[str]:
 def resident(process: subprocess.Popen[str]) -> dict[str, float]:
     """Return MiB in memory: all pages (Rss), and each shared page by its share (Pss)."""
     text = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="utf-8")
-    found = re.findall(r"^(Rss|Pss|Anonymous): +(\d+) kB$", text, re.MULTILINE)
-    return {name: round(int(size) / 1024, 1) for name, size in found}
+    sizes = re.findall(r"^(Rss|Pss|Anonymous): +(\d+) kB$", text, re.MULTILINE)
+    return {name: round(int(size) / 1024, 1) for name, size in sizes}
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -92,14 +92,14 @@ def test_an_idle_process_is_small(project, tmp_path, request, words, kind):
     for _ in range(2):
         process = start(project, url, *words)
         time.sleep(IDLE_SECONDS)
-        found = resident(process)
+        sizes = resident(process)
         process.terminate()
         process.communicate(timeout=60)
     most = MOST[words[0], kind]
-    measured(SMALL, f"targcc {words[0]}, {kind}", "resident memory", "MiB", [found["Rss"]])
-    line = f"\nidle {' '.join(words)} on {kind}: {found} MiB, at most {most}"
+    measured(SMALL, f"targcc {words[0]}, {kind}", "resident memory", "MiB", [sizes["Rss"]])
+    line = f"\nidle {' '.join(words)} on {kind}: {sizes} MiB, at most {most}"
     print(line)  # noqa: T201 - what the benchmark is for
-    assert found["Rss"] <= most
+    assert sizes["Rss"] <= most
 
 
 def processor_seconds(process: subprocess.Popen[str]) -> float:
@@ -155,6 +155,6 @@ def test_what_the_libraries_alone_take(tmp_path, request, word, kind):
         .render_as_string(hide_password=False)
     )
     command = [sys.executable, "-c", _LIBRARIES, url, word]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    measured(SMALL, f"libraries of {word}, {kind}", "resident memory", "MiB", [float(said)])
-    print(f"\nlibraries of {word} on {kind}: {float(said):.1f} MiB")  # noqa: T201 - as above
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    measured(SMALL, f"libraries of {word}, {kind}", "resident memory", "MiB", [float(output)])
+    print(f"\nlibraries of {word} on {kind}: {float(output):.1f} MiB")  # noqa: T201 - as above

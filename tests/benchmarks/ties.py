@@ -78,25 +78,27 @@ def _probed(tree: Path, what: str, url: str, count: int, postmaster: int) -> Fou
     done = subprocess.run(
         words, env={**os.environ, "PYTHONPATH": path}, check=True, stdout=subprocess.PIPE, text=True
     )
-    found: Found = json.loads(done.stdout.splitlines()[-1])
-    return found
+    measures: Found = json.loads(done.stdout.splitlines()[-1])
+    return measures
 
 
 def compare(
     bench: Bench, database: str, sides: Sequence[tuple[str, Path, str]], count: int, rounds: int
 ) -> None:
     """Measure all sides in turn; print their medians and the ratio of the last side to each other side."""
-    found: dict[str, list[Found]] = {name: [] for name, _, _ in sides}
+    measures: dict[str, list[Found]] = {name: [] for name, _, _ in sides}
     for number in range(rounds):
         for name, tree, what in sides if number % 2 else sides[::-1]:
-            found[name].append(bench.measure(tree, database, what, count))
-    for name, each in found.items():
-        print(f"{database:<11}{name:<16}{_shown(each)}", flush=True)
+            measures[name].append(bench.measure(tree, database, what, count))
+    for name, side_measures in measures.items():
+        print(f"{database:<11}{name:<16}{_shown(side_measures)}", flush=True)
     *others, (last, _, _) = sides
     for name, _, _ in others:
-        pairs = list(zip(found[last], found[name], strict=True))
-        by_clock = median(other["seconds"] / one["seconds"] for one, other in pairs)
-        by_cpu = median(_cpu(other) / _cpu(one) for one, other in pairs)
+        pairs = list(zip(measures[last], measures[name], strict=True))
+        by_clock = median(
+            other_round["seconds"] / last_round["seconds"] for last_round, other_round in pairs
+        )
+        by_cpu = median(_cpu(other_round) / _cpu(last_round) for last_round, other_round in pairs)
         print(
             f"{database:<11}{last} has {by_clock:.0%} of the speed of {name} by the clock,"
             f" {by_cpu:.0%} by the processor (medians of {rounds} rounds)",
@@ -110,7 +112,7 @@ def _cpu(found: Found) -> float:
 
 def _shown(each: Sequence[Found]) -> str:
     names = ("seconds", "own", "server")
-    seconds, own, server = (median(one[name] for one in each) for name in names)
+    seconds, own, server = (median(measure[name] for measure in each) for name in names)
     return f"{seconds:6.2f} s; processor {own:5.2f} s, of the server {server:5.2f} s"
 
 

@@ -44,9 +44,9 @@ class Spent:
     def _now(self) -> tuple[float, float, dict[int, float]]:
         children = psutil.Process(self.postmaster).children() if self.postmaster else []
         server = {}
-        for one in children:
+        for process in children:
             with contextlib.suppress(psutil.NoSuchProcess):  # the process has just ended
-                server[one.pid] = sum(one.cpu_times()[:2])
+                server[process.pid] = sum(process.cpu_times()[:2])
         return time.perf_counter(), time.process_time(), server
 
     def so_far(self) -> dict[str, float]:
@@ -74,9 +74,9 @@ async def _created(
 async def _done(scheduler: Scheduler, what: str, count: int, postmaster: int) -> dict[str, float]:
     await scheduler.start(work=False, schedule=False)
     if what in KEYED:
-        each = count // KEYS
+        runs_per_key = count // KEYS
         given = [
-            {"number": number, "key": number % KEYS if what == "keyed" else number // each}
+            {"number": number, "key": number % KEYS if what == "keyed" else number // runs_per_key}
             for number in range(count)
         ]
         await scheduler.enqueue_many("Keyed", given)
@@ -116,8 +116,8 @@ async def main(what: str, url: str, count: int, postmaster: int) -> None:
     package = "ties_keyed" if what in KEYED else "ties_plain"
     scheduler = Scheduler(settings, jobs_package=package)
     measure = _created if what in {"batch", "many"} else _done
-    found = await measure(scheduler, what, count, postmaster)
-    print(json.dumps(found), flush=True)  # noqa: T201 - the benchmark reads it
+    measures = await measure(scheduler, what, count, postmaster)
+    print(json.dumps(measures), flush=True)  # noqa: T201 - the benchmark reads it
     await scheduler.stop()
 
 

@@ -227,9 +227,9 @@ def _tie(db: sqlite3.Connection) -> None:
     callback = _add(db, "DailySalesReport", "awaiting")
     _link(db, callback, "batch", 2, None)
     for job, parent, ended, state in FOLLOWED:
-        [(found,)] = db.execute("SELECT max(Id) FROM c_JobRun WHERE JobName = ?", (parent,))
-        [(mine,)] = db.execute("SELECT max(Id) FROM c_JobRun WHERE JobName = ?", (job,))
-        _link(db, mine or _add(db, job, state), "run", found, ended)
+        [(parent_id,)] = db.execute("SELECT max(Id) FROM c_JobRun WHERE JobName = ?", (parent,))
+        [(run_id,)] = db.execute("SELECT max(Id) FROM c_JobRun WHERE JobName = ?", (job,))
+        _link(db, run_id or _add(db, job, state), "run", parent_id, ended)
 
 
 def _clean(db: sqlite3.Connection) -> None:
@@ -290,12 +290,12 @@ class Shop:
                 )[0][0]
             ),
         }
-        found = {}
+        urls = {}
         for path in page_paths():
             address = re.sub(r"\{(\w+)(:\w+)?\}", lambda part: known[part[1]], path)
             query = f"?{QUERIES[path]}" if path in QUERIES else ""
-            found[picture_of(path)] = f"{self.base}{address}{query}"
-        return found | {name or path: f"{self.base}{path}" for path, name in EXTRA.items()}
+            urls[picture_of(path)] = f"{self.base}{address}{query}"
+        return urls | {name or path: f"{self.base}{path}" for path, name in EXTRA.items()}
 
 
 @contextlib.contextmanager
@@ -339,7 +339,7 @@ def shop(root: Path) -> Iterator[Shop]:
         finally:
             server.should_exit = True
             thread.join(60)
-            for name in [one for one in sys.modules if one.startswith("acme_jobs")]:
+            for name in [module for module in sys.modules if module.startswith("acme_jobs")]:
                 del sys.modules[name]
 
 
@@ -373,7 +373,9 @@ def _seed(scheduler: Scheduler, database: Path) -> str:
         )
 
         for table, row in WRITTEN.items():
-            values = [_text(one) if isinstance(one, datetime) else one for one in row.values()]
+            values = [
+                _text(value) if isinstance(value, datetime) else value for value in row.values()
+            ]
             places = ", ".join("?" * len(values))
             db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", values)
         _tie(db)

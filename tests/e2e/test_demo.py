@@ -41,8 +41,8 @@ def read_until(process: subprocess.Popen[str], pattern: str, seconds: float = 60
     seen = ""
     while time.monotonic() < deadline and (line := process.stdout.readline()):
         seen += line
-        if found := re.search(pattern, line):
-            return found.group(0)
+        if match := re.search(pattern, line):
+            return match.group(0)
     raise AssertionError(f"{pattern!r} did not come:\n{seen}")
 
 

@@ -141,13 +141,18 @@ def test_every_page_is_for_everybody(browser: webdriver.Chrome, site: Shop):
                 wrong.append((name, language, PHONE, f"has {lines} lines through cards"))
             for width, theme in LOOKS[language]:
                 look(browser, width, theme)
-                wrong += [(name, language, width, theme, *one) for one in _violations(browser)]
+                wrong += [
+                    (name, language, width, theme, *violation) for violation in _violations(browser)
+                ]
     assert wrong == [], json.dumps(wrong, indent=1, ensure_ascii=False)
 
 
 def _violations(browser: webdriver.Chrome) -> list[tuple[str, list[str]]]:
-    found = browser.execute_async_script(RUN_AXE, RULES)["violations"]
-    return [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in found]
+    violations = browser.execute_async_script(RUN_AXE, RULES)["violations"]
+    return [
+        (violation["id"], [node["html"][:200] for node in violation["nodes"][:3]])
+        for violation in violations
+    ]
 
 
 def test_a_page_is_used_with_keys_alone(browser: webdriver.Chrome, site: Shop):
@@ -163,8 +168,8 @@ def test_a_page_is_used_with_keys_alone(browser: webdriver.Chrome, site: Shop):
     for _ in range(30):
         browser.switch_to.active_element.send_keys(Keys.TAB)
         seen.append(browser.execute_script(FOCUSED))
-    assert [one for one in seen if not one["ring"]] == []
-    places = [one["place"] for one in seen if one["place"] is not None]
+    assert [element for element in seen if not element["ring"]] == []
+    places = [element["place"] for element in seen if element["place"] is not None]
     assert places == sorted(places), "the order of the keys is not the order of the page"
     browser.find_element(By.TAG_NAME, "body").send_keys("?")
     assert browser.find_element(By.ID, "help").is_displayed()
@@ -214,9 +219,9 @@ def test_times_follow_the_browser(browser: webdriver.Chrome, site: Shop):
     browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "America/New_York"})
     browser.get(f"{site.base}/jobs/DailySalesReport")
     zone = "Times are in your zone, America/New_York; jobs run by Asia/Jerusalem."
-    said = "return document.querySelector(arguments[0]).textContent"
-    wait(browser, lambda page: zone in page.execute_script(said, "#zone"))
-    wait(browser, lambda page: "22:00" in page.execute_script(said, ".slots"))  # 02:00 in London
-    assert "02:00 in Europe/London" in browser.execute_script(said, ".slots")
+    script = "return document.querySelector(arguments[0]).textContent"
+    wait(browser, lambda page: zone in page.execute_script(script, "#zone"))
+    wait(browser, lambda page: "22:00" in page.execute_script(script, ".slots"))  # 02:00 in London
+    assert "02:00 in Europe/London" in browser.execute_script(script, ".slots")
     browser.delete_cookie("targcc_zone")
     browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ZONE})

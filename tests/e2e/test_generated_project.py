@@ -225,8 +225,8 @@ def test_what_compose_starts_works_together(
 
     with (
         running(either, *commands["web"]) as web,
-        running(either, *commands["worker"]) as one,
-        running(either, *commands["worker"]) as other,
+        running(either, *commands["worker"]) as first_worker,
+        running(either, *commands["worker"]) as second_worker,
     ):
         demo.wait_until_ready(web, port)
         runs = [finished(port, token, "DiskAlert") for _ in range(3)]
@@ -234,8 +234,8 @@ def test_what_compose_starts_works_together(
         processes = {server["process_id"] for server in servers}
 
     assert [run["state"] for run in runs] == ["succeeded"] * 3
-    assert {one.pid, other.pid} <= processes
-    assert one.returncode == other.returncode == web.returncode == 0
+    assert {first_worker.pid, second_worker.pid} <= processes
+    assert first_worker.returncode == second_worker.returncode == web.returncode == 0
 
 
 def words(*command: str | Path, cwd: Path) -> str:

@@ -94,8 +94,8 @@ def test_a_job_starts_after_the_jobs_that_the_spec_names(shop: DemoProject):
 
     text = check.read_text(encoding="utf-8")
     check.write_text(text.replace('expires_in="10m"', 'expires_in="1h"'), encoding="utf-8")
-    status, said = targcc_gen(shop, "regenerate", "--check")
+    status, output = targcc_gen(shop, "regenerate", "--check")
     assert status == 1
-    assert 'expires_in="10m"' in said
+    assert 'expires_in="10m"' in output
     assert targcc_gen(shop, "pull")[0] == 0
     assert str(load_spec(shop.root / "targcc.yaml").jobs["CheckOrders"].expires_in) == "1:00:00"

@@ -45,7 +45,7 @@ def install(root: Path) -> str:
     """Run the steps before the first tool; return the output of the failed step, or an empty text."""
     text = (root / ".github/workflows/ci.yml").read_text(encoding="utf-8")
     job = yaml.safe_load(text)["jobs"]["check"]
-    for step in (one for one in job["steps"] if "run" in one):
+    for step in (candidate for candidate in job["steps"] if "run" in candidate):
         if "uv run" in step["run"]:
             return ""
         done = run(root, step["run"], **job["env"])
@@ -70,9 +70,9 @@ def test_what_is_installed_is_what_the_lock_names(way, tmp_path):
     root = rendered(tmp_path, way)
     assert install(root) == ""
     assert installed(root) <= locked(root)
-    said = run(root, "uv run targcc --version", UV_NO_SYNC="1").stdout
-    assert said.startswith("acme-jobs, targcc-scheduler ")
-    assert way in said
+    output = run(root, "uv run targcc --version", UV_NO_SYNC="1").stdout
+    assert output.startswith("acme-jobs, targcc-scheduler ")
+    assert way in output
 
 
 def test_another_file_than_the_one_that_was_locked_is_refused(tmp_path):
@@ -97,7 +97,7 @@ def test_the_image_has_what_the_lock_names(way, tmp_path):
     root = rendered(tmp_path, way)
     assert built(root) == ""
     assert installed(root) <= locked(root)
-    assert not any(one.startswith("black==") for one in installed(root))
+    assert not any(requirement.startswith("black==") for requirement in installed(root))
 
 
 @pytest.mark.parametrize("installs", [install, built])

@@ -59,7 +59,9 @@ def oldest(folder: Path, *requirements: str | Path) -> Path:
 def test_the_generator_and_the_scheduler(tmp_path):
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     testers = [
-        one for one in groups["dependency-groups"]["dev"] if Requirement(one).name in TESTERS
+        requirement
+        for requirement in groups["dependency-groups"]["dev"]
+        if Requirement(requirement).name in TESTERS
     ]
     assert len(testers) == len(TESTERS)
     scheduler = f"{SCHEDULER}[run,postgresql,oidc,secrets,otel]"

@@ -100,7 +100,7 @@ def test_an_installed_wheel_knows_its_blueprints(wheel_program: Path, tmp_path: 
 def test_the_demo_of_an_installed_wheel_installs_the_scheduler_that_it_carries(
     wheel_program: Path, tmp_path: Path
 ) -> None:
-    told = run(wheel_program, "demo", "acme", "--check", "--scheduler", "package", cwd=tmp_path)
+    output = run(wheel_program, "demo", "acme", "--check", "--scheduler", "package", cwd=tmp_path)
 
-    assert "into its own .venv" in told
-    assert re.search(r"Heartbeat, run \d+: succeeded", told)
+    assert "into its own .venv" in output
+    assert re.search(r"Heartbeat, run \d+: succeeded", output)

@@ -62,8 +62,8 @@ def test_its_own_tests_pass_before_and_after(name, words, tmp_path):
     assert " passed" in own_tests(root)
     assert contents(root) == before
 
-    said = patch(root, "--require-verified", *words)
-    assert "starts, a job ran, and the pages answer" in said
+    output = patch(root, "--require-verified", *words)
+    assert "starts, a job ran, and the pages answer" in output
     passed = own_tests(root)
     assert passed.split(" in ")[0] == own_tests(root).split(" in ")[0]
     new = contents(root).keys() - before.keys()
@@ -86,17 +86,19 @@ def test_of_four_web_processes_all_enqueue_and_one_worker_schedules(tmp_path):
     assert "2 passed" in own_tests(root)
     port, database = served.free_port(), root / "desk.db"
     command = (root / "Procfile").read_text(encoding="utf-8").removeprefix("web: ").strip()
-    asked: set[int] = set()
+    processes: set[int] = set()
 
     def ask() -> bool:
         answer = httpx.post(f"http://127.0.0.1:{port}/tickets", params={"text": "help"})
         assert answer.status_code == 200, answer.text
-        asked.add(answer.json()["process"])
-        return len(asked) == 4
+        processes.add(answer.json()["process"])
+        return len(processes) == 4
 
     def answered() -> list[int]:
         wanted = "SELECT count(*) FROM c_JobRun WHERE JobName = 'Answer' AND State {} 'succeeded'"
-        return [served.rows(database, wanted.format(one))[0][0] for one in ("=", "<>")]
+        return [
+            served.rows(database, wanted.format(comparison))[0][0] for comparison in ("=", "<>")
+        ]
 
     with served.process(root, f"-m {command} --bind 127.0.0.1:{port}", TARGCC_MODE="pages"):
         served.until(lambda: served.answers(f"http://127.0.0.1:{port}/jobs/health/ready"), "pages")
@@ -125,10 +127,10 @@ def test_an_application_of_django(tmp_path):
     refused = CliRunner().invoke(main, ["patch", "--project", str(root)])
     assert refused.exit_code == 2
     assert "application is a Django (ASGI) application" in refused.output
-    told = re.findall(r"^ {4,}(.*scheduler.*)$", refused.output, re.MULTILINE)
+    lines = re.findall(r"^ {4,}(.*scheduler.*)$", refused.output, re.MULTILINE)
     place = root / "clinic" / "asgi.py"
     text = place.read_text(encoding="utf-8")
-    place.write_text(f"{told[0]}\n{text}{told[1]}\n", encoding="utf-8")
+    place.write_text(f"{lines[0]}\n{text}{lines[1]}\n", encoding="utf-8")
     assert "starts, a job ran, and the pages answer" in patch(
         root, "--verify", "--require-verified"
     )
@@ -137,7 +139,7 @@ def test_an_application_of_django(tmp_path):
     assert contents(root) == before
 
     CliRunner().invoke(main, ["patch", "--project", str(root)])
-    place.write_text(f"{told[0]}\n{text}{told[1]}\n", encoding="utf-8")
+    place.write_text(f"{lines[0]}\n{text}{lines[1]}\n", encoding="utf-8")
     go_on("clinic", root)
     assert "2 passed" in own_tests(root)
     served.run(root, "manage.py", "migrate", "-v", "0")

@@ -24,26 +24,26 @@ def add_months(moment, months):
 def set_next_run_time(kind, w, n, last_run, now):
     """Return a row's next run by the documented rule of its type; raise ValueError where the old runner fails."""
     if kind == "Annually":
-        found = datetime(now.year, w.month, w.day, w.hour, w.minute)  # noqa: DTZ001
-        return add_months(found, 12) if found < now else found
+        next_run = datetime(now.year, w.month, w.day, w.hour, w.minute)  # noqa: DTZ001
+        return add_months(next_run, 12) if next_run < now else next_run
     if kind == "Monthly":
-        found = datetime(now.year, now.month, w.day, w.hour, w.minute)  # noqa: DTZ001
-        return add_months(found, 1) if found < now else found
+        next_run = datetime(now.year, now.month, w.day, w.hour, w.minute)  # noqa: DTZ001
+        return add_months(next_run, 1) if next_run < now else next_run
     if kind in {"Daily", "Weekly"}:
-        found = datetime(now.year, now.month, now.day, w.hour, w.minute)  # noqa: DTZ001
-        return found + timedelta(days=1) if found < now else found
+        next_run = datetime(now.year, now.month, now.day, w.hour, w.minute)  # noqa: DTZ001
+        return next_run + timedelta(days=1) if next_run < now else next_run
     if n <= 0:
         raise ValueError(127)
     if kind == "CyclicDay":
-        found = last_run.replace(hour=w.hour, minute=w.minute, second=0, microsecond=0)
-        while not found > now:
-            found += timedelta(days=n)
-        return found
+        next_run = last_run.replace(hour=w.hour, minute=w.minute, second=0, microsecond=0)
+        while not next_run > now:
+            next_run += timedelta(days=n)
+        return next_run
     if kind == "CyclicHour":
-        found = last_run.replace(minute=w.minute, second=0, microsecond=0)
-        while not found > now:
-            found += timedelta(hours=n)
-        return found
+        next_run = last_run.replace(minute=w.minute, second=0, microsecond=0)
+        while not next_run > now:
+            next_run += timedelta(hours=n)
+        return next_run
     unit = {"CyclicMin": timedelta(minutes=1), "CyclicSec": timedelta(seconds=1)}[kind]
     return max(last_run + n * unit, now)
 

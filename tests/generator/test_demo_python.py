@@ -11,7 +11,7 @@ VERSION = importlib.metadata.version("targcc-scheduler")
 
 
 def found(root: Path, *requirements: str) -> bool:
-    listed = ", ".join(f'"{one}"' for one in requirements)
+    listed = ", ".join(f'"{requirement}"' for requirement in requirements)
     (root / "pyproject.toml").write_text(
         f"[project]\nname = 'x'\ndependencies = [{listed}]\n", encoding="utf-8"
     )

@@ -86,7 +86,7 @@ def _plans(options: argparse.Namespace) -> list[StormPlan]:
 
 def _weights(text: str) -> dict[str, int]:
     """Parse weights such as ``Fan=25,Token=1``."""
-    pairs = [one.partition("=") for one in text.split(",") if one]
+    pairs = [part.partition("=") for part in text.split(",") if part]
     if unknown := {job for job, _, _ in pairs} - WEIGHTS.keys():
         raise ValueError(
             f"nobody asks for {', '.join(sorted(unknown))}; there are {', '.join(WEIGHTS)}"

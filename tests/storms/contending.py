@@ -62,9 +62,11 @@ class Contender:
     async def contend(self, job: str, token: str) -> None:
         """Make up to three concurrent calls with one key, and more calls once the key's run has begun."""
         key = self._dice.choice(_KEYS)
-        told = await self._call_at_once(job, key, token)
-        if told and (job, key) not in self._watches:
-            watch = asyncio.create_task(self._call_when_begun(job, key, f"{token}-begun", told[-1]))
+        run_ids = await self._call_at_once(job, key, token)
+        if run_ids and (job, key) not in self._watches:
+            watch = asyncio.create_task(
+                self._call_when_begun(job, key, f"{token}-begun", run_ids[-1])
+            )
             self._watches[job, key] = watch
             watch.add_done_callback(lambda _: self._watches.pop((job, key), None))
 
@@ -87,8 +89,8 @@ class Contender:
 
     async def _call(self, job: str, key: str, token: str, way: str, holds: float) -> int | None:
         """Make a call and record its outcome; return the run, if it exists."""
-        asked = time.monotonic()
-        what = {"job": job, "token": token, "key": key, "asked": asked}
+        started = time.monotonic()
+        what = {"job": job, "token": token, "key": key, "asked": started}
         try:
             run = await asyncio.wait_for(self._ask(job, key, token, way, holds), self._patience)
         except Exception as error:  # noqa: BLE001 - the database may be anywhere
@@ -117,12 +119,12 @@ class Contender:
         }
         way = self._dice.choice(("name", "name", "job", "job", "roll back"))
         asking = self._ask_for_flow(way, arguments)
-        found = await asyncio.wait_for(asking, self._patience)
+        new_id = await asyncio.wait_for(asking, self._patience)
         if way == "job":
-            self._write("acknowledged", run=int(found), job="Fan", token=token)
+            self._write("acknowledged", run=int(new_id), job="Fan", token=token)
         else:
             event = ROLLED_BACK if way == "roll back" else "flow"
-            self._write(event, flow=found, **arguments)
+            self._write(event, flow=new_id, **arguments)
 
     async def _ask_for_flow(self, way: str, arguments: dict[str, Any]) -> int:
         if way == "job":

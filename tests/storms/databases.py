@@ -100,14 +100,14 @@ def postgresql_server(
 ) -> Iterator[StormDatabase]:
     """Yield a database on a new server, or a new database on the given server."""
     with ExitStack() as stack:
-        mine = server or stack.enter_context(postgresql.running())
-        disk = stack.enter_context(_full_able(mine)) if "disk" in faults else None
+        storm_server = server or stack.enter_context(postgresql.running())
+        disk = stack.enter_context(_full_able(storm_server)) if "disk" in faults else None
         network = Network() if "net" in faults else None
         if network is not None:
             stack.callback(network.close)
-        name = mine.create() if disk is None else mine.create_in("storm")
-        stack.callback(_drop, mine, name, disk)
-        yield StormDatabase(mine.url(name), server=mine, disk=disk, network=network)
+        name = storm_server.create() if disk is None else storm_server.create_in("storm")
+        stack.callback(_drop, storm_server, name, disk)
+        yield StormDatabase(storm_server.url(name), server=storm_server, disk=disk, network=network)
 
 
 def _drop(server: postgresql.PostgreSQL, name: str, disk: small_disk.SmallDisk | None) -> None:

@@ -107,8 +107,8 @@ def evidence(**changes: Any) -> Evidence:
 
 def slots(runs: tuple[Run, ...], **changes: Any) -> Evidence:
     """Return a storm with runs of a recurring job."""
-    mine: dict[str, Any] = {"acknowledged": (), "runs": runs, **performed(runs)}
-    return evidence(**{**mine, **changes})
+    defaults: dict[str, Any] = {"acknowledged": (), "runs": runs, **performed(runs)}
+    return evidence(**{**defaults, **changes})
 
 
 KILLED = replace(A, ended=10.5, by="kill")

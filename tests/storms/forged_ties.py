@@ -29,8 +29,8 @@ def ran(run: int, job: str, start: float, state: str = "succeeded") -> Any:
 
 def left(*performed: Any, **changes: Any) -> Evidence:
     """Return the evidence of a storm with these runs."""
-    runs, executions, logged, told = zip(*performed, strict=True)
-    acknowledged = tuple(item for item in told if item.token)
+    runs, executions, logged, requests = zip(*performed, strict=True)
+    acknowledged = tuple(item for item in requests if item.token)
     whole = {"runs": runs, "executions": executions, "logged": logged, "acknowledged": acknowledged}
     return evidence(**whole | changes)
 

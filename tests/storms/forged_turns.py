@@ -31,23 +31,23 @@ def _paused(queue: str, start: float, end: float) -> Pause:
 
 def _turns(*turns: tuple[float, float, float]) -> Evidence:
     """Return runs of a job that runs in turn: slot, claim and duration of each."""
-    found = left(*(_ran(100 + i, "Turns", *turn) for i, turn in enumerate(turns)))
-    slots = tuple(replace(run, slot=run.created) for run in found.runs)
+    base = left(*(_ran(100 + i, "Turns", *turn) for i, turn in enumerate(turns)))
+    slots = tuple(replace(run, slot=run.created) for run in base.runs)
     executions = tuple(
         replace(item, token="", slot=run.slot)
-        for item, run in zip(found.executions, slots, strict=True)
+        for item, run in zip(base.executions, slots, strict=True)
     )
-    return replace(found, runs=slots, executions=executions, acknowledged=())
+    return replace(base, runs=slots, executions=executions, acknowledged=())
 
 
 def _limited(*runs: tuple[float, float, float]) -> Evidence:
     """Return runs of a job with a limit: request for capacity, start of capacity, and duration of each."""
-    found = left(*(_ran(1 + i, "Limited", *run) for i, run in enumerate(runs)))
+    base = left(*(_ran(1 + i, "Limited", *run) for i, run in enumerate(runs)))
     changed = [
         replace(run, life=(replace(run.life[0], state="awaiting"), replace(run.life[1], state="enqueued"), *run.life[1:]))
-        for run in found.runs
+        for run in base.runs
     ]  # fmt: skip
-    return replace(found, runs=tuple(changed))
+    return replace(base, runs=tuple(changed))
 
 
 _POOL = left(

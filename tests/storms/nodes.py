@@ -65,13 +65,13 @@ class Process:
 
     def workers(self) -> list[psutil.Process]:
         """Return the node's worker processes."""
-        found = []
+        children = []
         with contextlib.suppress(psutil.NoSuchProcess):
             for child in self.process.children():
                 with contextlib.suppress(psutil.Error):
                     if any(_WORKER in word for word in child.cmdline()):
-                        found.append(child)
-        return found
+                        children.append(child)
+        return children
 
     def freeze(self, *, frozen: bool) -> None:
         """Stop or continue the process and all its descendants."""
@@ -104,11 +104,13 @@ class Processes:
         self.everybody: list[Process] = []
         self._folder = folder
         self._numbers: dict[str, int] = {}
-        mine = processes.environment(PYTHONPATH=os.pathsep.join(map(str, _tests())), **environment)
+        variables = processes.environment(
+            PYTHONPATH=os.pathsep.join(map(str, _tests())), **environment
+        )
         with (folder / "zygote.log").open("w") as log:
             self._zygote = subprocess.Popen(
                 [sys.executable, "-m", "storms.zygote"],
-                env=mine,
+                env=variables,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -119,12 +119,14 @@ class Storm:
     def _command(self, *words: str) -> bool:
         """Run a command in a separate process; return whether its output confirms the execution."""
         url = self.database.url
-        mine = self.processes.start("command", self.release, list(words), TARGCC_DATABASE_URL=url)
-        if not mine.wait(_COMMAND_SECONDS):
-            mine.send(signal.SIGKILL)
-            mine.wait(10)
-        self.processes.ended(mine)
-        return _DONE in mine.said()
+        process = self.processes.start(
+            "command", self.release, list(words), TARGCC_DATABASE_URL=url
+        )
+        if not process.wait(_COMMAND_SECONDS):
+            process.send(signal.SIGKILL)
+            process.wait(10)
+        self.processes.ended(process)
+        return _DONE in process.said()
 
     def replace(self, node: Process, release: int) -> None:
         """Start a node in place of a node that has ended."""
@@ -314,8 +316,8 @@ class Storm:
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
-                said = "\n".join(f"--- {node.name}\n{node.said()[-2000:]}" for node in self.nodes)
-                raise RuntimeError(f"{what}: not within {seconds:g} s\n{said}")
+                output = "\n".join(f"--- {node.name}\n{node.said()[-2000:]}" for node in self.nodes)
+                raise RuntimeError(f"{what}: not within {seconds:g} s\n{output}")
             self._tend(time.monotonic())
             time.sleep(0.05)
 
@@ -337,10 +339,10 @@ def faketime() -> Path:
     Raises:
         FileNotFoundError: The library is not installed.
     """
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    if not found:
+    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not libraries:
         raise FileNotFoundError("the fault clock needs libfaketime: apt-get install faketime")
-    return found[0]
+    return libraries[0]
 
 
 @contextmanager

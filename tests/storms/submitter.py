@@ -84,11 +84,11 @@ class _Submitter:
 
     async def ask(self, token: str) -> None:
         """Request a run, a dependent with its parents, several runs of one key, a batch, or a flow."""
-        job, asked = self._choose(), time.monotonic()
+        job, started = self._choose(), time.monotonic()
         try:
             await self._ways.get(job, partial(self._ask, job))(token)
         except Exception as error:  # noqa: BLE001 - the database may be anywhere
-            self._write("refused", job=job, token=token, asked=asked, error=repr(error)[:200])
+            self._write("refused", job=job, token=token, asked=started, error=repr(error)[:200])
             await asyncio.sleep(0.2)
 
     def _choose(self) -> str:
@@ -110,10 +110,10 @@ class _Submitter:
             waits["expires_in"] = f"{self.dice.randint(1, 6)}s"
         if self.dice.random() < 0.2:
             delay = f"{self.dice.randint(1, 3)}s"
-            asked = self._scheduler.schedule(job, delay=delay, **waits, **arguments)
+            call = self._scheduler.schedule(job, delay=delay, **waits, **arguments)
         else:
-            asked = self._scheduler.enqueue(job, **waits, **arguments)
-        run: int = await asyncio.wait_for(asked, _PATIENCE)
+            call = self._scheduler.enqueue(job, **waits, **arguments)
+        run: int = await asyncio.wait_for(call, _PATIENCE)
         self._write("acknowledged", run=int(run), job=job, token=token, **waits)
         return run
 
@@ -132,10 +132,10 @@ class _Submitter:
     async def _ask_for_many(self, job: str, other: str, token: str) -> None:
         """Request more runs than there are workers, and soon afterwards some runs of a job that goes first."""
         tokens = [f"{token}-{number}" for number in range(self.dice.randint(6, 10))]
-        asked = self._scheduler.enqueue_many(job, [{"token": one} for one in tokens])
-        runs = await asyncio.wait_for(asked, _PATIENCE)
-        for run, one in zip(runs, tokens, strict=True):
-            self._write("acknowledged", run=int(run), job=job, token=one)
+        call = self._scheduler.enqueue_many(job, [{"token": run_token} for run_token in tokens])
+        runs = await asyncio.wait_for(call, _PATIENCE)
+        for run, run_token in zip(runs, tokens, strict=True):
+            self._write("acknowledged", run=int(run), job=job, token=run_token)
         for number in range(self.dice.randint(1, 3)):
             await self._ask(other, f"{token}-{other}-{number}")
 

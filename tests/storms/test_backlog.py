@@ -43,9 +43,9 @@ def test_what_is_done_too_slowly_is_waited_for_no_longer_than_that():
 @pytest.mark.parametrize("stands", [False, True])
 def test_the_report_tells_what_stands_from_what_is_slow(*, stands: bool):
     waits = forged.a_run(state="enqueued", completed=None)
-    found = check(forged.evidence(runs=(waits,), left=1, stands=stands))
-    said = report.complaints(found)
-    assert ("1 were not over" in said, "it stands" in said) == (True, stands)
+    verdict = check(forged.evidence(runs=(waits,), left=1, stands=stands))
+    text = report.complaints(verdict)
+    assert ("1 were not over" in text, "it stands" in text) == (True, stands)
     assert "not over" not in report.complaints(check(forged.evidence(runs=(waits,))))
 
 

@@ -50,7 +50,7 @@ def test_every_judgement_finds_one_of_them():
 
 
 def test_a_gap_of_slots_that_a_missed_one_tells_of_is_none():
-    told = Run(
+    missed_run = Run(
         9,
         "Tick",
         "missed",
@@ -59,11 +59,11 @@ def test_a_gap_of_slots_that_a_missed_one_tells_of_is_none():
         completed=at(6),
         life=life((6, "missed", "nobody could start it in time; so were 3 earlier slots")),
     )
-    runs = (*slot_runs("Tick", 2), told, *slot_runs("Tick", 7, 8, first=200))
+    runs = (*slot_runs("Tick", 2), missed_run, *slot_runs("Tick", 7, 8, first=200))
     down = Fault("database", (), 2.6, 6)
     assert check(slots(runs, faults=(down,))).complaints == ()
-    untold = replace(told, life=life((6, "missed", "so were 2 earlier slots")))
-    assert rules(slots((runs[0], untold, *runs[2:]), faults=(down,))) == {"slots"}
+    miscounting_run = replace(missed_run, life=life((6, "missed", "so were 2 earlier slots")))
+    assert rules(slots((runs[0], miscounting_run, *runs[2:]), faults=(down,))) == {"slots"}
 
 
 def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
@@ -95,12 +95,12 @@ def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
     url = _tables(tmp_path / "jobs.db", "running")
     assert unfinished(tmp_path, url) == {1, 2, -9}
     keep_tables(tmp_path, url)
-    found = load(tmp_path, Limits())
-    first, second = found.pauses
+    loaded = load(tmp_path, Limits())
+    first, second = loaded.pauses
     assert first.queue == second.queue == "bulk"
     assert first.asked < first.start < first.end < first.over < second.asked < second.start
-    assert found.strict
-    (node,), (stop, kill) = found.nodes, found.faults
+    assert loaded.strict
+    (node,), (stop, kill) = loaded.nodes, loaded.faults
     assert (node.pid, node.by, node.ended < float("inf")) == (42, "kill", True)
     assert (stop.kind, stop.nodes, stop.end > stop.start, kill.kind) == (
         "stop",
@@ -108,22 +108,22 @@ def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
         True,
         "kill",
     )
-    (execution,), (run, *_) = found.executions, found.runs
+    (execution,), (run, *_) = loaded.executions, loaded.runs
     assert (execution.outcome, execution.token, execution.slot) == ("ok", "t", None)
     assert (execution.key, execution.seen) == ("a", (10, 20))
     assert [change.state for change in run.life] == ["enqueued", "running"]
     assert run.life[1].note == "on a node"
-    (refused,), (call,) = found.refused, found.asked_keys
-    assert (refused.error, refused.asked, found.servers) == ("away", 1, {"host:42:m:r"})
+    (refused,), (call,) = loaded.refused, loaded.asked_keys
+    assert (refused.error, refused.asked, loaded.servers) == ("away", 1, {"host:42:m:r"})
     assert (call.run, call.key, call.asked, call.existing) == (1, "a", 2, True)
-    assert (found.asked_flows, found.rolled_back) == ((AskedFlow(9, "f"),), {"gone"})
-    assert found.flows == (Flow(9, "running", 1, 0, "f", 2, 0, {"split": "running"}),)
+    assert (loaded.asked_flows, loaded.rolled_back) == ((AskedFlow(9, "f"),), {"gone"})
+    assert loaded.flows == (Flow(9, "running", 1, 0, "f", 2, 0, {"split": "running"}),)
     assert (run.batch, run.step, run.expires) == (7, "split", at(5))
-    assert found.asked_children == (AskedChild(4, (1, 5), "finish", "any"),)
-    assert found.asked_batches == (AskedBatch(7, ("t",)),)
-    assert found.links[0] == Link(2, "batch", 7, "finish", "all", None)
-    assert found.batches == (Batch(7, "running", 1, 1, 0, (1,)), Batch(8, "failed", 0, 0, 0))
-    assert {item.rule for item in check(found).complaints} == {
+    assert loaded.asked_children == (AskedChild(4, (1, 5), "finish", "any"),)
+    assert loaded.asked_batches == (AskedBatch(7, ("t",)),)
+    assert loaded.links[0] == Link(2, "batch", 7, "finish", "all", None)
+    assert loaded.batches == (Batch(7, "running", 1, 1, 0, (1,)), Batch(8, "failed", 0, 0, 0))
+    assert {item.rule for item in check(loaded).complaints} == {
         "acknowledged",
         "owner",
         "history",
@@ -177,15 +177,15 @@ def _tables(file: Path, state: str) -> str:
 
 def test_the_checker_knows_nothing_of_the_scheduler():
     folder = Path(__file__).with_name("checker")
-    mine = [*folder.glob("*.py"), folder.with_name("record.py"), folder.with_name("policies.py")]
+    modules = [*folder.glob("*.py"), folder.with_name("record.py"), folder.with_name("policies.py")]
     imported = set()
-    for file in mine:
+    for file in modules:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 imported |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module or "")
-    assert len(mine) > 6
+    assert len(modules) > 6
     allowed = {"storms.checker", "storms.policies", "storms.record"}
     foreign = {name for name in imported if not name.startswith(tuple(allowed))}
     assert not {

@@ -57,8 +57,8 @@ class Left:
 
     def run(self, job: str, state: str = "succeeded", skip: int = 5) -> Row:
         """Return a run of a job, neither among the first nor among the last."""
-        found = [row for row in self.runs if (row[JOB], row[STATE]) == (job, state)]
-        return found[min(skip, len(found) // 2)]
+        rows = [row for row in self.runs if (row[JOB], row[STATE]) == (job, state)]
+        return rows[min(skip, len(rows) // 2)]
 
     def simple(self, job: str) -> tuple[Row, Line, Line]:
         """Return a run with a single execution: its row, and start and end from the record."""
@@ -94,11 +94,11 @@ class Left:
 
     def node(self, name: str) -> dict[str, float]:
         """Return the instants of a node: ``node``, ``ready``, ``ended``, and ``kill`` or ``term``."""
-        found = {}
+        instants = {}
         for line in self.storm:
             if line.get("node") == name:
-                found.setdefault(line.get("kind") or line["event"], line["mono"])
-        return found
+                instants.setdefault(line.get("kind") or line["event"], line["mono"])
+        return instants
 
     def pid(self, name: str) -> int:
         """Return the process id of a node."""
@@ -163,8 +163,8 @@ def a_run_is_performed_again_after_its_node_was_killed_long_after(left: Left) ->
 
 @forgery("doubled")
 def a_run_is_performed_again_after_its_node_was_told_to_stop_long_after(left: Left) -> None:
-    start, end, told = _ended_long_before(left, "term")
-    left.again([start, end], told + 3, node=_last_node(left))
+    start, end, stop_instant = _ended_long_before(left, "term")
+    left.again([start, end], stop_instant + 3, node=_last_node(left))
 
 
 @forgery("doubled")
@@ -201,7 +201,7 @@ def two_runs_perform_what_was_asked_for_once(left: Left) -> None:
     row, start, end = left.simple("Token")
     left.submitted = [line for line in left.submitted if line.get("run") != row[ID]]
     left.runs.append([NEW_RUN, *row[1:]])
-    left.logged += [[str(NEW_RUN), *one[1:]] for one in left.rows(row[ID])]
+    left.logged += [[str(NEW_RUN), *logged_row[1:]] for logged_row in left.rows(row[ID])]
     left.again([start, end], start["mono"] + 1, run=NEW_RUN)
 
 
@@ -224,7 +224,7 @@ def a_slot_is_there_twice(left: Left) -> None:
 def a_slot_is_performed_by_two_runs(left: Left) -> None:
     row, start, end = left.simple("Tick")
     left.runs.append([NEW_RUN, *row[1:]])
-    left.logged += [[str(NEW_RUN), *one[1:]] for one in left.rows(row[ID])]
+    left.logged += [[str(NEW_RUN), *logged_row[1:]] for logged_row in left.rows(row[ID])]
     left.again([start, end], start["mono"] + 1, run=NEW_RUN)
 
 
@@ -241,15 +241,15 @@ def a_slot_fails_for_no_reason(left: Left) -> None:
     row[STATE] = "failed"
     row[LIFE] = row[LIFE].replace(" succeeded", " failed")
     end["outcome"] = "failed"
-    for one in left.rows(row[ID]):
-        one[SUCCESS] = 0
+    for logged_row in left.rows(row[ID]):
+        logged_row[SUCCESS] = 0
 
 
 @forgery("slots")
 def a_slot_is_missed_though_nodes_were_up(left: Left) -> None:
     row = left.simple("Tick")[0]
     left.jobs = [line for line in left.jobs if line["run"] != row[ID]]
-    left.logged = [one for one in left.logged if int(one[RUN]) != row[ID]]
+    left.logged = [logged_row for logged_row in left.logged if int(logged_row[RUN]) != row[ID]]
     late = (datetime.fromisoformat(row[SLOT]) + LATER).isoformat(" ", "microseconds")
     row[STATE], row[CREATED], row[COMPLETED] = "missed", late, late
     row[LIFE] = f"{late.replace(' ', 'T')}+00:00 missed\n"

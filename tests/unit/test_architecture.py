@@ -14,14 +14,14 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 def test_the_command_line_starts_with_nothing_but_click():
     heavy = {"black", "copier", "jinja2", "libcst", "pydantic", "rich", "yaml", "merge3"}
-    found = []
+    imports = []
     for path in sorted((GENERATOR / "cli").rglob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            found += [f"{path.name}: {name}" for name in names if name.split(".")[0] in heavy]
+            imports += [f"{path.name}: {name}" for name in names if name.split(".")[0] in heavy]
 
-    assert found == []
+    assert imports == []
 
 
 def test_the_tables_of_layers_are_drawn_from_the_code():

@@ -16,12 +16,12 @@ def test_each_page_has_a_picture_in_the_manual():
     shown = set(
         re.findall(r"\(pictures/([\w-]+)\.png\)", (DOCS / "dashboard.md").read_text("utf-8"))
     )
-    there = {file.stem: file.stat().st_size for file in (DOCS / "pictures").glob("*.png")}
+    sizes = {file.stem: file.stat().st_size for file in (DOCS / "pictures").glob("*.png")}
     wanted = {picture_of(path) for path in page_paths()}
     how = (
         f"make it with `{COMMAND}` and show it in docs/dashboard.md;"
         " what is no page stands in NO_PAGES of tests/page_routes.py"
     )
-    assert wanted - there.keys() == set(), how
-    assert shown == there.keys(), how
-    assert sum(there.values()) < MOST_BYTES
+    assert wanted - sizes.keys() == set(), how
+    assert shown == sizes.keys(), how
+    assert sum(sizes.values()) < MOST_BYTES

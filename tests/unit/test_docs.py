@@ -206,10 +206,10 @@ def test_each_link_of_a_page_leads_somewhere(page: Path):
 )
 def test_pages_tell_about_how_many_files_a_project_has(page: str, said: str, way: str):
     spec = f"targcc: 1\nproject: {{name: acme-jobs}}\nscheduler: {way}\njobs: {{Heartbeat: {{every: 1m}}}}\n"
-    there = sum(1 for _ in render_project(parse_spec(spec)))
-    (told,) = re.findall(said, (ROOT / page).read_text(encoding="utf-8"))
+    count = sum(1 for _ in render_project(parse_spec(spec)))
+    (stated_count,) = re.findall(said, (ROOT / page).read_text(encoding="utf-8"))
 
-    assert 0.9 * there < int(told) < 1.1 * there
+    assert 0.9 * count < int(stated_count) < 1.1 * count
 
 
 def test_the_page_to_start_from_shows_this_release():

@@ -23,7 +23,7 @@ def readers(source: str) -> list[int]:
     """Return the lines in which a program reads a row count."""
     nodes = ast.walk(ast.parse(source))
     return [
-        one.lineno for one in nodes if isinstance(one, ast.Attribute) and one.attr == "rowcount"
+        node.lineno for node in nodes if isinstance(node, ast.Attribute) and node.attr == "rowcount"
     ]
 
 

@@ -101,18 +101,18 @@ def test_a_repository_is_asked_by_fetch_alone_and_pinned(upstream, tmp_path, mon
     spec.write_text(SPEC % f"{upstream}@v1#lib")
 
     monkeypatch.setenv("PATH", "")  # without git on the path, any other call of git fails
-    said = targcc_gen("regenerate", status=2)
-    assert "targcc.yaml:4:14: error: the project has no copy of it yet" in said
-    assert "run: targcc-gen blueprints fetch" in said
+    output = targcc_gen("regenerate", status=2)
+    assert "targcc.yaml:4:14: error: the project has no copy of it yet" in output
+    assert "run: targcc-gen blueprints fetch" in output
     assert "git is not installed" in targcc_gen("blueprints", "fetch", status=2)
     monkeypatch.setenv("PATH", way)
     assert not targcc_gen("blueprints", "fetch", "--dry-run").count("Commit")
     assert not Path(".targcc").exists()
-    told = json.loads(CliRunner().invoke(main, ["blueprints", "fetch", "--json"]).stdout)
-    (commit,) = told["commits"].values()
+    data = json.loads(CliRunner().invoke(main, ["blueprints", "fetch", "--json"]).stdout)
+    (commit,) = data["commits"].values()
     monkeypatch.setenv("PATH", "")
-    said = targcc_gen("regenerate")
-    assert "git+file:///" in said  # shown before the first use
+    output = targcc_gen("regenerate")
+    assert "git+file:///" in output  # shown before the first use
     assert f"@v1#lib, {commit[:10]})" in targcc_gen("blueprints")
     targcc_gen("regenerate", "--check")
     assert Lock.load(tmp_path).templates[f"git+{upstream}#lib"] == commit
@@ -123,8 +123,8 @@ def test_a_repository_is_asked_by_fetch_alone_and_pinned(upstream, tmp_path, mon
     assert "no copy of it yet" in targcc_gen("regenerate", "--check", status=2)
     monkeypatch.setenv("PATH", way)
     assert '+        return JobResult.success("two")' in targcc_gen("blueprints", "fetch", "--diff")
-    said = targcc_gen("regenerate", "--check", status=1)
-    assert f"template  git+{upstream}#lib  changed" in said
+    output = targcc_gen("regenerate", "--check", status=1)
+    assert f"template  git+{upstream}#lib  changed" in output
     targcc_gen("regenerate")
     assert "Nothing to do" in targcc_gen("blueprints", "fetch")
 
@@ -203,12 +203,16 @@ def test_an_address_that_git_would_take_for_something_else_is_refused(address):
 
 
 def test_addresses_are_read_into_their_parts():
-    one = Upstream.parse("git+ssh://git@example.com:2222/~team/blue.git@v1.4#a/b")
-    assert (one.url, one.ref, one.folder) == (
+    by_ssh = Upstream.parse("git+ssh://git@example.com:2222/~team/blue.git@v1.4#a/b")
+    assert (by_ssh.url, by_ssh.ref, by_ssh.folder) == (
         "ssh://git@example.com:2222/~team/blue.git",
         "v1.4",
         "a/b",
     )
-    assert one.place.startswith(".targcc/blueprints/blue-")
-    other = Upstream.parse("git+file:///C:/team/blue.git@release/7")
-    assert (other.url, other.ref, other.folder) == ("file:///C:/team/blue.git", "release/7", "")
+    assert by_ssh.place.startswith(".targcc/blueprints/blue-")
+    in_file = Upstream.parse("git+file:///C:/team/blue.git@release/7")
+    assert (in_file.url, in_file.ref, in_file.folder) == (
+        "file:///C:/team/blue.git",
+        "release/7",
+        "",
+    )

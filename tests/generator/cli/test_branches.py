@@ -220,10 +220,10 @@ def test_what_both_changed_differently_is_for_a_person():
     git(*MERGE, status=1)
 
     before = Path("targcc.yaml").read_bytes()
-    said = targcc_gen("regenerate", "--check", status=3)
+    output = targcc_gen("regenerate", "--check", status=3)
 
-    assert "jobs.Alpha.retries: 5 (" in said
-    assert "Report" not in said
+    assert "jobs.Alpha.retries: 5 (" in output
+    assert "Report" not in output
     assert Path("targcc.yaml").read_bytes() == before
     targcc_gen("regenerate", "--markers", status=3)
     text = Path("targcc.yaml").read_text(encoding="utf-8")
@@ -292,12 +292,12 @@ def older_generator() -> None:
     entries = {
         name: (
             LockEntry.of(
-                name, one.owner, older if name == path else one.base + b"\n", keep_base=True
+                name, current.owner, older if name == path else current.base + b"\n", keep_base=True
             )
-            if one.base and (name == path or one.owner == "managed")
-            else one
+            if current.base and (name == path or current.owner == "managed")
+            else current
         )
-        for name, one in lock.entries.items()
+        for name, current in lock.entries.items()
     }
     for name, entry in entries.items():
         if entry.owner == "managed" and entry.base:
@@ -357,10 +357,10 @@ def test_other_commands_say_what_to_do():
     branches(lambda: add("OurReport"), lambda: add("TheirReport"))
     git(*MERGE, status=1)
 
-    said = targcc_gen("job", "Third", "--manual", status=2)
+    output = targcc_gen("job", "Third", "--manual", status=2)
 
-    assert "git could not merge these lines" in said
-    assert "targcc-gen regenerate merges both sides" in said
+    assert "git could not merge these lines" in output
+    assert "targcc-gen regenerate merges both sides" in output
     assert "update    targcc.yaml" in targcc_gen("status")
 
 
@@ -375,8 +375,8 @@ def test_a_page_about_conflicts_is_none():
     assert readme.read_text(encoding="utf-8") == text
     module = Path(ALPHA)
     module.write_text(f"<<<<<<< HEAD\n=======\nx = 1\n>>>>>>> topic\n{module.read_text()}")
-    said = targcc_gen("regenerate", status=3)
-    assert "git could not merge a place: edit what is between its markers" in said
+    output = targcc_gen("regenerate", status=3)
+    assert "git could not merge a place: edit what is between its markers" in output
 
 
 @drivers(PLAIN)
@@ -508,9 +508,9 @@ def test_without_its_program_the_driver_marks_what_both_changed(program):
         lambda: change("retries: 2", "retries: 4"),
         lambda: change("retries: 2", "retries: 5"),
     )
-    said = git_said("merge", "topic", status=1)
-    assert f"targcc-gen {program}" in said
-    assert "targcc.yaml line by line" in said
+    output = git_said("merge", "topic", status=1)
+    assert f"targcc-gen {program}" in output
+    assert "targcc.yaml line by line" in output
     text = Path("targcc.yaml").read_text(encoding="utf-8")
     assert "<<<<<<< ours\n    retries: 4\n=======\n    retries: 5\n>>>>>>> theirs\n" in text
 
@@ -522,8 +522,8 @@ def test_without_its_program_the_driver_takes_what_each_changed(program):
         lambda: change("retries: 2", "retries: 4"),
         lambda: edit("targcc.yaml", "Comes last", "Comes at the end"),
     )
-    said = git_said("merge", "--no-edit", "topic")
-    assert f"targcc-gen {program}" in said
+    output = git_said("merge", "--no-edit", "topic")
+    assert f"targcc-gen {program}" in output
     text = Path("targcc.yaml").read_text(encoding="utf-8")
     assert "retries: 4" in text
     assert "Comes at the end" in text

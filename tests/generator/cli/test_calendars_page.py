@@ -20,13 +20,13 @@ CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 def blocks(page: str) -> list[tuple[str, list[str]]]:
     """Return the commands of a page with their output lines."""
-    found: list[tuple[str, list[str]]] = []
+    commands: list[tuple[str, list[str]]] = []
     for line in "".join(CONSOLE.findall(page)).splitlines():
         if line.startswith("$ "):
-            found.append((line.removeprefix("$ "), []))
+            commands.append((line.removeprefix("$ "), []))
         else:
-            found[-1][1].append(line)
-    return found
+            commands[-1][1].append(line)
+    return commands
 
 
 @pytest.fixture
@@ -65,8 +65,8 @@ def test_the_page_s_project_answers_as_the_page_says():
     for command, shown in commands:
         program, *arguments = shlex.split(command)
         assert program == "targcc"
-        said = targcc(*arguments).splitlines()
-        assert [line for line in shown if line not in said] == [], (command, said)
+        output = targcc(*arguments).splitlines()
+        assert [line for line in shown if line not in output] == [], (command, output)
     info = targcc("job", "info", "DailySales")
     assert "office" in info
     assert "or when office is open again" in info
@@ -94,7 +94,7 @@ def test_the_generator_s_preview_of_a_job_respects_its_calendars():
     )
     spec, eve = parse_spec(text), datetime(2026, 9, 20, 12, tzinfo=UTC)
     words = job_words(spec, "DailySales", now=eve)
-    assert [one["local"][:16] for one in words["next"]] == ["2026-09-22T02:00", "2026-09-23T02:00"]
+    assert [run["local"][:16] for run in words["next"]] == ["2026-09-22T02:00", "2026-09-23T02:00"]
     assert words["notes"][:2] == [
         "or when office is open again",
         "the days in days.ics are not counted here",
@@ -108,8 +108,8 @@ def test_a_calendar_s_file_is_read_in_the_package_s_folder_and_a_wrong_one_is_to
     from targcc_scheduler.project import Project
     from targcc_scheduler.schedules.errors import CronError
 
-    said = {"feed": {"ics": "days.ics"}, "plain": {"off": "sunday"}}
-    whole = Project("acme", "acme_jobs", calendars=said)
+    calendars = {"feed": {"ics": "days.ics"}, "plain": {"off": "sunday"}}
+    whole = Project("acme", "acme_jobs", calendars=calendars)
     wanted = declare(print, "0 2 * * *", name="Report", calendar="feed")
     other = declare(print, "0 2 * * *", name="Report", calendar="plain")
     with pytest.raises(CronError, match=r"the file of calendar feed cannot be read: .*days\.ics"):

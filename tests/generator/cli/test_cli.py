@@ -94,26 +94,26 @@ def test_plain_text_in_a_pipe(tmp_path):
 
 def on_terminal(*arguments: str, cwd: Path, **environment: str) -> str:
     """Return the output of the command on a terminal."""
-    ours, theirs = pty.openpty()
+    controller, terminal = pty.openpty()
     process = subprocess.Popen(
         [*EXECUTABLE, *arguments],
         cwd=cwd,
         env={**os.environ, "TERM": "xterm", **environment},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
     )
-    os.close(theirs)
+    os.close(terminal)
     seen = b""
     while True:
         try:
-            part = os.read(ours, 65536)
+            part = os.read(controller, 65536)
         except OSError:  # the other end is closed
             break
         if not part:
             break
         seen += part
-    os.close(ours)
+    os.close(controller)
     process.wait()
     return seen.decode()
 
@@ -179,7 +179,7 @@ def test_ctrl_c_ends_quietly(tmp_path):
 def test_blueprints_are_listed():
     result = run("blueprints")
     assert "report            Mails a report" in result.stdout
-    assert {one["name"] for one in json.loads(run("blueprints", "--json").stdout)} >= {
+    assert {blueprint["name"] for blueprint in json.loads(run("blueprints", "--json").stdout)} >= {
         "blank",
         "sync",
     }
@@ -206,4 +206,4 @@ class TestDoctor:
 
     def test_without_a_project_only_the_machine(self, tmp_path):
         done = in_process("doctor", "--json", cwd=tmp_path)
-        assert all(one["level"] != "fail" for one in json.loads(done.stdout))
+        assert all(check["level"] != "fail" for check in json.loads(done.stdout))

@@ -42,8 +42,8 @@ def edit(path, old: str, new: str) -> None:
 
 def test_what_comes_after_a_renamed_job_comes_after_its_new_name(project):
     edit(project / CHECK, "return JobResult", "print('mine')\n        return JobResult")
-    said = ok("job", "ImportOrders", "--rename", "Orders")
-    assert "Flows or environments name it, so now: targcc-gen regenerate" in said
+    output = ok("job", "ImportOrders", "--rename", "Orders")
+    assert "Flows or environments name it, so now: targcc-gen regenerate" in output
     assert "regenerate" not in ok("job", "ImportPrices", "--rename", "PriceList")
     text = (project / CHECK).read_text()
     assert '@job(after=["Orders", "SP_Prices"])' in text
@@ -166,9 +166,9 @@ def test_explain_says_what_an_environment_says_of_them(project):
         SPEC.replace("    params", "    expires_in: 10m\n    params")
         + "environments: {staging: {jobs: {CheckOrders: {expires_in: 1h}}, flows: {MonthEnd: {paused: true}}}}\n"
     )
-    said = ok("explain", "jobs.CheckOrders.expires_in", "--environment", "staging").splitlines()
-    assert said[0].startswith("jobs.CheckOrders.expires_in = 1h ")
-    assert said[1].startswith("  over 10m ")
-    said = ok("explain", "flows.month_end.paused", "--environment", "staging").splitlines()
-    assert said[0].startswith("flows.month_end.paused = True ")
+    lines = ok("explain", "jobs.CheckOrders.expires_in", "--environment", "staging").splitlines()
+    assert lines[0].startswith("jobs.CheckOrders.expires_in = 1h ")
+    assert lines[1].startswith("  over 10m ")
+    lines = ok("explain", "flows.month_end.paused", "--environment", "staging").splitlines()
+    assert lines[0].startswith("flows.month_end.paused = True ")
     assert targcc_gen("explain", "flows.MonthEnd.pausd").exit_code == 2

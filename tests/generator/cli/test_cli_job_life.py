@@ -67,30 +67,30 @@ def test_a_job_that_left_the_spec_is_shown_until_somebody_takes_it_in_or_out(pro
         assert f"in code, not in the spec: Sales ({SALES})" in check.output
         assert "targcc-gen pull Sales" in ok("status")
         ok("regenerate")
-    (found,) = [one for one in json.loads(ok("status", "--json"))["files"] if "job" in one]
-    assert (found["job"], found["state"]) == ("Sales", "not in the spec")
+    (entry,) = [file for file in json.loads(ok("status", "--json"))["files"] if "job" in file]
+    assert (entry["job"], entry["state"]) == ("Sales", "not in the spec")
 
 
 def test_adopting_it_puts_it_back_as_it_is(project):
     write_in_body(project / SALES)
-    mine = (project / SALES).read_text()
+    edited = (project / SALES).read_text()
     without_sales(project)
     ok("regenerate")
     ok("pull", "Sales")
     job = load_spec(project / "targcc.yaml").jobs["Sales"]
     assert (job.cron, str(job.timeout)) == ("0 2 * * *", "1:00:00")
-    assert (project / SALES).read_text() == mine
+    assert (project / SALES).read_text() == edited
     assert (project / "tests/jobs/test_sales.py").is_file()
     assert targcc_gen("regenerate", "--check").exit_code == 0
 
 
 def test_ejecting_it_makes_it_one_that_was_written_by_hand(project):
     write_in_body(project / SALES)
-    mine = (project / SALES).read_text()
+    edited = (project / SALES).read_text()
     without_sales(project)
     ok("regenerate")
     ok("eject", SALES)
-    assert (project / SALES).read_text() == mine
+    assert (project / SALES).read_text() == edited
     assert targcc_gen("regenerate", "--check").exit_code == 0
     assert "sales" not in ok("status")
 
@@ -111,13 +111,13 @@ def test_a_job_that_was_written_by_hand_is_nobodys_business_until_it_is_pulled(p
 def test_a_test_with_edits_whose_job_is_gone_is_put_away_and_named_in_every_status(project):
     test = project / "tests/jobs/test_sales.py"
     test.write_text(test.read_text() + "\n\ndef test_mine() -> None:\n    assert True\n")
-    mine = test.read_bytes()
+    edited = test.read_bytes()
     without_sales(project)
     away = ".targcc/removed/tests/jobs/test_sales.py.txt"
     assert away in ok("regenerate")
     assert not (project / SALES).exists()
     assert not test.exists()  # the test could not import its job
-    assert (project / away).read_bytes() == mine
+    assert (project / away).read_bytes() == edited
     for _ in range(2):
         assert f"{away}  its job is gone; delete it" in ok("status")
         ok("regenerate", "--check")
@@ -143,14 +143,14 @@ def test_a_test_with_edits_stays_beside_a_job_that_stays(project):
 
 def test_a_removed_job_with_edits_goes_where_nothing_runs_it_and_comes_back(project):
     write_in_body(project / SALES)
-    mine, spec = (project / SALES).read_bytes(), load_spec(project / "targcc.yaml")
+    edited, spec = (project / SALES).read_bytes(), load_spec(project / "targcc.yaml")
     assert "targcc-gen restore Sales" in ok("job", "Sales", "--remove")
     assert not (project / SALES).exists()
-    assert (project / f".targcc/removed/{SALES}.txt").read_bytes() == mine
+    assert (project / f".targcc/removed/{SALES}.txt").read_bytes() == edited
     assert "removed   .targcc/removed/" in ok("status")
     assert targcc_gen("regenerate", "--check").exit_code == 0
     ok("restore", "Sales")
-    assert (project / SALES).read_bytes() == mine
+    assert (project / SALES).read_bytes() == edited
     assert load_spec(project / "targcc.yaml") == spec
     assert not (project / ".targcc/removed").exists()
     assert targcc_gen("regenerate", "--check").exit_code == 0
@@ -197,9 +197,9 @@ def test_check_names_what_the_code_says_and_the_spec_does_not(project):
 
 def test_mine_takes_it_into_the_spec(project):
     edit(project / SALES, '"0 2 * * *", timeout="1h"', 'every="2h", retries=7')
-    mine = (project / SALES).read_text()
+    edited = (project / SALES).read_text()
     assert "every" in ok("regenerate", "--mine", SALES)
-    assert (project / SALES).read_text() == mine
+    assert (project / SALES).read_text() == edited
     job = load_spec(project / "targcc.yaml").jobs["Sales"]
     assert (job.cron, str(job.every), job.timeout, job.retries) == (None, "2:00:00", None, 7)
     assert "# for the managers" in (project / "targcc.yaml").read_text()
@@ -233,11 +233,11 @@ def test_generated_takes_the_specs(project):
 def test_a_difference_can_be_meant(project):
     edit(project / SALES, '"0 2 * * *", timeout="1h"', 'every="2h", timeout="1h"')
     edit(project / "targcc.yaml", "timeout: 1h", "timeout: 1h\n    keep: [schedule]")
-    mine = (project / SALES).read_text()
+    edited = (project / SALES).read_text()
     assert targcc_gen("regenerate", "--check").exit_code == 0
     edit(project / "targcc.yaml", "0 2 * * *", "0 3 * * *")
     ok("regenerate")
-    assert (project / SALES).read_text() == mine
+    assert (project / SALES).read_text() == edited
 
 
 def test_what_only_python_can_work_out_is_said(project):
@@ -286,7 +286,7 @@ def test_check_names_an_argument_that_only_the_code_changed(project, case):
     old, new, shown, params = CODE_ONLY[case]
     before = (project / SEND).read_text()
     edit(project / SEND, old, new)
-    mine = (project / SEND).read_text()
+    edited = (project / SEND).read_text()
     check = targcc_gen("regenerate", "--check")
     assert check.exit_code == 1
     assert f"mine       {shown}" in check.output
@@ -298,9 +298,9 @@ def test_check_names_an_argument_that_only_the_code_changed(project, case):
         assert (project / SEND).read_text() == before
     assert "user_id: int)" in (project / SEND).read_text()
 
-    (project / SEND).write_text(mine)
+    (project / SEND).write_text(edited)
     assert "params" in ok("pull", "Send")
-    assert (project / SEND).read_text() == mine
+    assert (project / SEND).read_text() == edited
     job = load_spec(project / "targcc.yaml").jobs["Send"]
     assert {name: str(param) for name, param in job.params.items()} == params
     assert targcc_gen("regenerate", "--check").exit_code == 0
@@ -397,10 +397,10 @@ def test_a_renamed_job_takes_everything_along(project):
     (project / "src/acme_jobs/uses.py").write_text(
         "from acme_jobs.jobs import sales\nfrom acme_jobs.jobs.sales import SalesJob\n\nJOBS = [SalesJob, sales]\n"
     )
-    mine = (project / SALES).read_text()
+    edited = (project / SALES).read_text()
     ok("job", "Sales", "--rename", "DailyRevenue")
     path = project / "src/acme_jobs/jobs/daily_revenue.py"
-    assert path.read_text() == mine.replace("SalesJob", "DailyRevenueJob").replace(
+    assert path.read_text() == edited.replace("SalesJob", "DailyRevenueJob").replace(
         'timeout="3h"', 'timeout="3h", aliases=("Sales",)'
     )
     assert not (project / SALES).exists()

@@ -64,8 +64,8 @@ def test_nothing_to_do():
 def test_a_newer_generator_updates_and_merges(project):
     made_by_an_older_generator(project, EXECUTOR, "class OldName", "class Executor")
     made_by_an_older_generator(project, MANAGED, "class OldState", "class RunState")
-    mine = project / MANAGED
-    mine.write_text(mine.read_text() + "\nMINE = True\n")
+    edited_file = project / MANAGED
+    edited_file.write_text(edited_file.read_text() + "\nMINE = True\n")
     check = targcc_gen("regenerate", "--check")
     assert check.exit_code == 1
     assert "+class RunState" in check.stdout
@@ -75,8 +75,8 @@ def test_a_newer_generator_updates_and_merges(project):
     assert f"update    {EXECUTOR}" in result.stdout
     assert f"merge     {MANAGED}" in result.stdout
     assert "your 2 lines kept" in result.stdout
-    assert mine.read_text().endswith("\nMINE = True\n")
-    assert "class RunState" in mine.read_text()
+    assert edited_file.read_text().endswith("\nMINE = True\n")
+    assert "class RunState" in edited_file.read_text()
     assert targcc_gen("regenerate", "--check").exit_code == 0
 
 
@@ -163,8 +163,8 @@ class TestMoved:
         entries[self.OLD] = replace(entries.pop(MANAGED), path=self.OLD)
         (project / ".targcc/lock.jsonl").write_text(Lock(entries).dump())
         (project / MANAGED).rename(project / self.OLD)
-        mine = project / self.OLD
-        mine.write_text(mine.read_text() + "\nMINE = True\n")
+        edited_file = project / self.OLD
+        edited_file.write_text(edited_file.read_text() + "\nMINE = True\n")
         self.table = tmp_path / "renames.toml"
         monkeypatch.setattr(table, "TABLE", self.table)
 
@@ -184,8 +184,8 @@ class TestMoved:
     def test_what_cannot_follow_is_shown_and_listed_until_it_is_deleted(self, project):
         self.goes_to()
         data = json.loads(targcc_gen("regenerate", "--dry-run", "--json").stdout)
-        (change,) = (one for one in data["changes"] if one["path"] == self.OLD)
-        assert [one["mine"] for one in change["left_behind"]] == ["\nMINE = True\n"]
+        (change,) = (item for item in data["changes"] if item["path"] == self.OLD)
+        assert [item["mine"] for item in change["left_behind"]] == ["\nMINE = True\n"]
         result = targcc_gen("regenerate")
         assert result.exit_code == 0
         kept = f".targcc/kept/{self.OLD}.diff"
@@ -201,8 +201,8 @@ class TestMoved:
 
     def test_files_that_only_moved_are_one_line(self, project):
         self.goes_to(MANAGED.replace(SOURCE, "src/{package}/scheduler"))
-        mine = project / self.OLD
-        mine.write_text(mine.read_text().removesuffix("\nMINE = True\n"))
+        edited_file = project / self.OLD
+        edited_file.write_text(edited_file.read_text().removesuffix("\nMINE = True\n"))
         result = targcc_gen("regenerate")
         assert result.stdout == "move      1 file of targcc-gen's has another place now\n"
 

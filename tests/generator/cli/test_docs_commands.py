@@ -40,13 +40,13 @@ def script(page: Path, base: str) -> str:
     """Return the commands of a page as a shell script that stops at the first failure; the server runs until the end."""
     lines = ["set -eux"]
     text = page.read_text(encoding="utf-8")
-    found = re.finditer(
+    matches = re.finditer(
         r"^```console\n(?P<block>.*?)^```|^<!-- edit (?P<file>\S+): (?P<old>[^\n]+) becomes (?P<new>[^\n]+) -->$"
         r"|^<!-- (?P<stop>stop the server) -->$",
         text,
         re.DOTALL | re.MULTILINE,
     )
-    for match in found:
+    for match in matches:
         if match["stop"]:
             lines.append(STOP)
             continue

@@ -39,8 +39,8 @@ WRITING = [
     ["scheduler", "vendored"],
 ]
 SOME = [
-    pytest.param(one, marks=() if number in {0, 2, 5, 11, 12} else pytest.mark.soak)
-    for number, one in enumerate(LOOKING)
+    pytest.param(command, marks=() if number in {0, 2, 5, 11, 12} else pytest.mark.soak)
+    for number, command in enumerate(LOOKING)
 ]
 CANARY = "outside: this text is nobody's business\n"
 
@@ -74,12 +74,12 @@ def outside(tmp_path):
 
 def everything(root: Path) -> dict[str, tuple[object, ...]]:
     """Return every entry with its mode, times and content."""
-    found = {}
+    entries = {}
     for path in sorted([root, *root.rglob("*")]):
         status = path.lstat()
         content = path.read_bytes() if path.is_file() and not path.is_symlink() else None
-        found[str(path)] = (status.st_mode, status.st_mtime_ns, status.st_ctime_ns, content)
-    return found
+        entries[str(path)] = (status.st_mode, status.st_mtime_ns, status.st_ctime_ns, content)
+    return entries
 
 
 def no_traceback(result: Result) -> None:

@@ -92,17 +92,17 @@ def lines_of(output, kind):
 
 def test_the_same_export_again_changes_no_byte(shop):
     before = shop.files()
-    said = shop.again(*ALL)
+    output = shop.again(*ALL)
 
     assert shop.files() == before
-    assert "unchanged 3 jobs that the project has already" in said
+    assert "unchanged 3 jobs that the project has already" in output
 
 
 def test_what_changed_there_only_is_taken_into_spec_decorator_and_procedure(shop):
     later = cron_row(number=1, name="Nightly load", cron="30 3 * * *", proc="dbo.usp_Load2")
-    said = shop.again(later, MAIL, TIDY)
+    output = shop.again(later, MAIL, TIDY)
 
-    assert lines_of(said, "changed")[0].split(None, 2)[2] == (
+    assert lines_of(output, "changed")[0].split(None, 2)[2] == (
         "schedule: cron 0 2 * * * → cron 30 3 * * *; procedure: dbo.usp_Load → dbo.usp_Load2"
     )
     assert 'cron: "30 3 * * *"' in shop.spec
@@ -127,9 +127,9 @@ def test_what_changed_here_only_stays(shop):
     shop.edit('cron: "0 2 * * *"', 'cron: "0 1 * * *" # earlier')
     shop.gen("regenerate")
     before = shop.spec
-    said = shop.again(*ALL)
+    output = shop.again(*ALL)
 
-    assert "schedule: cron 0 1 * * * here, cron 0 2 * * * there" in lines_of(said, "kept")[0]
+    assert "schedule: cron 0 1 * * * here, cron 0 2 * * * there" in lines_of(output, "kept")[0]
     assert shop.spec == before
 
 
@@ -148,11 +148,11 @@ def test_what_both_changed_is_a_conflict_and_nothing_is_written(shop):
     shop.edit('cron: "0 2 * * *"', 'cron: "0 1 * * *"')
     before = shop.files()
     rows = (cron_row(number=1, cron="0 3 * * *", proc="dbo.usp_Load"), cron_row(number=2, name="Mail bills", cron="5 6 * * *", proc="dbo.usp_Mail"), TIDY)  # fmt: skip
-    said = shop.again(*rows, status=3)
+    output = shop.again(*rows, status=3)
 
     assert (
         "schedule: mine cron 0 1 * * *, old cron 0 3 * * *, it was cron 0 2 * * *"
-        in lines_of(said, "conflict")[0]
+        in lines_of(output, "conflict")[0]
     )
     assert "1 conflict: nothing was written. Choose with --mine JOB[.FIELD]" in shop.stderr
     assert shop.files() == before
@@ -187,9 +187,9 @@ def test_an_edit_of_the_decorator_itself_is_a_conflict_too(shop, choice, cron):
     shop.edit('"0 2 * * *"', '"0 1 * * *"', path)
     before = shop.files()
     rows = cron_row(number=1, cron="0 3 * * *", proc="dbo.usp_Load"), MAIL, TIDY
-    said = shop.again(*rows, status=3)
+    output = shop.again(*rows, status=3)
 
-    assert f"conflict  {path}" in said
+    assert f"conflict  {path}" in output
     assert "--mine JOB keeps what you wrote" in shop.stderr
     assert shop.files() == before
     shop.again(*rows, options=(choice, "NightlyLoad"))
@@ -211,11 +211,13 @@ def test_a_choice_that_names_no_job_is_refused(shop):
 
 
 def test_a_renamed_row_keeps_its_key_and_its_history(shop):
-    said = shop.again(cron_row(number=1, name="Load of the night", proc="dbo.usp_Load"), MAIL, TIDY)
+    output = shop.again(
+        cron_row(number=1, name="Load of the night", proc="dbo.usp_Load"), MAIL, TIDY
+    )
 
     assert (
         '"Nightly load" is "Load of the night" now; it keeps its key and its history'
-        in lines_of(said, "renamed")[0]
+        in lines_of(output, "renamed")[0]
     )
     assert shop.spec.count("dbo.usp_Load") == 1
     assert "display_name: Load of the night" in shop.spec
@@ -246,14 +248,14 @@ def test_names_that_two_rows_swap_are_two_renames(shop):
 
 
 def test_a_new_row_under_the_old_name_of_a_renamed_one_is_a_job_of_its_own(shop):
-    said = shop.again(
+    output = shop.again(
         cron_row(number=1, name="Old load", proc="dbo.usp_Load"),
         MAIL,
         TIDY,
         cron_row(number=9, name="Nightly load", cron="0 5 * * *", proc="dbo.usp_New"),
     )
 
-    assert lines_of(said, "added")[0].split()[1] == "NightlyLoad2"
+    assert lines_of(output, "added")[0].split()[1] == "NightlyLoad2"
     assert 'PROCEDURE = "dbo.usp_Load"' in shop.module("nightly_load")
     assert 'PROCEDURE = "dbo.usp_New"' in shop.module("nightly_load2")
 
@@ -267,20 +269,20 @@ def test_a_row_with_a_new_id_and_its_old_name_is_the_same_job(shop):
 
 
 def test_a_row_switched_off_there_is_paused_here(shop):
-    said = shop.again(cron_row(number=1, proc="dbo.usp_Load", active=0), MAIL, TIDY)
+    output = shop.again(cron_row(number=1, proc="dbo.usp_Load", active=0), MAIL, TIDY)
 
-    assert "paused here too" in lines_of(said, "switched off")[0]
+    assert "paused here too" in lines_of(output, "switched off")[0]
     assert "paused=True" in shop.module("nightly_load")
-    assert "uv run targcc job disable NightlyLoad" in said
-    said = shop.again(*ALL)
-    assert "not paused any more" in lines_of(said, "switched on")[0]
+    assert "uv run targcc job disable NightlyLoad" in output
+    output = shop.again(*ALL)
+    assert "not paused any more" in lines_of(output, "switched on")[0]
     assert "paused" not in shop.module("nightly_load")
 
 
 def test_a_row_that_is_gone_there_takes_its_job_along(shop):
-    said = shop.again(LOAD, MAIL)
+    output = shop.again(LOAD, MAIL)
 
-    assert "gone there" in lines_of(said, "removed")[0]
+    assert "gone there" in lines_of(output, "removed")[0]
     assert "TidyUp" not in shop.spec
     assert shop.module("tidy_up") is None
 
@@ -293,9 +295,9 @@ def test_a_row_that_is_gone_there_and_was_worked_on_here_is_a_conflict(shop, whe
     else:
         shop.edit("ctx.log.info(", "ctx.log.debug(", "src/shop/jobs/tidy_up.py")
     before = shop.files()
-    said = shop.again(LOAD, MAIL, status=3)
+    output = shop.again(LOAD, MAIL, status=3)
 
-    assert "gone there, and you" in lines_of(said, "conflict")[0]
+    assert "gone there, and you" in lines_of(output, "conflict")[0]
     assert shop.files() == before
     shop.again(LOAD, MAIL, options=("--mine", "TidyUp"))
     assert "TidyUp" in shop.spec
@@ -306,8 +308,8 @@ def test_a_row_that_is_gone_there_and_was_worked_on_here_is_a_conflict(shop, whe
 def test_when_most_rows_are_gone_somebody_is_asked(shop):
     shop.again(*ALL, cron_row(number=4, name="Fourth"), cron_row(number=5, name="Fifth"))
     before = shop.spec
-    said = shop.again(LOAD, status=3)
-    assert "say --partial" in said
+    output = shop.again(LOAD, status=3)
+    assert "say --partial" in output
     shop.again(LOAD, options=("--partial",))
     assert shop.spec == before
     shop.again(LOAD, options=("--old", "."))
@@ -316,9 +318,9 @@ def test_when_most_rows_are_gone_somebody_is_asked(shop):
 
 def test_a_job_that_was_removed_here_does_not_come_back(shop):
     shop.gen("job", "--remove", "TidyUp")
-    said = shop.again(*ALL)
+    output = shop.again(*ALL)
 
-    assert "removed here: it stays so" in lines_of(said, "left out")[0]
+    assert "removed here: it stays so" in lines_of(output, "left out")[0]
     assert shop.module("tidy_up") is None
     changed = cron_row(number=3, name="Tidy up", cron="0 5 * * SUN", proc="dbo.usp_Tidy")
     assert "removed here, changed there" in shop.again(LOAD, MAIL, changed, status=3)
@@ -362,9 +364,11 @@ def test_a_rejected_row_is_said_by_the_exit_status_until_it_is_accepted(tmp_path
 
 def test_a_job_whose_row_became_unreadable_stays_as_it_is(shop):
     before = shop.spec
-    said = shop.again(cron_row(number=1, cron="0 2 * *", proc="dbo.usp_Load"), MAIL, TIDY, status=1)
+    output = shop.again(
+        cron_row(number=1, cron="0 2 * *", proc="dbo.usp_Load"), MAIL, TIDY, status=1
+    )
 
-    assert "what is here stays" in lines_of(said, "rejected")[0]
+    assert "what is here stays" in lines_of(output, "rejected")[0]
     assert shop.spec == before
 
 
@@ -378,15 +382,15 @@ def test_a_project_without_a_base_gets_one_where_both_say_the_same(shop):
 
 
 def _monday_or_first(count):
-    found = []
+    starts = []
     day = datetime(2026, 11, 24, 3, 0, 9)  # noqa: DTZ001 - the old server's wall clock
-    while len(found) < count:
+    while len(starts) < count:
         if day.day == 1 or day.weekday() == 0:
-            found.append(day)
+            starts.append(day)
         day -= timedelta(days=1)
     return "".join(
         f"INSERT c_LoggedJob (ID, c_JobID, WhenStarted, enmRunStatus_JobStatus) VALUES ({n}, 1, '{start:%Y-%m-%dT%H:%M:%S}', 'Success')\n"
-        for n, start in enumerate(found)
+        for n, start in enumerate(starts)
     )
 
 
@@ -401,9 +405,9 @@ def test_what_the_history_said_stays_when_a_later_export_has_none(tmp_path):
     assert made.files() == before
     made.again(row, MAIL, TIDY, _monday_or_first(20))
     assert made.files() == before
-    said = made.again(cron_row(number=1, cron="0 4 1 * *", proc="dbo.usp_Load"), MAIL, TIDY)
-    assert "cron 0 3 1 * * → cron 0 4 1 * *" in lines_of(said, "changed")[0]
-    assert "NightlyLoadOtherDays" in lines_of(said, "removed")[0]
+    output = made.again(cron_row(number=1, cron="0 4 1 * *", proc="dbo.usp_Load"), MAIL, TIDY)
+    assert "cron 0 3 1 * * → cron 0 4 1 * *" in lines_of(output, "changed")[0]
+    assert "NightlyLoadOtherDays" in lines_of(output, "removed")[0]
 
 
 def test_a_dead_job_that_is_at_work_again_is_paused_no_more(tmp_path):
@@ -419,8 +423,8 @@ def test_a_dead_job_that_is_at_work_again_is_paused_no_more(tmp_path):
     before = made.files()
     made.again(row(1, "Dead", "2019-03-04"), row(2, "Alive", "2026-11-21"))
     assert made.files() == before
-    said = made.again(row(1, "Dead", "2026-11-22"), row(2, "Alive", "2026-11-22"))
-    assert lines_of(said, "switched on")
+    output = made.again(row(1, "Dead", "2026-11-22"), row(2, "Alive", "2026-11-22"))
+    assert lines_of(output, "switched on")
     assert "paused" not in made.module("dead")
 
 
@@ -436,8 +440,8 @@ def test_an_interval_whose_last_run_moved_on_its_grid_is_unchanged(tmp_path):
     assert "anchor:" in made.spec
     made.again(row("2026-11-01T05:10:31"))
     assert made.files() == before
-    said = made.again(row("2026-11-02T05:10:31"))
-    assert lines_of(said, "changed")
+    output = made.again(row("2026-11-02T05:10:31"))
+    assert lines_of(output, "changed")
     assert made.spec != before["targcc.yaml"].decode()
 
 
@@ -449,7 +453,7 @@ def test_json_has_every_change(shop):
         "kind": "changed", "row": "1", "key": "NightlyLoad", "name": "Nightly load",
         "fields": [{"field": "schedule", "base": {"cron": "0 2 * * *"}, "mine": {"cron": "0 2 * * *"}, "old": {"cron": "0 3 * * *"}}],
     }  # fmt: skip
-    assert [one["kind"] for one in data["changes"]] == ["changed", "unchanged", "unchanged"]
+    assert [change["kind"] for change in data["changes"]] == ["changed", "unchanged", "unchanged"]
 
 
 def test_a_damaged_base_is_refused_with_its_line(shop):

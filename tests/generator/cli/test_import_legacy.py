@@ -168,7 +168,7 @@ def test_the_history_lands_in_c_logged_job_once(run, tmp_path):
 
 
 def test_in_hybrid_mode_the_rows_stay_where_they_are_and_the_project_runs_them(run, tmp_path):
-    said = run(*example(), *ZONE, "--mode", "hybrid", "--new", "shop-jobs").stdout
+    output = run(*example(), *ZONE, "--mode", "hybrid", "--new", "shop-jobs").stdout
     project = tmp_path / "shop-jobs"
     spec = (project / "targcc.yaml").read_text(encoding="utf-8")
     env = (project / ".env.example").read_text(encoding="utf-8")
@@ -192,7 +192,7 @@ def test_in_hybrid_mode_the_rows_stay_where_they_are_and_the_project_runs_them(r
         line, cwd=project, env=environment, capture_output=True, encoding="utf-8", check=True
     )
 
-    assert "hybrid    9 rows stay in c_Job and run from there" in said
+    assert "hybrid    9 rows stay in c_Job and run from there" in output
     assert legacy["TARGCC_LEGACY_TIMEZONE"] == "Asia/Jerusalem"
     assert "jobs: {}" in spec
     assert "#   Nightly load: 30 1 * * * [dbo].[usp_Nightly Load]" in spec
@@ -384,7 +384,10 @@ def test_two_files_that_contradict_each_other_are_told_apart_from_the_rest(run, 
     data = json.loads(run("a.sql", "b.sql", *ZONE, "--json").stdout)
 
     assert [job["key"] for job in data["jobs"]] == ["Other"]
-    assert [(one["file"], one["line"]) for one in data["rejected"]] == [("a.sql", 1), ("b.sql", 1)]
+    assert [(rejection["file"], rejection["line"]) for rejection in data["rejected"]] == [
+        ("a.sql", 1),
+        ("b.sql", 1),
+    ]
     assert "contradicts b.sql:1" in data["rejected"][0]["reason"]
 
 
@@ -414,8 +417,8 @@ def test_what_cannot_be_done_is_refused(run, tmp_path, arguments, words):
 def test_a_file_in_the_way_is_a_conflict_for_people(run, tmp_path):
     run(EXAMPLE / "classic/jobs.sql", *ZONE, "--new", "shop-jobs", "--scheduler", "package")
     (tmp_path / "shop-jobs/.targcc/legacy.jsonl").unlink()
-    mine = tmp_path / "shop-jobs/src/shop_jobs/jobs/nightly_load.py"
-    mine.write_text("mine = True\n")
+    module = tmp_path / "shop-jobs/src/shop_jobs/jobs/nightly_load.py"
+    module.write_text("mine = True\n")
     before = files(tmp_path / "shop-jobs")
     done = run(EXAMPLE / "c_Job.csv", *ZONE, "--into", "shop-jobs", status=3)
 

@@ -146,7 +146,9 @@ def test_a_job_whose_procedure_is_gone_is_named(tmp_path, monkeypatch):
         )
 
     assert done.exit_code == 0, done.output
-    warnings = [one for one in json.loads(done.stdout)["warnings"] if "no such procedure" in one]
+    warnings = [
+        warning for warning in json.loads(done.stdout)["warnings"] if "no such procedure" in warning
+    ]
     place = f"mssql://127.0.0.1:{double.port}/acme/dbo.c_Job:2"
     assert warnings == [
         f'{place}: "Send" calls dbo.usp_Send, and the database has no such procedure'

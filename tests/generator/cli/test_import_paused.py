@@ -88,9 +88,9 @@ def test_the_second_half_of_a_schedule_waits_for_a_person(tmp_path):
     )
     row = cron_row(number=1, cron="0 3 1 * 1", proc="dbo.usp_Load")
     made = Shop(tmp_path)
-    said = made.bring(row, history)
+    output = made.bring(row, history)
 
     assert made.jobs["NightlyLoadOtherDays"].paused
     assert made.moving == {"Nightly load": "1"}
-    assert "uv run targcc job enable NightlyLoadOtherDays" in said
+    assert "uv run targcc job enable NightlyLoadOtherDays" in output
     assert "job enable" not in made.bring(row, MAIL, history)

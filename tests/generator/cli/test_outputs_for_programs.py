@@ -42,8 +42,8 @@ def promises(schema: dict, place: str) -> Iterator[str]:
     kind = schema.get("type", "any")
     yield f"{place}: {kind if isinstance(kind, str) else ' or '.join(kind)}"
     for name, inner in schema.get("properties", {}).items():
-        there = "" if name in schema.get("required", ()) else "?"
-        yield from promises(inner, f"{place}.{name}{there}")
+        mark = "" if name in schema.get("required", ()) else "?"
+        yield from promises(inner, f"{place}.{name}{mark}")
     if "items" in schema:
         yield from promises(schema["items"], f"{place}[]")
 
@@ -102,7 +102,9 @@ def test_a_wrong_spec_is_told_to_a_program_with_its_places(project, command):
     output = json.loads(targcc_gen(*command, "--json", status=2))
 
     jsonschema.validate(output, json.loads(targcc_gen("schema", "errors")))
-    places = {(one["code"], one["file"].split("/")[-1], one["line"]) for one in output["errors"]}
+    places = {
+        (error["code"], error["file"].split("/")[-1], error["line"]) for error in output["errors"]
+    }
     assert ("spec", "targcc.yaml", 3) in places
     assert (output["schema_version"], output["exit_status"], output["written"]) == (1, 2, False)
 
@@ -168,7 +170,7 @@ def test_every_code_is_in_the_schema():
     from targcc_gen.errors import TargccError
 
     def codes(kind: type[TargccError]) -> set[str]:
-        return {kind.code}.union(*(codes(one) for one in kind.__subclasses__()))
+        return {kind.code}.union(*(codes(subclass) for subclass in kind.__subclasses__()))
 
     assert codes(TargccError) <= set(CODES)
 
@@ -188,7 +190,7 @@ def test_a_conflict_is_in_the_schema_of_a_plan(project):
     shown = targcc_gen("regenerate", "--check", "--format", "github", status=1)
 
     jsonschema.validate(output, json.loads(targcc_gen("schema", "plan")))
-    (change,) = [one for one in output["changes"] if one["action"] == "conflict"]
+    (change,) = [item for item in output["changes"] if item["action"] == "conflict"]
     assert change["collisions"][0]["first"] == 1
     assert shown.startswith(f"::error file={path},line=1,title=targcc-gen::you and targcc-gen")
 
@@ -213,7 +215,7 @@ def test_gitlab_reads_a_report_of_a_project_in_a_folder_of_its_repository(projec
 
     report = json.loads(targcc_gen("regenerate", "--check", "--format", "gitlab", status=2))
 
-    assert [one["location"] for one in report] == [
+    assert [finding["location"] for finding in report] == [
         {"path": "acme-jobs/targcc.yaml", "lines": {"begin": 3}}
     ]
     assert "queues" in report[0]["description"]
@@ -225,10 +227,10 @@ def test_what_two_branches_changed_differently_is_in_the_report(project):
     sides = "<<<<<<< HEAD\ndatabase: sqlite\n=======\ndatabase: postgresql\n>>>>>>> topic\n"
     spec.write_text(f"targcc: 1\nproject: {{name: acme-jobs}}\n{sides}")
 
-    (one,) = json.loads(targcc_gen("regenerate", "--check", "--format", "gitlab", status=3))
+    (finding,) = json.loads(targcc_gen("regenerate", "--check", "--format", "gitlab", status=3))
 
-    assert "database: sqlite (HEAD), postgresql (topic)" in one["description"]
-    assert one["severity"] == "critical"
+    assert "database: sqlite (HEAD), postgresql (topic)" in finding["description"]
+    assert finding["severity"] == "critical"
 
 
 @pytest.mark.usefixtures("project")
@@ -240,9 +242,9 @@ def test_nothing_due_is_an_empty_report():
 def test_a_text_cannot_end_githubs_command():
     from targcc_gen.cli.ci_annotations import Annotation, _of_github
 
-    one = _of_github(Annotation("a,b:c.py", 3, "50%\n::error::x", is_conflict=True))
+    line = _of_github(Annotation("a,b:c.py", 3, "50%\n::error::x", is_conflict=True))
 
-    assert one == "::error file=a%2Cb%3Ac.py,line=3,title=targcc-gen::50%25%0A::error::x"
+    assert line == "::error file=a%2Cb%3Ac.py,line=3,title=targcc-gen::50%25%0A::error::x"
 
 
 @pytest.mark.usefixtures("project")

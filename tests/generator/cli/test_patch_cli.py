@@ -412,18 +412,18 @@ def test_the_diff_shows_the_lines(run: Patch):
 @pytest.mark.usefixtures("shop")
 def test_programs_get_json(run: Patch):
     _, output, _ = run("--json")
-    found: dict[str, Any] = json.loads(output)
+    data: dict[str, Any] = json.loads(output)
 
-    assert (found["file"], found["app"], found["verified"]) == (
+    assert (data["file"], data["app"], data["verified"]) == (
         "shop/main.py",
         "shop.main:app",
         "shop.main:app",
     )
-    assert found["added"] == [
+    assert data["added"] == [
         {"line": 4, "text": "from .scheduler import scheduler_router"},
         {"line": 7, "text": "app.include_router(scheduler_router)"},
     ]
-    assert json.loads(run("--undo", "--json")[1])["removed"] == found["added"]
+    assert json.loads(run("--undo", "--json")[1])["removed"] == data["added"]
 
 
 def test_an_environment_without_the_schedulers_needs_is_not_tried(run: Patch, shop: Path):

@@ -74,8 +74,8 @@ def test_of_several_releases_the_oldest_comes_first_and_later_ones_are_left_out(
     tmp_path, monkeypatch
 ):
     text = "".join(
-        f"## [{one}] - unreleased\n\n### For existing projects\n\n* Of {one}.\n\n### Fixed\n\n* X.\n\n"
-        for one in ("99.0.0", "0.2.0", "0.1.9", "0.1.0")
+        f"## [{version}] - unreleased\n\n### For existing projects\n\n* Of {version}.\n\n### Fixed\n\n* X.\n\n"
+        for version in ("99.0.0", "0.2.0", "0.1.9", "0.1.0")
     )
     (tmp_path / "CHANGELOG.md").write_text(text, encoding="utf-8")
     monkeypatch.setattr(command_regenerate.assets, "changelog", lambda: tmp_path / "CHANGELOG.md")

@@ -27,7 +27,7 @@ def targcc_gen(*arguments: str, status: int = 0) -> str:
 def test_the_page_makes_a_blueprint_and_an_override(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     chapter = PAGE.read_text(encoding="utf-8").partition("## A blueprint of your own")[2]
-    said = ""
+    output = ""
     for step in STEP.finditer(chapter):
         if step["commands"] is None:
             place = Path(step["path"])
@@ -41,12 +41,12 @@ def test_the_page_makes_a_blueprint_and_an_override(tmp_path, monkeypatch):
                 monkeypatch.chdir(command[1])
             else:
                 assert command[0] == "targcc-gen", line
-                said += targcc_gen(*command[1:])
+                output += targcc_gen(*command[1:])
 
-    assert "feed: it is right (blueprints/feed)" in said
-    assert "feed              Reads a feed  (blueprints/feed)" in said
-    assert "they read no files, reach no network and run no Python" in said
-    assert '+LABEL team="feeds"' in said
+    assert "feed: it is right (blueprints/feed)" in output
+    assert "feed              Reads a feed  (blueprints/feed)" in output
+    assert "they read no files, reach no network and run no Python" in output
+    assert '+LABEL team="feeds"' in output
     assert Path("Dockerfile").read_text(encoding="utf-8").endswith('\nLABEL team="feeds"\n')
     targcc_gen("regenerate", "--check")
     done = subprocess.run(
@@ -84,10 +84,10 @@ def test_a_change_upstream_is_due_like_an_upgrade(project):
     part = project / "blueprints/feed/job.py.jinja"
     part.write_text(part.read_text().replace("two", "three"))
 
-    said = targcc_gen("regenerate", "--check", status=1)
+    output = targcc_gen("regenerate", "--check", status=1)
 
-    assert "template  blueprints/feed  changed: jobs that are there keep their text" in said
-    assert "first time" not in said
+    assert "template  blueprints/feed  changed: jobs that are there keep their text" in output
+    assert "first time" not in output
     assert '"changed_templates"' in targcc_gen("regenerate", "--json")
     targcc_gen("regenerate", "--check")
     assert "three" not in (project / "src/app/jobs/nightly.py").read_text()
@@ -101,9 +101,9 @@ def test_an_organisation_has_blueprints_and_overrides_for_all_its_projects(proje
     spec = project / "targcc.yaml"
     spec.write_text(spec.read_text().replace("blueprints: [./blueprints]", "extends: ../org.yaml"))
 
-    said = targcc_gen("regenerate")
+    output = targcc_gen("regenerate")
 
-    assert "  ../ours/feed\n  ../templates/overrides/Dockerfile.jinja\n" in said
+    assert "  ../ours/feed\n  ../templates/overrides/Dockerfile.jinja\n" in output
     assert (project / "Dockerfile").read_text().endswith("\n# ours\n")
     assert "retries=9" in (project / "src/app/scheduler.py").read_text()
     assert "feed              Reads a feed  (../ours/feed)" in targcc_gen("blueprints")
@@ -116,9 +116,9 @@ def test_a_job_of_an_environment_is_not_removed_behind_its_back(project):
         f"{spec.read_text()}environments: {{staging: {{jobs: {{Nightly: {{retries: 0}}}}}}}}\n"
     )
 
-    said = targcc_gen("job", "--remove", "Nightly", status=2)
+    output = targcc_gen("job", "--remove", "Nightly", status=2)
 
-    assert "take environments.staging.jobs.Nightly out of targcc.yaml first" in said
+    assert "take environments.staging.jobs.Nightly out of targcc.yaml first" in output
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_what_is_wrong_with_a_blueprint_is_said(part, old, new, problem):
     place = Path("blueprints/feed") / part
     place.write_text(place.read_text().replace(old, new))
 
-    said = targcc_gen("blueprints", "check", status=1)
+    output = targcc_gen("blueprints", "check", status=1)
 
-    assert problem in said
+    assert problem in output
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b\u202e"
 
 @given(st.text() | st.text("\x1b\x9b\x07\r\n\t\x7f\u202ea"), st.booleans())
 def test_what_a_terminal_obeys_is_shown(text, lines):
-    said = visible(text, lines=lines)
-    assert said == of_scheduler(text, lines=lines)
-    assert not set(said) & set(map(chr, [*range(9), *range(11, 32), *range(127, 160), 0x202E]))
+    shown = visible(text, lines=lines)
+    assert shown == of_scheduler(text, lines=lines)
+    assert not set(shown) & set(map(chr, [*range(9), *range(11, 32), *range(127, 160), 0x202E]))
 
 
 @pytest.mark.parametrize(
@@ -24,5 +24,5 @@ def test_what_a_terminal_obeys_is_shown(text, lines):
 )  # fmt: skip
 def test_no_argument_reaches_the_terminal_as_it_is(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    said = CliRunner().invoke(main, command)
-    assert not set(said.output) & set("\x1b\x07\x9b\u202e")
+    result = CliRunner().invoke(main, command)
+    assert not set(result.output) & set("\x1b\x07\x9b\u202e")

@@ -28,13 +28,13 @@ def log(starts, *, job=1, seconds=30, result="Success", by="svc", first=1, remar
 
 def days(count, *, hour=2, minute=0, second=12, until=NOW, only=None):
     """Return a start on each of the last days, or on the days that `only` accepts."""
-    found = []
+    starts = []
     day = (until - DAY).replace(hour=hour, minute=minute, second=second)
-    while len(found) < count:
+    while len(starts) < count:
         if only is None or only(day):
-            found.append(day)
+            starts.append(day)
         day -= DAY
-    return found[::-1]
+    return starts[::-1]
 
 
 ALIVE = cron_row(number=99, name="Alive", cron="0 1 * * *") + log(
@@ -48,15 +48,15 @@ def weighed(bring):
 
     def run(script, *, row="1", **options):
         result = bring(script, **options)
-        found = weigh(result)
-        job = next(one for one in result.all_jobs if one.old.id == row)
-        return result, found.of(place_of(job)), job
+        evidence = weigh(result)
+        job = next(candidate for candidate in result.all_jobs if candidate.old.id == row)
+        return result, evidence.of(place_of(job)), job
 
     return run
 
 
 def kinds(evidence):
-    return [one.kind for one in evidence.findings]
+    return [finding.kind for finding in evidence.findings]
 
 
 def standing(result, found, job):
@@ -74,11 +74,11 @@ def test_a_history_on_the_schedule_agrees_with_counts(weighed):
 
 def test_without_a_history_and_times_there_is_no_evidence(bring):
     result = bring(cron_row(cron="5 4 * * *"))
-    found = weigh(result)
+    evidence = weigh(result)
     (job,) = result.jobs
 
-    assert found.of(place_of(job)).verdict is Verdict.NONE
-    assert standing(result, found, job) is Standing.UNSEEN
+    assert evidence.of(place_of(job)).verdict is Verdict.NONE
+    assert standing(result, evidence, job) is Standing.UNSEEN
 
 
 def test_day_or_weekday_is_found_and_taken_with_both_halves(weighed):
@@ -104,8 +104,8 @@ def test_the_two_halves_of_day_or_weekday_are_that_and_never_on_one_day(weighed)
     result, _, job = weighed(cron_row(cron="0 3 1 * 1") + log(either))
     low, high = (datetime(year, 1, 1, tzinfo=UTC) for year in (2027, 2029))
     first, second = (
-        set(CronSchedule.parse(one.spec.cron).between(low, high, UTC))
-        for one in (job, result.second[0])
+        set(CronSchedule.parse(half.spec.cron).between(low, high, UTC))
+        for half in (job, result.second[0])
     )
 
     assert not first & second
@@ -122,10 +122,10 @@ def test_day_and_weekday_is_found_too_and_settles_the_question(weighed):
 
     assert evidence.verdict is Verdict.AGREES
     assert evidence.reading.startswith("day AND weekday")
-    found = weigh(result)
-    assert [one.kind for one in differences(result)] == ["day and weekday"]
-    assert unsettled(differences(result), found) == []
-    assert standing(result, found, job) is Standing.SAME
+    all_evidence = weigh(result)
+    assert [difference.kind for difference in differences(result)] == ["day and weekday"]
+    assert unsettled(differences(result), all_evidence) == []
+    assert standing(result, all_evidence, job) is Standing.SAME
 
 
 def test_another_hour_is_found_and_taken(weighed):
@@ -235,7 +235,7 @@ def test_runs_longer_than_the_interval_are_counted_with_the_true_rhythm(weighed)
     _, evidence, _ = weighed(
         cron_row(cron="*/5 * * * *") + log(starts, seconds=lambda n: 540 if n % 2 else 60)
     )
-    (finding,) = [one for one in evidence.findings if one.kind == "too long"]
+    (finding,) = [candidate for candidate in evidence.findings if candidate.kind == "too long"]
 
     assert finding.text == (
         "30 of 60 runs took longer than the 5 min to the next time, the longest 9 min; in truth it started every 10 min"
@@ -247,7 +247,7 @@ def test_a_job_that_always_fails_says_since_when_and_with_what(weighed):
         days(30), result=lambda n: "Success" if n == 1 else "Failure", remarks="'Login failed'"
     )
     _, evidence, _ = weighed(cron_row() + history)
-    (finding,) = [one for one in evidence.findings if one.kind == "keeps failing"]
+    (finding,) = [candidate for candidate in evidence.findings if candidate.kind == "keeps failing"]
 
     assert finding.text.startswith("29 of its last 30 runs failed; the last success was on")
     assert 'most often it said "Login failed" (29 times)' in finding.text
@@ -269,7 +269,7 @@ def test_failures_of_days_at_a_months_end_are_the_known_fault(weighed):
     history = log(ends, result="Failure", seconds=86_400 + 3_600)
     history += log(good, first=50)
     _, evidence, _ = weighed(classic_row("Monthly", "2025-01-31T05:00:00") + history)
-    (finding,) = [one for one in evidence.findings if one.kind == "month end"]
+    (finding,) = [candidate for candidate in evidence.findings if candidate.kind == "month end"]
 
     assert finding.text.startswith("4 failures of 1 d 1 h to 1 d 1 h at the end of a short month")
     assert "hung" not in kinds(evidence)
@@ -293,20 +293,20 @@ def test_the_rows_own_times_are_evidence_where_nothing_was_logged(bring):
         " (1, 'A', '0 3 1 * 1', 'dbo.A', 1, '2026-11-23T03:00:20', '2026-12-01T03:00:00')\n"
     )
     result = bring(row)
-    found = weigh(result)
+    evidence = weigh(result)
     (job,) = result.jobs
 
-    assert "fit if it is read day OR weekday" in found.of(place_of(job)).text
+    assert "fit if it is read day OR weekday" in evidence.of(place_of(job)).text
     assert len(result.second) == 1
 
 
 def test_hybrid_rows_are_weighed_and_left_as_they_are(bring):
     result = bring(cron_row() + log(days(30, hour=4)))
     before = list(result.jobs)
-    found = weigh(result, choose=False)
+    evidence = weigh(result, choose=False)
 
     assert result.jobs == before
-    assert found.of(place_of(before[0])).findings[0].chosen == ""
+    assert evidence.of(place_of(before[0])).findings[0].chosen == ""
 
 
 def test_the_history_of_another_hour_is_not_mixed_up_with_noise(weighed):
@@ -340,8 +340,8 @@ def test_a_time_that_stands_for_none_is_no_evidence(bring, when):
         f" (1, 'A', '0 3 * * *', 'dbo.A', 1, '{when}', '{when}')\n"
     )
     result = bring(row + log([datetime.fromisoformat(when)]) + ALIVE)
-    found = weigh(result)
-    job = next(one for one in result.jobs if one.old.id == "1")
+    evidence = weigh(result)
+    job = next(candidate for candidate in result.jobs if candidate.old.id == "1")
 
-    assert found.of(place_of(job)).verdict is Verdict.NONE
+    assert evidence.of(place_of(job)).verdict is Verdict.NONE
     assert not job.spec.paused

@@ -75,17 +75,17 @@ def nobody(_):
     ],
 )  # fmt: skip
 def test_what_one_side_changed_is_taken(base, mine, old, expected):
-    found = merge(base, mine, old, nobody)
+    merged = merge(base, mine, old, nobody)
 
-    assert (found.values, found.conflicts) == (expected, ())
+    assert (merged.values, merged.conflicts) == (expected, ())
 
 
 @pytest.mark.parametrize("base", [{"retries": 0}, None])
 def test_what_both_changed_or_nobody_remembers_is_a_conflict(base):
-    found = merge(base, {"retries": 1}, {"retries": 2}, nobody)
+    merged = merge(base, {"retries": 1}, {"retries": 2}, nobody)
 
-    assert [one.field for one in found.conflicts] == ["retries"]
-    assert found.values == {"retries": 1}
+    assert [conflict.field for conflict in merged.conflicts] == ["retries"]
+    assert merged.values == {"retries": 1}
 
 
 @pytest.mark.parametrize(

@@ -41,36 +41,36 @@ def clocks(found):
 
 
 def test_jobs_of_one_runner_queue_and_never_overlap():
-    found = runs(
+    started = runs(
         row("Daily", "2020-01-01T04:00:00", code="Long"),
         row("Daily", "2020-01-01T04:10:00", code="Second"),
         row("Daily", "2020-01-01T04:05:00", code="First"),
         since="2026-11-25T01:00:00", until="2026-11-26T01:00:00", durations={"Long": HOUR},
     )  # fmt: skip
 
-    assert [run.row for run in found] == [0, 2, 1]
-    assert clocks(found) == ["25 04:00", "25 04:05", "25 04:10"]
-    assert found[1].start - at("2026-11-25T05:00:00") < timedelta(seconds=1)
-    assert all(one.end <= two.start for one, two in itertools.pairwise(found))
+    assert [run.row for run in started] == [0, 2, 1]
+    assert clocks(started) == ["25 04:00", "25 04:05", "25 04:10"]
+    assert started[1].start - at("2026-11-25T05:00:00") < timedelta(seconds=1)
+    assert all(first.end <= second.start for first, second in itertools.pairwise(started))
 
 
 def test_after_downtime_each_overdue_row_runs_once_the_oldest_first():
-    found = runs(
+    started = runs(
         row("Daily", "2020-01-01T04:00:00", next_run="2026-11-24T04:00:00", code="Late"),
         row("CyclicMin", count=5, next_run="2026-11-24T03:00:00", code="Later"),
         since="2026-11-24T03:00:00", until="2026-11-24T05:01:00", durations={"Later": 2 * HOUR},
     )  # fmt: skip
 
-    assert [run.row for run in found] == [1, 0, 1]
+    assert [run.row for run in started] == [1, 0, 1]
 
 
 def test_a_run_longer_than_the_interval_is_followed_by_the_next_at_once():
-    found = runs(
+    started = runs(
         row("CyclicMin", count=5, next_run="2026-11-25T04:00:00"),
         since="2026-11-25T03:00:00", until="2026-11-25T04:20:00", durations={"Load": 7 * MINUTE},
     )  # fmt: skip
 
-    assert clocks(found) == ["25 04:00", "25 04:07", "25 04:14"]
+    assert clocks(started) == ["25 04:00", "25 04:07", "25 04:14"]
 
 
 @pytest.mark.parametrize("bits", [{"active": False}, {"managed": False}])
@@ -88,13 +88,13 @@ def test_codes_that_are_no_jobs(code):
 
 
 def test_a_month_end_hangs_the_runner_until_the_month_is_over():
-    found = runs(
+    started = runs(
         row("Monthly", "2020-01-31T04:00:00", next_run="2027-01-31T04:00:00", code="End"),
         row("Daily", "2020-01-01T06:00:00", code="Daily"),
         since="2027-02-26T00:00:00", until="2027-04-01T00:00:00",
     )  # fmt: skip
-    months = [run for run in found if run.row == 0]
-    days = [run for run in found if run.row == 1]
+    months = [run for run in started if run.row == 0]
+    days = [run for run in started if run.row == 1]
 
     assert clocks(months) == ["28 04:00", "31 04:00"]
     assert months[0].end == at("2027-03-01T00:00:00")
@@ -104,13 +104,13 @@ def test_a_month_end_hangs_the_runner_until_the_month_is_over():
 
 
 def test_the_29th_of_february_hangs_until_a_leap_year():
-    found = runs(
+    started = runs(
         row("Annually", "2020-02-29T04:00:00", next_run="2027-02-28T04:00:00"),
         since="2027-02-01T00:00:00", until="2027-12-31T00:00:00",
     )  # fmt: skip
 
-    assert clocks(found) == ["28 04:00"]
-    assert found[0].end >= at("2027-12-31T00:00:00")
+    assert clocks(started) == ["28 04:00"]
+    assert started[0].end >= at("2027-12-31T00:00:00")
 
 
 def test_a_cycle_without_a_count_runs_once_and_hangs_or_waits_for_ever():
@@ -124,66 +124,75 @@ def test_a_cycle_without_a_count_runs_once_and_hangs_or_waits_for_ever():
 @pytest.mark.parametrize("next_run", ["2026-11-26T04:00:00", "2026-01-01T04:00:00"])
 def test_an_unknown_kind_runs_once_and_ends_its_runners_other_rows_too(next_run):
     rows = row("UD", next_run=next_run), row("Daily", "2020-01-01T06:00:00")
-    found = runs(*rows, since="2026-11-25T00:00:00", until="2027-11-25T00:00:00")
+    started = runs(*rows, since="2026-11-25T00:00:00", until="2027-11-25T00:00:00")
 
-    assert clocks(run for run in found if run.row == 1) == (["25 06:00"] if "11-26" in next_run else [])  # fmt: skip
+    assert clocks(run for run in started if run.row == 1) == (["25 06:00"] if "11-26" in next_run else [])  # fmt: skip
 
 
 # --- Clocks -----------------------------------------------------------------------------------------------------------
 
 
 def test_in_spring_a_time_in_the_gap_runs_right_after_it():
-    found = runs(
+    started = runs(
         row("Daily", "2020-01-01T02:30:00"),
         since="2027-03-25T00:00:00",
         until="2027-03-28T00:00:00",
     )
 
-    assert clocks(found) == ["25 02:30", "26 03:00", "27 02:30"]
+    assert clocks(started) == ["25 02:30", "26 03:00", "27 02:30"]
 
 
 def test_in_spring_a_cycle_of_hours_with_a_slot_in_the_gap_moves_for_good():
-    found = runs(
+    started = runs(
         row("CyclicHour", "2020-01-01T00:50:00", 2, next_run="2027-03-25T22:50:00"),
         since="2027-03-25T22:00:00", until="2027-03-26T08:00:00",
     )  # fmt: skip
 
-    assert clocks(found) == ["25 22:50", "26 00:50", "26 03:00", "26 03:50", "26 05:50", "26 07:50"]
+    assert clocks(started) == [
+        "25 22:50",
+        "26 00:50",
+        "26 03:00",
+        "26 03:50",
+        "26 05:50",
+        "26 07:50",
+    ]
 
 
 def test_in_autumn_daily_runs_once():
-    found = runs(
+    started = runs(
         row("Daily", "2020-01-01T01:30:00"),
         since="2027-10-30T00:00:00",
         until="2027-11-02T00:00:00",
     )
 
-    assert clocks(found) == ["30 01:30", "31 01:30", "01 01:30"]
+    assert clocks(started) == ["30 01:30", "31 01:30", "01 01:30"]
 
 
 def test_in_autumn_daily_runs_twice_if_it_ends_after_the_clock_went_back_to_before_its_time():
-    found = runs(
+    started = runs(
         row("Daily", "2020-01-01T01:30:00"), since="2027-10-31T00:00:00", until="2027-11-01T00:00:00",
         durations={"Load": 45 * MINUTE},
     )  # fmt: skip
 
-    assert clocks(found) == ["31 01:30", "31 01:30"]
-    assert found[1].slot - found[0].slot == HOUR
+    assert clocks(started) == ["31 01:30", "31 01:30"]
+    assert started[1].slot - started[0].slot == HOUR
 
 
 @pytest.mark.parametrize(
     ("kind", "count"), [("CyclicMin", 30), ("CyclicSec", 1800), ("CyclicHour", 1)]
 )
 def test_in_autumn_cycles_stand_still_in_the_repeated_hour(kind, count):
-    found = runs(
+    started = runs(
         row(kind, count=count, next_run="2027-10-31T00:00:00"),
         since="2027-10-31T00:00:00", until="2027-10-31T03:00:00",
     )  # fmt: skip
-    gaps = [two.slot - one.slot for one, two in itertools.pairwise(found)]
+    gaps = [later.slot - earlier.slot for earlier, later in itertools.pairwise(started)]
 
     assert max(gaps) - min(gaps) >= HOUR - MINUTE
     assert not [
-        run for run in found if at("2027-10-31T01:00:00", 1) <= run.slot < at("2027-10-31T02:00:00")
+        run
+        for run in started
+        if at("2027-10-31T01:00:00", 1) <= run.slot < at("2027-10-31T02:00:00")
     ]
 
 
@@ -202,12 +211,12 @@ def test_without_the_claims_start_a_cycle_counts_from_the_end_before():
     cyclic = row(
         "CyclicMin", count=10, next_run="2026-11-25T04:00:00", last_run=wall("2026-11-25T03:55:00")
     )
-    found = runs(
+    started = runs(
         cyclic, since="2026-11-25T04:00:00", until="2026-11-25T04:15:00", claim_keeps_start=False,
         durations={"Load": 2 * MINUTE},
     )  # fmt: skip
 
-    assert clocks(found)[:2] == ["25 04:00", "25 04:05"]
+    assert clocks(started)[:2] == ["25 04:00", "25 04:05"]
 
 
 # --- Comparison with the reference model ------------------------------------------------------------------------------

@@ -43,8 +43,8 @@ def days(text, dialect="cronos", year=2027):
     ],
 )  # fmt: skip
 def test_a_text_names_its_days(text, dialect, expected):
-    found = [(day.month, day.day) for day in days(text, dialect)]
-    assert found == [(one, 31) if isinstance(one, int) else one for one in expected]
+    dates = [(day.month, day.day) for day in days(text, dialect)]
+    assert dates == [(entry, 31) if isinstance(entry, int) else entry for entry in expected]
 
 
 TEXTS = (
@@ -58,22 +58,22 @@ TEXTS = (
 def test_both_readings_of_a_text_agree(text, dialect):
     """Compare the scheduler's parsing with the reference's; texts that the scheduler refuses are skipped."""
     try:
-        ours = convert(f"0 {text}" if dialect == "quartz" and text[0] != "@" else text, dialect)
+        schedule = convert(f"0 {text}" if dialect == "quartz" and text[0] != "@" else text, dialect)
     except CronError:
         return
-    theirs = read_cron_text(
+    reference = read_cron_text(
         f"0 {text}" if dialect == "quartz" and text[0] != "@" else text, dialect
     )
     first = datetime(2027, 1, 1, 12, tzinfo=UTC)
 
     for number in range(731):
         day = first + timedelta(days=number)
-        assert ours.matches_day(day) == theirs.names(day.date()), day
-    clock = ours.hour, ours.minute
+        assert schedule.matches_day(day) == reference.names(day.date()), day
+    clock = schedule.hour, schedule.minute
     named = {
         (h, m) for h in range(24) for m in range(60) if clock[0] >> h & 1 and clock[1] >> m & 1
     }
-    assert named == theirs.times
+    assert named == reference.times
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ def test_both_readings_of_a_text_agree(text, dialect):
 )  # fmt: skip
 def test_a_night_when_the_clock_changes(text, polling, night, expected):
     end = f"{night}T03:00:00" if expected and expected[-1] == "02:30" else f"{night}T23:00:00"
-    found = cron_runs(
+    moments = cron_runs(
         read_cron_text(text, "cronos"), JERUSALEM, at(f"{night}T00:00:00"), at(end), polling
     )
 
-    assert [f"{moment.astimezone(JERUSALEM):%H:%M}" for moment in found] == expected
+    assert [f"{moment.astimezone(JERUSALEM):%H:%M}" for moment in moments] == expected
 
 
 def test_seconds_are_known_to_a_look_each_minute_only_as_a_minute():

@@ -41,7 +41,7 @@ def chance_texts(seed, count):
 
 
 def days_of(schedules):
-    return [day for day in YEAR if any(one.matches_day(day) for one in schedules)]
+    return [day for day in YEAR if any(schedule.matches_day(day) for schedule in schedules)]
 
 
 def times_of(schedule):

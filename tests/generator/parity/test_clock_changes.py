@@ -105,10 +105,10 @@ def test_clock_changes_are_found_to_the_second():
 
 
 def witnesses(text, dialect, zone=BERLIN, count=3):
-    found = differences(
+    all_differences = differences(
         CronSchedule.parse(text), read_as(text, dialect), zone, START, START + 2 * YEAR
     )
-    return [f"{d.moment:%a %Y-%m-%d %H:%M} {d.only}" for d in islice(found, count)]
+    return [f"{d.moment:%a %Y-%m-%d %H:%M} {d.only}" for d in islice(all_differences, count)]
 
 
 @pytest.mark.parametrize(

@@ -84,13 +84,13 @@ def check(result, found, olds_of, zone):
     for job in result.all_jobs:
         news = moments(compare.schedule_of(job.spec, zone), zone)
         differ = apart(olds_of(job), news)
-        named = [one for one in found if one.job.key == job.key]
+        named = [difference for difference in found if difference.job.key == job.key]
         counted = sum(
-            one.count
-            for one in named
-            if one.kind not in {"month end", "hung runner", "day and weekday"}
+            difference.count
+            for difference in named
+            if difference.kind not in {"month end", "hung runner", "day and weekday"}
         )
-        if differ and (not named or min(one.at for one in named) > differ[0]):
+        if differ and (not named or min(difference.at for difference in named) > differ[0]):
             problems.append((job.key, job.old.schedule_text, "not named", differ[0], named))
         elif not olds_of.skips(job) and counted != len(differ):
             problems.append((job.key, job.old.schedule_text, counted, len(differ), named))
@@ -169,9 +169,11 @@ def test_what_counts_from_the_start_parts_in_the_named_nights_alone(bring, zone,
     zone = ZoneInfo(zone)
     result = bring(classic_row(kind, count=count, NextRunTime="'2026-11-26T00:00:00'"), zone=zone)
     (job,) = result.all_jobs
-    named = [one.at for one in compare.differences(result)]
+    named = [item.at for item in compare.differences(result)]
     runs = list(ClassicRunner([read_classic(job.row)], zone).runs(NOW, END))
-    steps = [(one.slot, two.slot - one.slot) for one, two in itertools.pairwise(runs)]
+    steps = [
+        (item.slot, next_item.slot - item.slot) for item, next_item in itertools.pairwise(runs)
+    ]
 
     assert (job.spec.every, job.spec.after) == (steps[0][1] - timedelta(microseconds=1), "start")
     strange = [slot for slot, step in steps if abs(step - job.spec.every) > timedelta(seconds=1)]
@@ -186,9 +188,11 @@ def test_a_runner_that_hangs_is_named_at_each_of_its_jobs(bring):
         + classic_row("CyclicMin", ID=3, lkpJob="'Often'", count=5)
         + classic_row("Daily", ID=4, lkpJob="'Other'", lkpJobRunner="'SRV02'", when="2024-01-01T06:00:00")
     )  # fmt: skip
-    hung = [one for one in compare.differences(result) if one.kind == "hung runner"]
+    hung = [
+        difference for difference in compare.differences(result) if difference.kind == "hung runner"
+    ]
 
-    assert [one.job.key for one in hung] == ["Beside", "Often"]
+    assert [difference.job.key for difference in hung] == ["Beside", "Often"]
     assert hung[0].at.isoformat() == "2027-02-28T06:00:00+02:00"
     assert (
         hung[0].old == "does not run until 01 Mar 2027 00:00: its runner hangs when End has ended"
@@ -214,7 +218,7 @@ def test_a_wrong_translation_is_found(bring, wrong, kind):
 
     result.jobs[0] = replace(job, spec=job.spec.model_copy(update=wrong))
 
-    assert kind in [one.kind for one in compare.differences(result)]
+    assert kind in [difference.kind for difference in compare.differences(result)]
 
 
 ODD = (

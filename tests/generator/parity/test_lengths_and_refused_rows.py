@@ -22,7 +22,7 @@ def log(*minutes, job=1, day=1, clock="01:30"):
 
 def told(result):
     zone = result.options.zone
-    return [(one.job.old.name, one.kind, f"{one.at.astimezone(zone):%Y-%m-%d %H:%M}", one.old) for one in differences(result)]  # fmt: skip
+    return [(difference.job.old.name, difference.kind, f"{difference.at.astimezone(zone):%Y-%m-%d %H:%M}", difference.old) for difference in differences(result)]  # fmt: skip
 
 
 # --- Runs take time ---------------------------------------------------------------------------------------------------
@@ -44,20 +44,20 @@ def test_a_daily_job_that_runs_into_the_repeated_hour_ran_twice_there(bring, min
     """The run ends after the clock went back to before its own time. The usual duration counts: half of the runs keep to it."""
     row = classic_row("Daily", when="2024-03-06T01:30:00", NextRunTime="'2026-11-26T01:30:00'")
     result = bring(row + (log(*minutes) if minutes else ""))
-    found = told(result)
+    entries = told(result)
 
-    assert [at for _, _, at, _ in found] == expected
+    assert [at for _, _, at, _ in entries] == expected
     assert all(
-        kind == "autumn" and "a run usually takes 45 min" in old for _, kind, _, old in found
+        kind == "autumn" and "a run usually takes 45 min" in old for _, kind, _, old in entries
     )
 
 
 def test_a_cycle_whose_runs_are_longer_than_its_hours_left_times_out(bring):
     row = classic_row("CyclicHour", count=1, when="2024-03-06T00:30:00", NextRunTime="'2026-11-25T03:30:00'")  # fmt: skip
     result = bring(row + log(90, 90, 90, clock="04:30"))
-    found = [one for one in told(result) if one[1] == "calendar"]
+    entries = [entry for entry in told(result) if entry[1] == "calendar"]
 
-    assert [(at, old) for _, _, at, old in found] == [
+    assert [(at, old) for _, _, at, old in entries] == [
         ("2026-11-25 04:30", "does not run; its times stay apart from then on; a run usually takes 1 h 30 min")
     ]  # fmt: skip
 
@@ -95,7 +95,7 @@ def test_a_row_with_a_cron_text_is_looked_at_again_when_its_run_has_ended(pollin
 def test_the_report_takes_the_usual_length_of_cron_rows_too(bring, polling, minutes, kinds):
     result = bring(cron_row(cron="30 1 * * *") + log(minutes, minutes, minutes), polling=polling)
 
-    assert [one.kind for one in differences(result)] == kinds
+    assert [difference.kind for difference in differences(result)] == kinds
 
 
 def test_a_cron_row_that_is_due_again_before_it_has_ended_is_compared_by_its_text(bring):
@@ -103,7 +103,9 @@ def test_a_cron_row_that_is_due_again_before_it_has_ended_is_compared_by_its_tex
     with_length = bring(cron_row(cron="*/5 * * * *") + log(7, 7, 7), polling="next-run")
     without = bring(cron_row(cron="*/5 * * * *"), polling="next-run")
 
-    assert [one.at for one in differences(with_length)] == [one.at for one in differences(without)]
+    assert [difference.at for difference in differences(with_length)] == [
+        difference.at for difference in differences(without)
+    ]
 
 
 # --- Rejected rows --------------------------------------------------------------------------------------------------
@@ -128,7 +130,7 @@ def test_a_row_whose_next_time_is_never_known_ends_its_runners_other_rows_too(
     stuck = classic_row(kind, count=count, lkpJob="'Odd'", NextRunTime="'2026-12-01T03:00:00'")
     result = bring(stuck + DAILY + BESIDE)
 
-    assert [one.name for one in result.rejected] == ["Odd"]
+    assert [rejection.name for rejection in result.rejected] == ["Odd"]
     assert told(result) == [
         (
             "Daily", "hung runner", "2026-12-01 06:00",

@@ -22,12 +22,17 @@ def test_starts_at_the_same_time_meet(bring):
         + classic_row(ID=3, lkpJob="'Later'", when=TEN_PAST)
         + classic_row(ID=4, lkpJob="'Elsewhere'", lkpJobRunner="'SRV02'", when=FOUR)
     )
-    one, other = runner_queues(result)
+    first_queue, other_queue = runner_queues(result)
 
-    assert (one.runner, one.queue, one.workers, one.jobs) == ("SRV01", "srv01", 1, 3)
-    assert (one.meetings, one.longest_wait) == (35, timedelta(0))
-    assert {one.first.job.key, one.first.other.key} == {"NightlyLoad", "Beside"}
-    assert (other.queue, other.meetings, other.first) == ("srv02", 0, None)
+    assert (first_queue.runner, first_queue.queue, first_queue.workers, first_queue.jobs) == (
+        "SRV01",
+        "srv01",
+        1,
+        3,
+    )
+    assert (first_queue.meetings, first_queue.longest_wait) == (35, timedelta(0))
+    assert {first_queue.first.job.key, first_queue.first.other.key} == {"NightlyLoad", "Beside"}
+    assert (other_queue.queue, other_queue.meetings, other_queue.first) == ("srv02", 0, None)
 
 
 def test_a_start_within_the_longest_run_that_the_history_knows_meets_it(bring):

@@ -11,8 +11,8 @@ from targcc_gen.parity.compare import differences
 
 def kinds(result):
     return [
-        (one.kind, one.at.astimezone(result.options.zone).strftime("%Y-%m-%d %H:%M"))
-        for one in differences(result)
+        (difference.kind, difference.at.astimezone(result.options.zone).strftime("%Y-%m-%d %H:%M"))
+        for difference in differences(result)
     ]
 
 
@@ -48,9 +48,9 @@ def test_parity_names_the_first_moment_at_which_old_and_new_part(bring, cron, ex
     ],
 )
 def test_parity_says_what_happens_in_the_night_when_clocks_change(bring, cron, old, new):
-    (found,) = differences(bring(cron_row(cron=cron)))
+    (difference,) = differences(bring(cron_row(cron=cron)))
 
-    assert (found.old, found.new) == (old, new)
+    assert (difference.old, difference.new) == (old, new)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def written(root: Path, files: dict[str, str]) -> Path:
 
 
 def found(root: Path, entry: Entry) -> tuple[Target, str | None]:
-    file = next((root / one for one in entry.arguments if one.endswith(".py")), None)
+    file = next((root / argument for argument in entry.arguments if argument.endswith(".py")), None)
     app = entry.arguments[1] if entry.arguments[:1] == ("--app",) else None
     return find_target(root, file, app), app
 
@@ -80,10 +80,12 @@ def refused_and_added(root: Path, name: str) -> tuple[Target, bytes]:
     target, wanted = found(written(root, entry.files), entry)
     with pytest.raises(RefusalError) as caught:
         wire(target.file, choose_app(target.file, wanted, wiring_of(target)), wiring_of(target))
-    told = [line.strip() for line in (caught.value.hint or "").splitlines() if line[:4] == "    "]
+    hint_lines = [
+        line.strip() for line in (caught.value.hint or "").splitlines() if line[:4] == "    "
+    ]
     lines = [
         line
-        for line in told
+        for line in hint_lines
         if "scheduler" in line and " serve" not in line and " worker" not in line
     ]
     text = target.file.source.data.decode()

@@ -15,7 +15,8 @@ from targcc_gen.render.package import Origin
 WHEEL = "vendor/targcc_scheduler-1.0-py3-none-any.whl"
 NEEDED = [Dependency("targcc-scheduler", ("run",), "==1.0", WHEEL)]
 RUNS_ON = [
-    index_dependency(one) for one in ("alembic>=1.16", "Click>=8.2,<9", "sqlalchemy[asyncio]>=2.1")
+    index_dependency(requirement)
+    for requirement in ("alembic>=1.16", "Click>=8.2,<9", "sqlalchemy[asyncio]>=2.1")
 ]
 PIN = '"targcc-scheduler[run]==1.0"'
 SOURCE = f'targcc-scheduler = {{ path = "{WHEEL}" }}\n'
@@ -112,13 +113,13 @@ def test_the_dependency_is_declared_and_undeclared(tmp_path: Path, name: str, en
     (tmp_path / path).parent.mkdir(exist_ok=True)
     (tmp_path / path).write_bytes(before)
 
-    found = declare(Texts(tmp_path), NEEDED)
+    declaration = declare(Texts(tmp_path), NEEDED)
 
-    assert (found.path, found.before, found.lines) == (path, before, ())
-    assert after.replace("\n", ends).encode() in found.after
-    assert install in found.install
-    (tmp_path / path).write_bytes(found.after)
-    assert undeclared(tmp_path, NEEDED) == [(path, found.after, before)]
+    assert (declaration.path, declaration.before, declaration.lines) == (path, before, ())
+    assert after.replace("\n", ends).encode() in declaration.after
+    assert install in declaration.install
+    (tmp_path / path).write_bytes(declaration.after)
+    assert undeclared(tmp_path, NEEDED) == [(path, declaration.after, before)]
 
 
 def undeclared(
@@ -138,18 +139,23 @@ def test_what_a_copy_runs_on_is_declared_in_the_same_list(tmp_path: Path, name: 
     for new in (RUNS_ON, [RUNS_ON[0], RUNS_ON[2]]):
         (tmp_path / path).write_bytes(before)
 
-        found = declare(Texts(tmp_path), RUNS_ON)
+        declaration = declare(Texts(tmp_path), RUNS_ON)
 
-        assert (found.path, found.added) == (path, tuple(one.pinned for one in new))
-        assert found.present == tuple(one.pinned for one in RUNS_ON if one not in new)
-        assert "find-links" not in found.install
-        shown = [found.after.find(one.name.encode()) for one in new]
+        assert (declaration.path, declaration.added) == (
+            path,
+            tuple(dependency.pinned for dependency in new),
+        )
+        assert declaration.present == tuple(
+            dependency.pinned for dependency in RUNS_ON if dependency not in new
+        )
+        assert "find-links" not in declaration.install
+        shown = [declaration.after.find(dependency.name.encode()) for dependency in new]
         assert -1 not in shown
         assert shown == sorted(shown)
         if path.endswith(".toml") or path == "Pipfile":
-            tomllib.loads(found.after.decode())
-        (tmp_path / path).write_bytes(found.after)
-        assert undeclared(tmp_path, new, path) == [(path, found.after, before)]
+            tomllib.loads(declaration.after.decode())
+        (tmp_path / path).write_bytes(declaration.after)
+        assert undeclared(tmp_path, new, path) == [(path, declaration.after, before)]
         assert undeclared(tmp_path, new, "other.txt") == []
         (tmp_path / path).write_bytes(text.encode())
         # as if the project declared this dependency itself
@@ -159,11 +165,11 @@ def test_what_a_copy_runs_on_is_declared_in_the_same_list(tmp_path: Path, name: 
 def test_distributions_are_known_by_their_whole_name(tmp_path: Path):
     (tmp_path / "requirements.txt").write_text("click-plugins\nSQLAlchemy ~= 2.0\nalembic.x\n")
 
-    found = declare(Texts(tmp_path), RUNS_ON)
+    declaration = declare(Texts(tmp_path), RUNS_ON)
 
-    assert found.added == ("alembic>=1.16", "Click>=8.2,<9")
-    (tmp_path / "requirements.txt").write_bytes(found.after)
-    assert undeclared(tmp_path, RUNS_ON[:2])[0][2] == found.before
+    assert declaration.added == ("alembic>=1.16", "Click>=8.2,<9")
+    (tmp_path / "requirements.txt").write_bytes(declaration.after)
+    assert undeclared(tmp_path, RUNS_ON[:2])[0][2] == declaration.before
 
 
 def test_where_people_told_uv_of_a_fork_it_stays(tmp_path: Path):
@@ -171,10 +177,10 @@ def test_where_people_told_uv_of_a_fork_it_stays(tmp_path: Path):
     text = f'[project]\ndependencies = ["fastapi"]\n\n[tool.uv.sources]\n{fork}'
     (tmp_path / "pyproject.toml").write_text(text)
 
-    found = declare(Texts(tmp_path), NEEDED)
+    declaration = declare(Texts(tmp_path), NEEDED)
 
-    assert found.after.decode() == text.replace('"fastapi"', f'"fastapi", {PIN}')
-    (tmp_path / "pyproject.toml").write_bytes(found.after)
+    assert declaration.after.decode() == text.replace('"fastapi"', f'"fastapi", {PIN}')
+    (tmp_path / "pyproject.toml").write_bytes(declaration.after)
     assert undeclared(tmp_path, NEEDED)[0][2].decode() == text
 
 
@@ -199,9 +205,9 @@ def test_the_file_that_requires_fastapi_is_the_one(tmp_path: Path):
 def test_where_no_file_can_be_edited_the_line_is_said(tmp_path: Path, path: str, text: str):
     (tmp_path / path).write_bytes(text.encode())
 
-    found = declare(Texts(tmp_path), NEEDED)
+    declaration = declare(Texts(tmp_path), NEEDED)
 
-    assert (found.path, found.lines) == ("", (f"./{WHEEL}[run]",))
+    assert (declaration.path, declaration.lines) == ("", (f"./{WHEEL}[run]",))
 
 
 TOOLS = ("black", "isort", "mypy", "pyright", "pylint", "flake8")
@@ -210,10 +216,10 @@ TOOLS = ("black", "isort", "mypy", "pyright", "pylint", "flake8")
 def test_the_projects_own_tools_are_told_to_leave_the_source_alone(tmp_path: Path):
     tools: dict[str, object] = {name: {} for name in TOOLS}
 
-    found = exclusions(tmp_path, {"tool": tools})
+    hints = exclusions(tmp_path, {"tool": tools})
 
-    assert len(found) == len(tools)
-    assert all("vendor" in line.rpartition(": ")[2] for line in found)
+    assert len(hints) == len(tools)
+    assert all("vendor" in line.rpartition(": ")[2] for line in hints)
     assert exclusions(tmp_path, {}) == []
     (tmp_path / ".flake8").touch()
     (tmp_path / "setup.cfg").write_text("[mypy]\n")

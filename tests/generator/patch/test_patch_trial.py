@@ -46,7 +46,9 @@ def run(root: Path, *arguments: str) -> str:
     Raises:
         InputError: The command refused or failed.
     """
-    given = [str(root / one) if one.endswith(".py") else one for one in arguments]
+    given = [
+        str(root / argument) if argument.endswith(".py") else argument for argument in arguments
+    ]
     result = CliRunner().invoke(patch, [*given, "--project", str(root)])
     if isinstance(result.exception, InputError):
         raise result.exception

@@ -74,8 +74,8 @@ def test_a_catch_all_behind_the_scheduler_is_no_conflict():
 
 
 def test_a_route_in_front_of_the_scheduler_is_found():
-    found = compared(shop("/{path:path}", first=True))
-    assert found["shadowed"] == ["GET /jobs", "GET /jobs/{path:path}"]
+    comparison = compared(shop("/{path:path}", first=True))
+    assert comparison["shadowed"] == ["GET /jobs", "GET /jobs/{path:path}"]
 
 
 def test_a_route_that_is_lost_is_found():
@@ -83,8 +83,8 @@ def test_a_route_that_is_lost_is_found():
 
 
 def test_another_order_of_routes_is_found():
-    found = compared(shop("/a", "/b", alter=lambda app: app.router.routes.reverse()))
-    assert found["routes"] == ["their order"]
+    comparison = compared(shop("/a", "/b", alter=lambda app: app.router.routes.reverse()))
+    assert comparison["routes"] == ["their order"]
 
 
 def test_other_middleware_is_found():
@@ -92,8 +92,8 @@ def test_other_middleware_is_found():
 
 
 def test_another_openapi_is_found():
-    found = compared(shop("/a", alter=lambda app: setattr(app, "title", "other")))
-    assert found["openapi"] == ["info"]
+    comparison = compared(shop("/a", alter=lambda app: setattr(app, "title", "other")))
+    assert comparison["openapi"] == ["info"]
 
 
 def with_parts(app: FastAPI) -> FastAPI:
@@ -120,7 +120,7 @@ def test_routes_of_the_app_behind_the_scheduler_are_found_as_in_it(known):
     assert trial_comparison.compare(plain, wrapped, "/jobs")["hidden"] == FRONT
     assert trial_comparison.compare(plain, with_parts(mounted), "/jobs")["hidden"] == FRONT
     assert not any(trial_comparison.compare(plain, elsewhere, "/ops").values())
-    assert [trial_comparison.prefix_of(one) for one in (wrapped, mounted, elsewhere)] == [
+    assert [trial_comparison.prefix_of(app) for app in (wrapped, mounted, elsewhere)] == [
         "/jobs",
         "/jobs",
         "/ops",

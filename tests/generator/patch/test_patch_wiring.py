@@ -411,7 +411,7 @@ def test_another_prefix_is_handed_to_mount_and_undone(case: str):
     assert "import mount\n" in text or " as mount_scheduler" in text
     assert '"/ops")' in text
     assert len(data.splitlines()) == len(after.splitlines())
-    assert {prefix_of(one) for one in includes(AppFile(Source("main.py", data)), wiring)} == {
-        "/ops"
-    }
+    assert {
+        prefix_of(include) for include in includes(AppFile(Source("main.py", data)), wiring)
+    } == {"/ops"}
     assert undone(data) == before

@@ -68,7 +68,7 @@ def changed_book(rng: random.Random, content: bytes, other: bytes) -> bytes:
     made = io.BytesIO()
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as book:
-            parts = {one.filename: book.read(one) for one in book.infolist()}
+            parts = {member.filename: book.read(member) for member in book.infolist()}
         chosen = rng.choice(sorted(parts))
         parts[chosen] = changed(rng, parts[chosen], rng.choice(list(parts.values())))
         with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as book:
@@ -100,11 +100,11 @@ def takes_long(path: Path, content: bytes) -> str | None:
 
 def lines_of(work: Callable[[], None]) -> Lines:
     """Return the lines of the readers that ``work`` executes."""
-    found: Lines = set()
+    lines: Lines = set()
 
     def in_reader(frame: FrameType, event: str, _: Any) -> Any:
         if event == "line":
-            found.add((frame.f_code.co_filename, frame.f_lineno))
+            lines.add((frame.f_code.co_filename, frame.f_lineno))
         return in_reader
 
     def called(frame: FrameType, _: str, __: Any) -> Any:
@@ -115,7 +115,7 @@ def lines_of(work: Callable[[], None]) -> Lines:
         work()
     finally:
         sys.settrace(None)
-    return found
+    return lines
 
 
 def outcome(path: Path) -> str | None:
@@ -152,9 +152,9 @@ def limit_memory(size: int) -> None:
 def fuzz(kind: str, seconds: float, seed: int, folder: Path) -> dict[str, Any]:
     """Read mutated files for the given time; return the results."""
     rng, path = random.Random(seed), folder / f"input.{kind}"
-    corpus = [one.read_bytes() for one in sorted((folder / "seeds").iterdir())]
+    corpus = [seed_file.read_bytes() for seed_file in sorted((folder / "seeds").iterdir())]
     seen: Lines = set()
-    said: dict[str, Any] = {
+    results: dict[str, Any] = {
         "kind": kind,
         "seed": seed,
         "inputs": 0,
@@ -165,30 +165,30 @@ def fuzz(kind: str, seconds: float, seed: int, folder: Path) -> dict[str, Any]:
         path.write_bytes(content)
         seen |= lines_of(lambda: outcome(path) and None)
     began, base = time.process_time(), peak_mib()
-    while time.process_time() - began < seconds and len(said["found"]) < 5:
+    while time.process_time() - began < seconds and len(results["found"]) < 5:
         change = changed_book if kind == "xlsx" else changed
         content = change(rng, rng.choice(corpus), rng.choice(corpus))
         path.write_bytes(content)
         started = time.process_time()
         wrong = outcome(path)  # untraced, because tracing costs several times as much
         took, more = time.process_time() - started, peak_mib() - base
-        said["inputs"] += 1
-        said["worst_seconds"] = max(said["worst_seconds"], round(took, 3))
+        results["inputs"] += 1
+        results["worst_seconds"] = max(results["worst_seconds"], round(took, 3))
         if took > MOST_SECONDS:
             wrong = takes_long(path, content)
         elif more > MOST_MIB:
             wrong, base = f"{more:.0f} MiB", peak_mib()
         if wrong is not None:
-            kept = folder / f"{len(said['found'])}.{kind}"
+            kept = folder / f"{len(results['found'])}.{kind}"
             kept.write_bytes(content)
-            said["found"].append(f"{kept}: {wrong}")
+            results["found"].append(f"{kept}: {wrong}")
         elif len(content) < MOST_BYTES // 20:
             new = lines_of(lambda: outcome(path) and None) - seen
             if new:
                 seen |= new
                 corpus.append(content)
     return {
-        **said,
+        **results,
         "corpus": len(corpus),
         "lines": len(seen),
         "more_mib": round(peak_mib() - base, 1),

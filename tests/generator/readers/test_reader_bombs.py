@@ -77,7 +77,7 @@ GOOD = row(1, HEADER.split(",")) + row(2, ["1", "Nightly", "0 2 * * *", "SP_Nigh
 
 def test_the_workbook_of_these_tests_is_one(tmp_path):
     exported = read(workbook(tmp_path / "a.xlsx", GOOD))
-    assert [reader_rows.text(one, "jobname") for one in exported.jobs] == ["Nightly"]
+    assert [reader_rows.text(job_row, "jobname") for job_row in exported.jobs] == ["Nightly"]
 
 
 @pytest.mark.parametrize("stray", ["XFD1048576", "A1048576", "xfd1048576"])
@@ -109,10 +109,10 @@ def test_a_part_that_unpacks_to_a_thousand_times_its_size_is_refused(tmp_path, p
 
 def test_a_part_whose_header_lies_of_its_length_is_refused(tmp_path):
     path = workbook(tmp_path / "a.xlsx", GOOD, " " * 60_000_000)
-    said = (60_000_000 + len('<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"></sst>')).to_bytes(4, "little")  # fmt: skip
+    length = (60_000_000 + len('<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"></sst>')).to_bytes(4, "little")  # fmt: skip
     content = path.read_bytes()
-    assert said in content
-    path.write_bytes(content.replace(said, (100).to_bytes(4, "little")))
+    assert length in content
+    path.write_bytes(content.replace(length, (100).to_bytes(4, "little")))
     with pytest.raises(InputError, match="unpacks to far more"):
         read(path)
 

@@ -188,7 +188,7 @@ def double():
 
 
 def levels(double):
-    return [one for one in double.seen if "ISOLATION LEVEL" in one]
+    return [statement for statement in double.seen if "ISOLATION LEVEL" in statement]
 
 
 def test_sql_server_is_read_in_a_snapshot(double):
@@ -201,7 +201,7 @@ def test_sql_server_is_read_in_a_snapshot(double):
     assert "SET LOCK_TIMEOUT 5000" in double.seen
     assert not remarks
     changing = ("INSERT", "UPDATE", "DELETE", "MERGE", "EXEC")
-    assert not [one for one in double.seen if one.upper().startswith(changing)]
+    assert not [statement for statement in double.seen if statement.upper().startswith(changing)]
 
 
 @pytest.mark.parametrize(("versions", "level"), [(1, "READ COMMITTED"), (0, "READ UNCOMMITTED")])
@@ -265,10 +265,10 @@ def silent_server(beyond=None, after=0):
     try:
         yield listener.getsockname()[1]
     finally:
-        for one in [listener, *held]:
+        for sock in [listener, *held]:
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
 
 
 def pass_on(source, target, most=None):

@@ -110,10 +110,10 @@ def test_one_cell_shows_the_order_of_all_dates_of_its_file(read, proof, first):
     """Also when the cell comes after the doubtful dates."""
     doubtful = "1,A,SRV,Annually,07/11/2016 13:37,1,1\n"
     clear = f"2,B,SRV,Daily,{proof},1,1\n"
-    times, told = read(HEADER + (clear + doubtful if first else doubtful + clear))
+    times, remarks = read(HEADER + (clear + doubtful if first else doubtful + clear))
 
     assert wall("2016-11-07T13:37") in times
-    assert f'its dates are read as day, month, year, as "{proof}" in line' in told[0]
+    assert f'its dates are read as day, month, year, as "{proof}" in line' in remarks[0]
 
 
 def test_a_cell_of_the_history_shows_the_order_too(tmp_path):
@@ -130,7 +130,7 @@ def test_a_cell_of_the_history_shows_the_order_too(tmp_path):
 
 
 def test_dates_of_several_orders_in_one_file_prove_nothing(read):
-    times, told = read(
+    times, remarks = read(
         HEADER
         + "1,A,SRV,Daily,25/12/2016,1,1\n2,B,SRV,Daily,12/25/2016,1,1\n3,C,SRV,Daily,07/11/2016,1,1\n"
     )
@@ -138,7 +138,7 @@ def test_dates_of_several_orders_in_one_file_prove_nothing(read):
     assert times == [wall("2016-12-25"), wall("2016-12-25"), "ambiguous"]
     assert (
         'its dates have several orders: "25/12/2016" in line 2 and "12/25/2016" in line 3'
-        in told[0]
+        in remarks[0]
     )
 
 
@@ -160,10 +160,10 @@ def test_a_date_that_contradicts_the_person_is_unreadable(read):
 
 @pytest.mark.parametrize("text", ["07.11.2016 13:37", "11/7/2016 1:37:00 PM"])
 def test_a_form_that_shows_its_order_is_read_and_told(read, text):
-    times, told = read(HEADER + f"1,A,SRV,Annually,{text},1,1\n")
+    times, remarks = read(HEADER + f"1,A,SRV,Annually,{text},1,1\n")
 
     assert times == [wall("2016-11-07T13:37")]
-    assert "by its form; --dates overrules" in told[0]
+    assert "by its form; --dates overrules" in remarks[0]
 
 
 def test_a_cell_that_shows_the_order_counts_more_than_the_form(read):

@@ -42,7 +42,7 @@ def brought(paths, **options):
     return SimpleNamespace(
         files=files,
         job_rows=rows,
-        **{one.name: getattr(source.exported, one.name) for one in fields(source.exported)},
+        **{field.name: getattr(source.exported, field.name) for field in fields(source.exported)},
     )
 
 
@@ -375,13 +375,13 @@ def test_csv_written_by_a_csv_writer_comes_back(tmp_path_factory, records, delim
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, delimiter=delimiter, quoting=csv.QUOTE_ALL)
         writer.writerows([["ID", "JobName", "LastResult"], *records])
-    found = [item for item in brought([path]).jobs if isinstance(item, Row)]
+    rows = [item for item in brought([path]).jobs if isinstance(item, Row)]
 
     def written(text):
         return None if text in {"", "NULL"} else text
 
     assert [
-        (row.values["id"], row.values["jobname"], row.values["lastresult"]) for row in found
+        (row.values["id"], row.values["jobname"], row.values["lastresult"]) for row in rows
     ] == [(str(number), written(name), written(result)) for number, name, result in records]
 
 

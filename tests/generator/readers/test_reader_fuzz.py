@@ -42,8 +42,8 @@ def run(kind: str, seconds: float, folder: Path) -> dict:
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_input_takes_a_reader_long_or_much_memory(kind: str, tmp_path: Path):
     """``TARGCC_FUZZ_SECONDS`` sets the duration of each."""
-    said = run(kind, SECONDS, tmp_path)
-    print(said)  # noqa: T201 - with -s, for whoever counts
-    assert said["found"] == []
-    assert said["inputs"] > 5
-    assert said["lines"] > 100
+    results = run(kind, SECONDS, tmp_path)
+    print(results)  # noqa: T201 - with -s, for whoever counts
+    assert results["found"] == []
+    assert results["inputs"] > 5
+    assert results["lines"] > 100

@@ -51,13 +51,17 @@ STAR = f"(SELECT * FROM (VALUES ({ROWS[0]}), ({ROWS[1]})) AS v {COLUMNS}) AS [So
 
 @pytest.mark.parametrize("source", [VALUES, UNION, STAR])
 def test_the_rows_of_a_merge_are_rows(source):
-    found = rows(merge(source))
+    merge_rows = rows(merge(source))
 
-    assert [row.values["jobname"] for row in found] == ["Nightly load", "O'Brien (old)", "Later"]
-    assert found[1].values == {
+    assert [row.values["jobname"] for row in merge_rows] == [
+        "Nightly load",
+        "O'Brien (old)",
+        "Later",
+    ]
+    assert merge_rows[1].values == {
         "id": 2, "jobname": "O'Brien (old)", "cronexpression": "0 6 * * *", "storedprocname": None, "isactive": 0,
     }  # fmt: skip
-    assert found[0].table == "c_job"
+    assert merge_rows[0].table == "c_job"
 
 
 def test_the_lines_of_a_merge_are_those_of_its_rows():
@@ -83,7 +87,7 @@ def test_a_merge_from_a_table_has_no_rows_and_says_so():
 def test_a_row_of_a_merge_that_cannot_be_read_is_counted():
     text = merge(VALUES.replace("N'Nightly load'", "N'Nightly' load 7"))
 
-    assert [one.kind for one in remarks(text)][:1] == [RemarkKind.UNREADABLE]
+    assert [remark.kind for remark in remarks(text)][:1] == [RemarkKind.UNREADABLE]
     assert len(rows(text)) == 2
 
 
@@ -93,10 +97,12 @@ def test_a_merge_that_is_cut_off_is_refused_or_loses_no_row_in_silence(source):
     end = text.index("WHEN MATCHED")
     for length in range(text.index("USING") + 6, end, 3):
         try:
-            found = items(text[:length])
+            read_items = items(text[:length])
         except Truncated:
             continue
-        assert [one for one in found if isinstance(one, Remark)] or len(found) == 2, text[:length]
+        assert [item for item in read_items if isinstance(item, Remark)] or len(
+            read_items
+        ) == 2, text[:length]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +121,7 @@ def test_a_merge_that_is_cut_off_is_refused_or_loses_no_row_in_silence(source):
     ],
 )
 def test_other_merges_are_read_or_said(source, reason):
-    texts = [one.text for one in remarks(merge(source)) if "does not name" not in one.text]
+    texts = [remark.text for remark in remarks(merge(source)) if "does not name" not in remark.text]
 
     assert bool(texts) == bool(reason)
     assert reason is None or reason in texts[0]
@@ -134,14 +140,14 @@ def test_other_merges_are_read_or_said(source, reason):
 )
 @pytest.mark.parametrize("size", [1, 1 << 20])
 def test_a_file_that_begins_in_mid_statement_says_what_it_lost_and_reads_the_rest(cut, size):
-    found = items(cut + LATER + LATER.replace("9", "10"), size)
-    (remark,) = [one for one in found if isinstance(one, Remark)]
+    read_items = items(cut + LATER + LATER.replace("9", "10"), size)
+    (remark,) = [item for item in read_items if isinstance(item, Remark)]
 
-    assert [row.values["id"] for row in found if isinstance(row, Row)] == [9, 10]
+    assert [row.values["id"] for row in read_items if isinstance(row, Row)] == [9, 10]
     assert remark.kind is RemarkKind.UNREADABLE
     assert (remark.table, remark.line) == ("c_job", 1)
     assert "the file begins in the middle of a statement" in remark.text
-    assert next(row.line for row in found if isinstance(row, Row)) == cut.count("\n") + 1
+    assert next(row.line for row in read_items if isinstance(row, Row)) == cut.count("\n") + 1
 
 
 @pytest.mark.parametrize(
@@ -169,12 +175,12 @@ def test_a_whole_file_is_not_called_cut(start):
     ],
 )  # fmt: skip
 def test_a_statement_that_changes_rows_names_them(statement, where):
-    found = items(f"{LATER}{statement}\n{LATER.replace('9', '11')}")
-    (remark,) = [one for one in found if isinstance(one, Remark)]
+    read_items = items(f"{LATER}{statement}\n{LATER.replace('9', '11')}")
+    (remark,) = [item for item in read_items if isinstance(item, Remark)]
 
     assert remark.kind is RemarkKind.SKIPPED
     assert remark.where == where
-    assert len([one for one in found if isinstance(one, Row)]) == 2
+    assert len([item for item in read_items if isinstance(item, Row)]) == 2
 
 
 def test_an_update_does_not_swallow_what_follows():
@@ -186,13 +192,13 @@ def test_an_update_does_not_swallow_what_follows():
 
 def test_a_procedure_tells_what_it_touches():
     (routine,) = [
-        one
-        for one in items(
+        item
+        for item in items(
             "CREATE OR ALTER PROCEDURE [dbo].[usp Load] AS\nBEGIN\n  INSERT INTO stage.Orders (a) SELECT a FROM dbo.Orders o\n"
             "  JOIN [dbo].[Lines] l ON l.a = o.a\n  UPDATE dbo.Totals SET x = 1\n  DELETE FROM dbo.Old\n  TRUNCATE TABLE dbo.Tmp\n"
             "  EXEC dbo.usp_Mail @to = 'x'\n  SELECT * INTO #t FROM (SELECT 1) q\nEND\nGO\n" + LATER
         )
-        if isinstance(one, Routine)
+        if isinstance(item, Routine)
     ]
 
     assert routine.name == "dbo.usp Load"
@@ -212,17 +218,17 @@ def test_a_procedure_tells_what_it_touches():
     ],
 )
 def test_a_procedure_of_a_database_goes_by_its_name_there(text):
-    found = routine_of("dbo.usp_Load", text, "acme/sys.procedures", 4)
+    routine = routine_of("dbo.usp_Load", text, "acme/sys.procedures", 4)
 
-    assert found[:3] == ("dbo.usp_Load", "acme/sys.procedures", 4)
-    assert found[3:6] == (("stage.Orders",), ("dbo.Orders",), ("dbo.usp_Mail",))
+    assert routine[:3] == ("dbo.usp_Load", "acme/sys.procedures", 4)
+    assert routine[3:6] == (("stage.Orders",), ("dbo.Orders",), ("dbo.usp_Mail",))
 
 
 def test_the_sample_scripts_read_as_before():
     folder = Path(__file__).parents[2] / "data" / "legacy"
     for path in folder.glob("*.sql"):
         assert not [
-            one
-            for one in remarks(path.read_text(encoding="utf-8"))
-            if "begins in the middle" in one.text
+            remark
+            for remark in remarks(path.read_text(encoding="utf-8"))
+            if "begins in the middle" in remark.text
         ], path.name

@@ -306,12 +306,12 @@ FRAGMENTS = st.sampled_from(
 def test_any_text_is_read_to_its_end_or_refused_in_words(parts, size):
     text = " ".join(parts)
     try:
-        found = items(text, size=size)
+        read_items = items(text, size=size)
     except Truncated as error:
         if not error.message.startswith("dump.sql:"):
             raise
     else:
-        assert found == items(text)
+        assert read_items == items(text)
 
 
 def test_a_long_script_stays_out_of_memory():

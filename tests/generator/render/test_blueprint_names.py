@@ -13,11 +13,11 @@ def names_in_execute(source: str) -> set[str]:
     """Return the names that `execute` binds or reads, except its parameters and the names of classes and constants."""
     functions = (ast.AsyncFunctionDef, ast.FunctionDef)
     (execute,) = [
-        one
+        member
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.ClassDef)
-        for one in node.body
-        if isinstance(one, functions) and one.name == "execute"
+        for member in node.body
+        if isinstance(member, functions) and member.name == "execute"
     ]
     own = {argument.arg for argument in [*execute.args.args, *execute.args.kwonlyargs]}
     used: set[str] = set()

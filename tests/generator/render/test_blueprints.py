@@ -79,7 +79,7 @@ def test_each_blueprint_shows_its_failure_its_second_run_and_its_empty_input():
     assert sorted(SHOWN) == FOLDERS
     for name, tests in SHOWN.items():
         test = rendered(name)["tests/jobs/test_nightly_work.py"]
-        assert {f"async def test_{one}(" in test for one in tests} == {True}, name
+        assert {f"async def test_{test_name}(" in test for test_name in tests} == {True}, name
 
 
 @pytest.mark.parametrize("name", FOLDERS)

@@ -34,9 +34,9 @@ SPEC = "targcc: 1\nproject: {name: acme-jobs}\njobs: {}\n"
     ],
 )
 def test_a_place_for_every_machine_is_named(said, reference):
-    found = parsed(json.dumps(said))
-    assert found is not None
-    assert found.reference == reference
+    origin = parsed(json.dumps(said))
+    assert origin is not None
+    assert origin.reference == reference
 
 
 @pytest.mark.parametrize(

@@ -32,17 +32,17 @@ def accepted(data: dict[str, Any]) -> tuple[Spec, str] | None:
     try:
         return parse_spec(text), text
     except SpecErrors as error:
-        said = error.message
-    assert PLACED.match(said), said
+        message = error.message
+    assert PLACED.match(message), message
     return None
 
 
 @settings(max_examples=OTHER or 15, derandomize=not OTHER)
 @given(specs())
 def test_a_spec_is_refused_with_its_position_or_renders(data):
-    if (found := accepted(data)) is None:
+    if (result := accepted(data)) is None:
         return
-    spec, _ = found
+    spec, _ = result
     assert parse_spec(dump_spec(spec)) == spec
     for key in spec.jobs:
         for file in render_job(spec, key):
@@ -61,9 +61,9 @@ def projects(tmp_path_factory):
     @settings(max_examples=EXAMPLES, phases=[Phase.generate], derandomize=not OTHER)
     @given(specs())
     def lay(data):
-        if (found := accepted(data)) is not None:
+        if (result := accepted(data)) is not None:
             packages.append(f"p{len(packages)}")
-            lay_beside(*found, packages[-1], folder)
+            lay_beside(*result, packages[-1], folder)
 
     lay()
     assert len(packages) > 1
@@ -115,8 +115,8 @@ def lay_beside(spec: Spec, text: str, package: str, folder: Path) -> None:
         if file.path.startswith(("src/", "tests/")) or "specs" in place.parts:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(file.content)
-    found = FOUND.format(package=package, count=len(spec.jobs) + len(spec.flows))
-    (folder / "tests" / package / "test_found.py").write_text(found, encoding="utf-8")
+    test_source = FOUND.format(package=package, count=len(spec.jobs) + len(spec.flows))
+    (folder / "tests" / package / "test_found.py").write_text(test_source, encoding="utf-8")
 
 
 def run(root: Path, *words: str) -> None:

@@ -67,19 +67,19 @@ def test_the_guide_has_every_option_of_a_job(texts):
     guide = texts[f"{PACKAGE}/docs/JOB_DEVELOPMENT_GUIDE.md"]
     options = set(JobOptions.__annotations__) - {"left_spec"}  # set by the generator, not by people
 
-    assert {one for one in options if f"{one}=" not in guide} == set()
+    assert {option for option in options if f"{option}=" not in guide} == set()
 
 
 def test_what_the_guide_keeps_black_out_of_has_what_the_project_keeps_it_out_of(texts):
-    (said,) = re.findall(
+    (pattern,) = re.findall(
         r'`extend-exclude = "(\^[^"]+)"`', texts[f"{PACKAGE}/docs/JOB_DEVELOPMENT_GUIDE.md"]
     )
     black = tomllib.loads(texts["pyproject.toml"])["tool"]["black"]
     path = "/vendor/targcc-scheduler/x.py"
 
     assert re.search(black["extend-exclude"], path)
-    assert re.search(said, path)
-    assert re.search(said, "/alembic/env.py")
+    assert re.search(pattern, path)
+    assert re.search(pattern, "/alembic/env.py")
 
 
 def test_the_guide_has_every_state_of_a_run(texts):
@@ -95,7 +95,7 @@ def test_the_guides_have_what_waits_for_others(texts):
     hangfire = texts[f"{PACKAGE}/docs/MIGRATION_GUIDE.md"].partition("## From Hangfire")[2]
 
     assert [
-        one for one in ("after=run", "scheduler.batch(", "limit={") if one not in hangfire
+        call for call in ("after=run", "scheduler.batch(", "limit={") if call not in hangfire
     ] == []
     assert (
         "TARGCC_UNKNOWN_AFTER" in texts[f"{PACKAGE}/docs/JOB_DEVELOPMENT_GUIDE.md"]
@@ -168,7 +168,7 @@ def test_containers_have_no_password_at_hand_and_reach_what_they_need(texts):
     assert not re.search(
         r"\$\{|PASSWORD:|:[^@/\s]+@(?!database/jobs\" > secrets)", texts["compose.yaml"]
     )
-    assert all(one["file"].startswith("secrets/") for one in compose["secrets"].values())
+    assert all(secret["file"].startswith("secrets/") for secret in compose["secrets"].values())
     assert "secrets/" in texts[".gitignore"].splitlines()
     assert compose["networks"]["database"] == {"internal": True}
     assert services["database"]["networks"] == ["database"]

@@ -40,12 +40,12 @@ def test_what_a_spec_says_is_what_the_scheduler_does():
     spec = parse_spec(TEXT)
     assert parse_spec(dump_spec(spec)) == spec
     source = scheduler_module(spec).decode()
-    told = []
+    projects = []
     exec(
         source[source.index("configure(\n") : source.index("if __name__")],
-        {"Project": Project, "configure": told.append},
+        {"Project": Project, "configure": projects.append},
     )
-    policy = AlertPolicy.of(told[0])
+    policy = AlertPolicy.of(projects[0])
     noon = datetime(2026, 6, 8, 9, tzinfo=UTC)  # a Monday
     assert (policy.recovered, policy.channels) == (False, spec.alerts.channels)
     assert policy.resolve(policy.general, noon) == (

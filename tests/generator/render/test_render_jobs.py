@@ -108,7 +108,7 @@ def test_black_leaves_every_job_as_it_is(blueprint, description, display_name, l
         mail = ["ops@example.com", f"{'o' * length}@example.com"][: 1 + length % 2]
         job |= {"alerts": {"on": on, "email": mail}} if on else {}
         job |= {"timeout": "10m", "backoff": f"{length}m", "retries": 3, "priority": length}
-    job |= {"params": {one: PARAMS[one] for one in params}}
+    job |= {"params": {param: PARAMS[param] for param in params}}
     if display_name.strip():
         job["display_name"] = display_name[:200]
     if blueprint == "stored-procedure":

@@ -37,8 +37,10 @@ def test_every_managed_text_file_says_so_in_its_first_lines(tree):
     quiet = (".json", ".svg", ".min.js", "LICENSE.txt", "LICENSE", "py.typed", ".whl")
     for file in [*tree, *render_project(spec_with("scheduler: vendored\n"))]:
         head = file.content.split(b"\n", 2)[:2]
-        told = any(HEADER in line for line in head)
-        assert told == (file.owner is Owner.MANAGED and not file.path.endswith(quiet)), file.path
+        has_header = any(HEADER in line for line in head)
+        assert has_header == (
+            file.owner is Owner.MANAGED and not file.path.endswith(quiet)
+        ), file.path
 
 
 def test_what_people_write_is_theirs(tree):
@@ -80,9 +82,9 @@ def project_of(tree: Tree) -> Project:
     """Return the project value in the rendered scheduler module."""
     source = tree.files["src/acme_jobs/scheduler.py"].content.decode()
     [call] = re.findall(r"^configure\(\n.*?^\)\n", source, re.MULTILINE | re.DOTALL)
-    told: list[Project] = []
-    exec(call, {"configure": told.append, "Project": Project})
-    return told[0]
+    projects: list[Project] = []
+    exec(call, {"configure": projects.append, "Project": Project})
+    return projects[0]
 
 
 def test_the_scheduler_is_told_what_the_spec_says():
@@ -176,9 +178,9 @@ def test_the_module_of_the_scheduler_offers_the_public_names_in_both_ways():
         tree = render_project(spec_with(f"scheduler: {way}\n"))
         offered = ast.parse(tree.files["src/acme_jobs/scheduler.py"].content)
         [names] = [
-            ast.unparse(one.value)
-            for one in offered.body
-            if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "__all__"
+            ast.unparse(statement.value)
+            for statement in offered.body
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__"
         ]
         assert names == "targcc_scheduler.__all__"
 
@@ -186,18 +188,19 @@ def test_the_module_of_the_scheduler_offers_the_public_names_in_both_ways():
 def test_the_schema_is_what_alembic_prints():
     for database in ("sqlite", "postgresql"):
         tree = render_project(spec_with(f"database: {database}\n"))
-        [path] = [one for one in tree.files if one.startswith("migrations/")]
+        [path] = [candidate for candidate in tree.files if candidate.startswith("migrations/")]
         assert path == f"migrations/scheduler.{database}.sql"
         text = tree.files[path].content.decode()
         assert text.partition("\n\n")[2] == sql_script(database)
 
 
 def test_progress_is_told_job_by_job():
-    told = []
+    reports = []
     render_project(
-        spec_with("  B: {type: manual}\n"), progress=lambda done, total: told.append((done, total))
+        spec_with("  B: {type: manual}\n"),
+        progress=lambda done, total: reports.append((done, total)),
     )
-    assert told == [(1, 2), (2, 2)]
+    assert reports == [(1, 2), (2, 2)]
 
 
 def test_an_app_that_was_there_before_keeps_its_own_files():

@@ -69,9 +69,9 @@ def test_its_record_lists_every_file_with_its_hash_and_size(carried):
     [record] = [name for name in carried.namelist() if name.endswith("/RECORD")]
     lines = [line.rsplit(",", 2) for line in carried.read(record).decode().splitlines()]
     assert [name for name, _, _ in lines] == carried.namelist()
-    for name, told, size in lines[:-1]:
+    for name, recorded_hash, size in lines[:-1]:
         digest = base64.urlsafe_b64encode(hashlib.sha256(carried.read(name)).digest())
-        assert told == f"sha256={digest.decode().rstrip('=')}"
+        assert recorded_hash == f"sha256={digest.decode().rstrip('=')}"
         assert int(size) == carried.getinfo(name).file_size
     assert lines[-1] == [record, "", ""]
 
@@ -163,7 +163,9 @@ def test_the_generator_the_scheduler_and_the_wheel_have_one_version():
     import importlib.metadata
 
     required = map(Requirement, importlib.metadata.requires("targcc-gen") or ())
-    [scheduler] = [one for one in required if one.name == "targcc-scheduler"]
+    [scheduler] = [
+        requirement for requirement in required if requirement.name == "targcc-scheduler"
+    ]
     assert str(scheduler.specifier) == f"=={targcc_gen.__version__}"
 
 

@@ -26,7 +26,11 @@ def required(pyproject: str) -> list[Requirement]:
     data = tomllib.loads(pyproject)
     texts = [
         *data["project"]["dependencies"],
-        *(one for extra in data["project"]["optional-dependencies"].values() for one in extra),
+        *(
+            requirement
+            for extra in data["project"]["optional-dependencies"].values()
+            for requirement in extra
+        ),
         *data["dependency-groups"]["dev"],
     ]
     return [Requirement(text) for text in texts]
@@ -41,10 +45,10 @@ def of_the_scheduler() -> list[Requirement]:
 def test_the_tools_have_the_range_that_this_repository_tries(name):
     data = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     texts = [*data["project"]["dependencies"], *data["dependency-groups"]["dev"]]
-    (ours,) = (one for one in map(Requirement, texts) if one.name == name)
-    (theirs,) = (one for one in required(rendered()["pyproject.toml"]) if one.name == name)
-    assert theirs.specifier == ours.specifier
-    assert any(one.operator in {"<", "~="} for one in ours.specifier)
+    (own,) = (item for item in map(Requirement, texts) if item.name == name)
+    (generated,) = (item for item in required(rendered()["pyproject.toml"]) if item.name == name)
+    assert generated.specifier == own.specifier
+    assert any(item.operator in {"<", "~="} for item in own.specifier)
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
@@ -54,11 +58,12 @@ def test_the_lock_has_every_requirement_in_a_version_that_fits(database):
     for name, version in re.findall(r"^([\w.-]+)==(\S+)", files[LOCK], re.MULTILINE):
         pins.setdefault(canonicalize_name(name), []).append(version)
     unfit = [
-        str(one)
-        for one in [*required(files["pyproject.toml"]), *of_the_scheduler()]
-        if one.name != "targcc-scheduler"
+        str(requirement)
+        for requirement in [*required(files["pyproject.toml"]), *of_the_scheduler()]
+        if requirement.name != "targcc-scheduler"
         and not any(
-            one.specifier.contains(pin) for pin in pins.get(canonicalize_name(one.name), [])
+            requirement.specifier.contains(pin)
+            for pin in pins.get(canonicalize_name(requirement.name), [])
         )
     ]
     assert unfit == []

@@ -270,7 +270,7 @@ JOB: dict[str, st.SearchStrategy[Any]] = {
     "concurrency": COUNT,
     "limit": st.fixed_dictionaries(
         {"running": LIMIT_KEYS["running"]},
-        optional={key: one for key, one in LIMIT_KEYS.items() if key != "running"},
+        optional={key: strategy for key, strategy in LIMIT_KEYS.items() if key != "running"},
     ),
     "isolation": ISOLATION,
     "memory_limit": mostly([16, 256, 2**20], 1),
@@ -520,8 +520,8 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
         whole["queues"]["shared"] = {"pool": draw(mostly(["main"], "nowhere"))}
         whole["queues"]["shared"] |= draw(some(POOLED, 1))
         whole["pools"] = {"main": draw(some(POOL, 2))}
-        for one in whole.get("environments", {}).values():
-            one["pools"] = {"main": draw(some(POOL, 2))}
+        for environment in whole.get("environments", {}).values():
+            environment["pools"] = {"main": draw(some(POOL, 2))}
     if draw(SELDOM):
         whole[draw(st.sampled_from(["jbos", "queue", "Jobs"]))] = {}
     return whole

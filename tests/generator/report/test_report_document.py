@@ -77,7 +77,7 @@ def test_exactly_as_before_stands_only_where_theory_and_evidence_agree(rich):
 
 
 def test_every_table_adds_up(rich):
-    sums = {one["table"]: one for one in json.loads(rich(".json"))["balances"]}
+    sums = {balance["table"]: balance for balance in json.loads(rich(".json"))["balances"]}
 
     assert sums["c_Job"]["ends"] == {"jobs": 2}
     assert sums["c_JobAlertRecipient"]["ends"] == {
@@ -89,7 +89,7 @@ def test_every_table_adds_up(rich):
         "runs of jobs that are not in the export": 1,
         "without a date": 1,
     }
-    assert all(one["read"] == one["sum"] for one in sums.values())
+    assert all(balance["read"] == balance["sum"] for balance in sums.values())
     assert "24 runs of these jobs + 1 runs of jobs that are not in the export" in rich(".md")
 
 
@@ -104,7 +104,7 @@ def test_the_load_by_the_hour_has_both_sides(rich):
 
 def test_a_row_that_a_later_statement_changes_is_named(rich):
     (warning,) = [
-        one for one in json.loads(rich(".json"))["warnings"] if '"Later" is changed' in one
+        text for text in json.loads(rich(".json"))["warnings"] if '"Later" is changed' in text
     ]
 
     assert "UPDATE c_Job of IsActive WHERE ID = 2 is not carried out" in warning
@@ -140,12 +140,12 @@ def test_mail_of_the_old_server_follows_its_own_rules(bring):
         " (3, 2, 5, 'email', 'Ops', 'ops@example.com'), (4, 2, 5, 'SMS', 'Ops', '555')\n"
         "INSERT c_SystemDefault (ID, Name, Value) VALUES (1, 'Config_ProblemMailTo', 'admin@example.com')\n"
     )
-    one, two = (job.old for job in bring(script).jobs)
+    first_job, second_job = (job.old for job in bring(script).jobs)
 
-    assert one.mailed == ("admin@example.com",)
-    assert one.mail_rule == "on failure and warning (no recipient: ProblemMailTo)"
-    assert two.mailed == ("dana@example.com", "ops@example.com")
-    assert "on success once a day or when the remarks changed" in two.mail_rule
+    assert first_job.mailed == ("admin@example.com",)
+    assert first_job.mail_rule == "on failure and warning (no recipient: ProblemMailTo)"
+    assert second_job.mailed == ("dana@example.com", "ops@example.com")
+    assert "on success once a day or when the remarks changed" in second_job.mail_rule
 
 
 @pytest.fixture

@@ -61,8 +61,8 @@ def switch(project: Path) -> Switch:
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    found = (path for path in root.rglob("*") if path.is_file())
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in found}
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
 def write(root: Path, path: str, text: str) -> None:
@@ -244,7 +244,7 @@ def test_edited_files_of_people_follow_where_they_can(project: Path, switch: Swi
     spec = (project / "targcc.yaml").read_text(encoding="utf-8")
     later = make_plan(render_project(parse_spec(spec), spec_text=spec), project)
     # the edits are recorded as a person's
-    assert not [one.path for one in later.changes if one.writes]
+    assert not [change.path for change in later.changes if change.writes]
 
 
 def test_what_cannot_follow_is_said(project: Path, switch: Switch):

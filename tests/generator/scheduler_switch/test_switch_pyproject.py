@@ -20,8 +20,8 @@ def rendered(way: str) -> str:
 
 
 def follow(mine: str, before: str, after: str) -> str:
-    found = pyproject.merge_pyproject(before.encode(), mine.encode(), after.encode())
-    return found.text.decode()
+    merged = pyproject.merge_pyproject(before.encode(), mine.encode(), after.encode())
+    return merged.text.decode()
 
 
 @pytest.fixture(scope="module")
@@ -52,44 +52,47 @@ def test_one_that_nobody_edited_becomes_the_rendered_one(vendored, package):
 
 @pytest.mark.parametrize("way", ["package", "vendored"])
 def test_what_people_added_stays_where_it_is(copied, way):
-    mine = copied.replace('  "click', '  "boto3>=1",  # for the archive\n  "click')
-    mine = mine.replace("[tool.black]", "# ours is 100\n[tool.black]")
+    edited = copied.replace('  "click', '  "boto3>=1",  # for the archive\n  "click')
+    edited = edited.replace("[tool.black]", "# ours is 100\n[tool.black]")
 
-    text = follow(mine, copied, rendered(way))
+    text = follow(edited, copied, rendered(way))
 
     assert '  "boto3>=1",  # for the archive\n' in text
     assert "# ours is 100\n[tool.black]" in text
-    assert [one.partition("=")[0] for one in dependencies(text)] == ["boto3>", PIN[:-2]]
+    assert [requirement.partition("=")[0] for requirement in dependencies(text)] == [
+        "boto3>",
+        PIN[:-2],
+    ]
     assert "[tool.uv.sources]" in text
 
 
 def test_a_bound_that_people_changed_is_theirs(copied, package):
-    mine = copied.replace('"httpx>=0.28"', '"httpx>=0.29"')
+    edited = copied.replace('"httpx>=0.28"', '"httpx>=0.29"')
 
-    assert "httpx>=0.29" in dependencies(follow(mine, copied, package))
+    assert "httpx>=0.29" in dependencies(follow(edited, copied, package))
 
 
 def test_requirements_that_people_keep_elsewhere_are_not_brought_back(vendored, package):
     start, end = vendored.index("dependencies = [") + 16, vendored.index("\n]")
-    mine = vendored[:start] + vendored[end:]
+    edited = vendored[:start] + vendored[end:]
 
-    assert dependencies(follow(mine, vendored, package)) == []
+    assert dependencies(follow(edited, vendored, package)) == []
 
 
 def test_the_scheduler_s_source_follows_in_whatever_form_it_is_required(vendored, package):
-    mine = re.sub(rf"{re.escape(PIN)}[^\"]*", "Targcc_Scheduler [run] >= 0.2", package, count=1)
-    assert mine != package
+    edited = re.sub(rf"{re.escape(PIN)}[^\"]*", "Targcc_Scheduler [run] >= 0.2", package, count=1)
+    assert edited != package
 
-    text = follow(mine, package, vendored)
+    text = follow(edited, package, vendored)
 
     assert "Targcc_Scheduler [run] >= 0" in text
     assert 'targcc-scheduler = { path = "vendor/targcc-scheduler", editable = true }' in text
 
 
 def test_a_source_that_people_chose_stays(copied, package):
-    mine = copied + '\n[tool.uv.sources]\ntargcc-scheduler = { path = "../fork" }\n'
+    edited = copied + '\n[tool.uv.sources]\ntargcc-scheduler = { path = "../fork" }\n'
 
-    text = follow(mine, copied, package)
+    text = follow(edited, copied, package)
 
     assert '{ path = "../fork" }' in text
     assert '{ path = "../fork" }' in follow(text, package, rendered("vendored"))

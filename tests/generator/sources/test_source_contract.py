@@ -121,7 +121,7 @@ def test_each_row_of_the_main_table_has_one_end(tmp_path, make: type[LegacySourc
 
     assert result.rows == 3
     assert [job.key for job in result.all_jobs] == ["Nightly", "Weekly"]
-    assert [one.line for one in result.rejected] == [3]
+    assert [rejection.line for rejection in result.rejected] == [3]
     assert result.rejected[0].reason
 
 
@@ -161,11 +161,14 @@ def test_everything_after_a_source_works_with_what_it_gives(tmp_path, make, row:
     result = brought(make(), tmp_path, row(1, "Nightly", "30 2 * * *"))
     shown = result.tables.main_shown
 
-    found = differences(result)
-    write_report(tmp_path / "report.md", result, found)
+    all_differences = differences(result)
+    write_report(tmp_path / "report.md", result, all_differences)
     arrival = new_project(result, tmp_path / "shop", lambda spec, _: render_project(spec))
 
-    assert (compared(result), [one.kind for one in found]) == (1, ["spring"])
+    assert (compared(result), [difference.kind for difference in all_differences]) == (
+        1,
+        ["spring"],
+    )
     assert f"**1 rows of {shown}: 1 jobs" in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "src/shop/jobs/nightly.py" in {change.path for change in arrival.plan.changes}
 

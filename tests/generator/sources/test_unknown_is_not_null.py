@@ -30,7 +30,7 @@ def bring_file(tmp_path):
 
 
 def reasons(result):
-    return [one.reason for one in result.rejected]
+    return [rejection.reason for rejection in result.rejected]
 
 
 # --- Unreadable cells --------------------------------------------------------------------------------------------------
@@ -68,9 +68,9 @@ def test_a_doubtful_date_is_a_rejected_row_and_never_the_first_of_january(bring_
     ],
 )  # fmt: skip
 def test_a_row_whose_schedule_or_state_is_unknown_is_rejected_with_the_cell(bring, row, reason):
-    (told,) = reasons(bring(row))
+    (actual_reason,) = reasons(bring(row))
 
-    assert told.startswith(reason)
+    assert actual_reason.startswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -157,12 +157,12 @@ def as_json(rows):
 
 def as_xml(rows):
     cells = (" ".join(f'{name}="{value}"' for name, value in row.items()) for row in rows)
-    return "".join(f"<c_Job {one}/>" for one in cells)
+    return "".join(f"<c_Job {attributes}/>" for attributes in cells)
 
 
 def as_elements(rows):
     cells = ("".join(f"<{name}>{value}</{name}>" for name, value in row.items()) for row in rows)
-    return "".join(f"<c_Job>{one}</c_Job>" for one in cells)
+    return "".join(f"<c_Job>{elements}</c_Job>" for elements in cells)
 
 
 SPARSE = pytest.mark.parametrize(

@@ -63,42 +63,46 @@ def test_two_changes(ours, theirs, expected):
             text = text.replace(old, new)
         texts.append(text)
 
-    one, other = merged(*texts), merged(*reversed(texts))
+    forward, backward = merged(*texts), merged(*reversed(texts))
 
     if expected is None:
-        assert len(one.disputed) == len(other.disputed) == 1
-        sides = sides_of(one.text)
+        assert len(forward.disputed) == len(backward.disputed) == 1
+        sides = sides_of(forward.text)
         assert sides is not None
-        assert merged(sides.ours, sides.theirs).disputed == one.disputed
+        assert merged(sides.ours, sides.theirs).disputed == forward.disputed
     else:
-        assert not one.disputed
-        assert jobs(one.text) == jobs(other.text)
+        assert not forward.disputed
+        assert jobs(forward.text) == jobs(backward.text)
         for text in expected:
-            assert text in one.text
+            assert text in forward.text
 
 
 def test_a_job_that_one_removes_and_one_changes_is_asked():
     result = merged(remove_job(BASE, "Omega"), BASE.replace("15m", "20m"))
 
-    assert [(one.path, one.ours) for one in result.disputed] == [(("jobs", "Omega"), None)]
+    assert [(dispute.path, dispute.ours) for dispute in result.disputed] == [
+        (("jobs", "Omega"), None)
+    ]
 
 
 def test_the_same_job_under_two_spellings_is_one():
     job = build_job("x", {"type": "manual", "retries": 1})
-    ours = add_job(BASE, "NewReport", job)
-    theirs = ours.replace("NewReport:", "new_report:").replace("retries: 1", "retries: 2")
+    our_text = add_job(BASE, "NewReport", job)
+    their_text = our_text.replace("NewReport:", "new_report:").replace("retries: 1", "retries: 2")
 
-    result = merged(ours, theirs)
+    result = merged(our_text, their_text)
 
-    assert [one.path for one in result.disputed] == [("jobs", "NewReport", "retries")]
+    assert [dispute.path for dispute in result.disputed] == [("jobs", "NewReport", "retries")]
 
 
 def test_line_ends_and_a_job_indented_otherwise_fit_in():
-    theirs = BASE.replace("# the end", "\n  Last:\n    type: manual\n# the end")
-    theirs = "\n".join(" " * (len(line) - len(line.lstrip())) + line for line in theirs.split("\n"))
-    ours = BASE.replace("retries: 3", "retries: 4").replace("\n", "\r\n")
+    their_text = BASE.replace("# the end", "\n  Last:\n    type: manual\n# the end")
+    their_text = "\n".join(
+        " " * (len(line) - len(line.lstrip())) + line for line in their_text.split("\n")
+    )
+    our_text = BASE.replace("retries: 3", "retries: 4").replace("\n", "\r\n")
 
-    result = merged(ours, theirs)
+    result = merged(our_text, their_text)
 
     assert "\r\n  Last:\r\n" in result.text
     assert "\n" not in result.text.replace("\r\n", "")

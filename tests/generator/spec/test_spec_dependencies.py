@@ -136,16 +136,16 @@ def test_editors_take_what_is_taken_here():
     ],
 )  # fmt: skip
 def test_what_is_wrong_has_its_place(body, place, message, advice):
-    said = job_problem(body)
-    assert f"targcc.yaml:{place}: error: " in said, said
-    assert message in said
-    assert advice in said
+    error_text = job_problem(body)
+    assert f"targcc.yaml:{place}: error: " in error_text, error_text
+    assert message in error_text
+    assert advice in error_text
 
 
 def test_the_scheduler_is_told_what_an_environment_says():
     spec = parse_spec(SPEC)
-    said = ast.literal_eval(environment_source(spec, spec.environments["staging"]))
-    assert said["job_options"] == {
+    staging = ast.literal_eval(environment_source(spec, spec.environments["staging"]))
+    assert staging["job_options"] == {
         "TellSales": {"on_duplicate": "throttle 1m", "expires_in": "none"},
         "MonthEnd": {"overlap": "allow", "paused": True},
     }
@@ -161,13 +161,14 @@ def test_circles_are_shown_with_their_paths_and_all_of_them():
     text = SPEC.replace('cron: "0 2 * * *"', "after: [TellSales]").replace(
         "type: manual, name", "after: ImportPrices, name"
     )
-    said = problem(text)
+    error_text = problem(text)
     assert (
         "4:25: error: jobs come after each other in a circle: ImportOrders → CheckOrders → TellSales → ImportOrders\n"
-        in said
+        in error_text
     )
     assert (
-        "5:25: error: jobs come after each other in a circle: ImportPrices → ImportPrices\n" in said
+        "5:25: error: jobs come after each other in a circle: ImportPrices → ImportPrices\n"
+        in error_text
     )
 
 
@@ -179,9 +180,9 @@ def test_a_long_chain_is_no_circle_and_is_followed_to_its_end():
 
 
 def test_a_flow_is_no_job_to_come_after():
-    said = problem(SPEC.replace("[ImportOrders, import_prices]", "[MonthEnd, ImportPrices]"))
-    assert '7:13: error: no job "MonthEnd"' in said
-    assert "that is a flow" in said
+    error_text = problem(SPEC.replace("[ImportOrders, import_prices]", "[MonthEnd, ImportPrices]"))
+    assert '7:13: error: no job "MonthEnd"' in error_text
+    assert "that is a flow" in error_text
 
 
 def test_a_renamed_job_is_named_anew_wherever_it_is_named():
@@ -247,8 +248,8 @@ def test_two_branches_that_each_add_a_job_to_come_after_are_merged():
             after: [A]
             unique: true
         """)
-    ours, theirs = base.replace("[A]", "[A, B]"), base.replace("[A]", "[A, C]")
-    result = merge_specs(base, ours, theirs.replace("unique: true", "expires_in: 10m"))
+    our_text, their_text = base.replace("[A]", "[A, B]"), base.replace("[A]", "[A, C]")
+    result = merge_specs(base, our_text, their_text.replace("unique: true", "expires_in: 10m"))
     assert result.disputed == ()
     job = parse_spec(result.text).jobs["D"]
     assert (job.after, job.unique, job.expires_in) == (("A", "B", "C"), None, timedelta(minutes=10))

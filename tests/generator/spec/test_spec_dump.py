@@ -227,6 +227,9 @@ def test_the_reference_in_the_manual_has_every_key():
     definitions = [spec_schema(), *spec_schema()["$defs"].values()]
 
     missing = {
-        key for one in definitions for key in one["properties"] if f"| `{key}` |" not in text
+        key
+        for definition in definitions
+        for key in definition["properties"]
+        if f"| `{key}` |" not in text
     }
     assert missing == set()

@@ -40,7 +40,7 @@ def test_a_flow_is_written_back_and_rendered():
 
 
 def test_what_is_wrong_with_a_flow_has_its_place():
-    for old, new, said in (
+    for old, new, message in (
         ("job: ImportOrders}", "job: ImportOrder}", '13:21: error: no job "ImportOrder"'),
         ("after: import,", "after: imprt,", '14:36: error: no step "imprt"'),
         ("[import, load]", "[import, tell]", "15:29: error: tell waits for itself: tell → tell"),
@@ -56,4 +56,4 @@ def test_what_is_wrong_with_a_flow_has_its_place():
         assert old in SPEC
         with pytest.raises(SpecErrors) as wrong:
             parse_spec(SPEC.replace(old, new, 1), "targcc.yaml")
-        assert said in str(wrong.value), (said, str(wrong.value))
+        assert message in str(wrong.value), (message, str(wrong.value))

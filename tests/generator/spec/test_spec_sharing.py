@@ -52,8 +52,8 @@ def root(tmp_path):
 
 
 def said(root: Path, path: str, environment: str | None = None) -> list[tuple]:
-    found = explain(path, effective(SPEC, root), layers_of(SPEC, root), environment)
-    return [(one.value, one.origin) for one in found]
+    layers = explain(path, effective(SPEC, root), layers_of(SPEC, root), environment)
+    return [(layer.value, layer.origin) for layer in layers]
 
 
 def test_the_spec_counts_more_than_what_it_extends(root):

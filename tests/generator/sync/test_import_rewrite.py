@@ -58,8 +58,8 @@ def followed(source: str, module: str = "acme.jobs.report", **more) -> Rewritten
 
 
 def test_a_public_name_comes_from_the_scheduler_itself():
-    found = followed("from acme.scheduler.tables import logged_job\n\nprint(logged_job)  # ü\n")
-    assert found.text == "from acme.scheduler import logged_job\n\nprint(logged_job)  # ü\n"
+    result = followed("from acme.scheduler.tables import logged_job\n\nprint(logged_job)  # ü\n")
+    assert result.text == "from acme.scheduler import logged_job\n\nprint(logged_job)  # ü\n"
 
 
 def test_a_relative_import_stays_relative():
@@ -187,19 +187,19 @@ def test_a_module_with_other_names_becomes_its_new_place(old, new):
     ],
 )
 def test_what_cannot_be_rewritten_is_named_with_what_to_write(source, advice):
-    found = followed(f"# first\n{source}")
-    assert found.text == f"# first\n{source}"
-    (left,) = found.left
+    result = followed(f"# first\n{source}")
+    assert result.text == f"# first\n{source}"
+    (left,) = result.left
     assert left.first == 2
     assert advice in left.advice
 
 
 def test_of_a_statement_what_can_follow_does():
-    found = followed("from acme.scheduler.database import current_version, migrate\n")
-    assert found.text == (
+    result = followed("from acme.scheduler.database import current_version, migrate\n")
+    assert result.text == (
         "from acme.scheduler import migrate\nfrom acme.scheduler.database import current_version\n"
     )
-    assert len(found.left) == 1
+    assert len(result.left) == 1
 
 
 @pytest.mark.parametrize(
@@ -217,14 +217,14 @@ def test_of_a_statement_what_can_follow_does():
     ],
 )
 def test_a_name_that_is_written_out_follows(old, new):
-    found = followed(old)
-    assert (found.text, found.left) == (new, ())
+    result = followed(old)
+    assert (result.text, result.left) == (new, ())
 
 
 def test_a_module_inside_the_scheduler_imports_its_neighbours_and_the_project():
     old = "from ...services import Orders\nfrom ..tables import job_step, metadata\nfrom . import pager\n"
-    found = followed(old, "acme.scheduler.alerts.mine", inside=True)
-    assert found.text == (
+    result = followed(old, "acme.scheduler.alerts.mine", inside=True)
+    assert result.text == (
         "from acme.services import Orders\n"
         "from targcc_scheduler.storage.tables import job_step, metadata\n"
         "from . import pager\n"
@@ -233,8 +233,8 @@ def test_a_module_inside_the_scheduler_imports_its_neighbours_and_the_project():
 
 def test_dots_that_were_put_right_already_stay():
     old = "from ..tables import job_step\nfrom acme.scheduler.tables import metadata\n"
-    found = followed(old, "acme.scheduler.alerts.mine", inside=True, is_placed=True)
-    assert found.text == (
+    result = followed(old, "acme.scheduler.alerts.mine", inside=True, is_placed=True)
+    assert result.text == (
         "from ..tables import job_step\nfrom targcc_scheduler.storage.tables import metadata\n"
     )
 
@@ -251,5 +251,5 @@ def test_dots_that_were_put_right_already_stay():
     ],
 )
 def test_everything_else_stays(source):
-    found = followed(source)
-    assert (found.text, found.left) == (source, ())
+    result = followed(source)
+    assert (result.text, result.left) == (source, ())

@@ -98,10 +98,10 @@ def specs(seed: int) -> list[Spec]:
 
 def written(spec: Spec) -> tuple[DecoratedJob, dict[str, Any]]:
     file = render_job(spec, "Sales")[0]
-    found = job_in(file.content)
-    assert found is not None
+    decorated = job_in(file.content)
+    assert decorated is not None
     assert file.job is not None
-    return found, dict(file.job.defaults)
+    return decorated, dict(file.job.defaults)
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
@@ -112,9 +112,9 @@ def test_what_any_code_says_goes_into_any_spec(seed):
     for spec, code in zip(every, reversed(every), strict=True):
         (wanted, holds), (now, _) = written(spec), written(code)
         names = drifted(now, wanted, None, keep=(), defaults=holds)
-        said = {name: now.means(name, holds) for name in names}
+        meanings = {name: now.means(name, holds) for name in names}
         try:
-            job = _changed(spec, "Sales", now, said, holds)
+            job = _changed(spec, "Sales", now, meanings, holds)
         except InputError as error:
             raise AssertionError(f"{spec.jobs} <- {code.jobs}") from error
         after, _ = written(spec.model_copy(update={"jobs": {**spec.jobs, "Sales": job}}))

@@ -31,24 +31,28 @@ def lock(generator: str, **files: bytes) -> bytes:
 
 def test_a_lock_is_merged_file_by_file():
     base = lock("0.1.0", a=b"1", b=b"1", c=b"1")
-    ours = lock("0.2.0", a=b"2", b=b"1", c=b"1", d=b"new")
-    theirs = lock("0.1.0", a=b"1", c=b"3", e=b"new")
+    our_lock = lock("0.2.0", a=b"2", b=b"1", c=b"1", d=b"new")
+    their_lock = lock("0.1.0", a=b"1", c=b"3", e=b"new")
 
-    text, is_clean = merge_versions(".targcc/lock.jsonl", Versions(base, ours, theirs))
+    text, is_clean = merge_versions(".targcc/lock.jsonl", Versions(base, our_lock, their_lock))
 
     merged = Lock.parse(text.decode())
     assert is_clean
     assert merged.generator == "0.2.0"
-    assert {path: one.base for path, one in merged.entries.items()} == {
+    assert {path: lock_entry.base for path, lock_entry in merged.entries.items()} == {
         "a": b"2", "c": b"3", "d": b"new", "e": b"new"
     }  # fmt: skip
 
 
 def test_a_job_is_merged_by_argument_and_by_line():
-    ours = JOB.replace(b"retries=3", b"retries=5").replace(b"total = 1", b"total = 2")
-    theirs = JOB.replace(b"retries=3", b'retries=3, timeout="5m"').replace(b"print(", b"ctx.log(")
+    our_module = JOB.replace(b"retries=3", b"retries=5").replace(b"total = 1", b"total = 2")
+    their_module = JOB.replace(b"retries=3", b'retries=3, timeout="5m"').replace(
+        b"print(", b"ctx.log("
+    )
 
-    text, is_clean = merge_versions("src/app/jobs/daily.py", Versions(JOB, ours, theirs))
+    text, is_clean = merge_versions(
+        "src/app/jobs/daily.py", Versions(JOB, our_module, their_module)
+    )
 
     assert b'@job("0 2 * * *", retries=5, timeout="5m")' in text
     # Both sides changed the body: a person decides.
@@ -74,9 +78,9 @@ def test_what_cannot_be_read_is_merged_line_by_line_with_markers(path, theirs):
 
 def test_line_ends_stay():
     base = b"targcc: 1\r\nproject: {name: app}\r\njobs:\r\n  A: {type: manual}\r\n"
-    ours, theirs = base + b"  B: {type: manual}\r\n", base + b"  C: {type: manual}\r\n"
+    our_spec, their_spec = base + b"  B: {type: manual}\r\n", base + b"  C: {type: manual}\r\n"
 
-    text, is_clean = merge_versions("targcc.yaml", Versions(base, ours, theirs))
+    text, is_clean = merge_versions("targcc.yaml", Versions(base, our_spec, their_spec))
 
     assert is_clean
-    assert text == ours + b"  C: {type: manual}\r\n"
+    assert text == our_spec + b"  C: {type: manual}\r\n"

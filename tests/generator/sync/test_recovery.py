@@ -92,11 +92,14 @@ class Person:
 
     def lost(self):
         """Return the lines missing from their files, and the deleted files that are back."""
-        found = {
+        current_lines = {
             path: path.read_text().splitlines() if path.exists() else [] for path in self.lines
         }
         gone = [
-            line for path, lines in self.lines.items() for line in lines if line not in found[path]
+            line
+            for path, lines in self.lines.items()
+            for line in lines
+            if line not in current_lines[path]
         ]
         return gone + [str(path) for path in self.deleted if path.exists()]
 
@@ -270,6 +273,6 @@ def test_what_is_left_of_a_run_that_touched_nothing_is_removed(project):
     assert not Pending(project).journal.exists()
     assert recover(project) == []
     assert not (project / ".targcc/pending").exists()
-    assert [one.name for one in (project / ".targcc").iterdir()] == ["lock.jsonl"]
+    assert [path.name for path in (project / ".targcc").iterdir()] == ["lock.jsonl"]
     apply(make_plan(second(), project))
     assert Path(project / "kept/a.py").exists()

@@ -148,7 +148,7 @@ def test_what_people_wrote_is_at_the_new_place(root):
     assert not (root / ".targcc/kept").exists()
     assert targcc_gen("regenerate", "--check").exit_code == 0
     status = {
-        one["path"]: one for one in json.loads(targcc_gen("status", "--json").stdout)["files"]
+        file["path"]: file for file in json.loads(targcc_gen("status", "--json").stdout)["files"]
     }
     assert status[f"{NEW}/core/actor.py"]["state"] == "ejected"
 

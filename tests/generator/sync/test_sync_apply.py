@@ -225,7 +225,7 @@ def test_nothing_to_do_touches_nothing(project):
 
 
 def test_progress_ends_with_all_of_it(tmp_path):
-    told = []
-    apply(make_plan(first(), tmp_path), progress=lambda done, total: told.append((done, total)))
-    assert [done for done, _ in told] == list(range(1, 11))
-    assert {total for _, total in told} == {10}
+    reports = []
+    apply(make_plan(first(), tmp_path), progress=lambda done, total: reports.append((done, total)))
+    assert [done for done, _ in reports] == list(range(1, 11))
+    assert {total for _, total in reports} == {10}

@@ -65,18 +65,18 @@ def test_an_unedited_job_becomes_what_the_generator_writes(base, generated):
 
 def test_the_body_is_not_touched():
     base, generated = module('"0 2 * * *"'), module('"0 3 * * *"')
-    mine = base.replace(
+    edited = base.replace(
         "return JobResult.success()",
         "x  =  1 ;  y = 'ä'\n        return  JobResult.success( )  # mine",
     )
-    assert text_after(mine, base, generated) == mine.replace("0 2 *", "0 3 *")
+    assert text_after(edited, base, generated) == edited.replace("0 2 *", "0 3 *")
 
 
 def test_arguments_the_person_changed_stay_where_the_spec_says_so():
     base, generated = module('"0 2 * * *", retries=1'), module('"0 3 * * *", retries=1')
-    mine = module('"0 2 * * *", retries=9, priority=5')
+    edited = module('"0 2 * * *", retries=9, priority=5')
     result = sync_decorator(
-        existing=mine.encode(),
+        existing=edited.encode(),
         base=base.encode(),
         generated=generated.encode(),
         keep=("retries", "priority"),
@@ -91,13 +91,16 @@ def test_arguments_the_person_changed_stay_where_the_spec_says_so():
 def test_a_back_off_rule_stays_where_the_spec_says_so(rule):
     base = module('"0 2 * * *", retries=1, backoff="10s"')
     generated = module('"0 3 * * *", retries=1, backoff="30s"')
-    mine = module(f'"0 2 * * *", retries=1, backoff={rule}')
+    edited = module(f'"0 2 * * *", retries=1, backoff={rule}')
     kept = sync_decorator(
-        existing=mine.encode(), base=base.encode(), generated=generated.encode(), keep=("backoff",)
+        existing=edited.encode(),
+        base=base.encode(),
+        generated=generated.encode(),
+        keep=("backoff",),
     )
     assert kept.text.decode() == module(f'"0 3 * * *", retries=1, backoff={rule}')
     assert not kept.collisions
-    result = followed(mine, base, generated)
+    result = followed(edited, base, generated)
     [collision] = result.collisions
     assert (collision.mine, collision.generated) == (f"backoff={rule}\n", 'backoff="30s"\n')
     assert f"backoff={rule}" in result.text.decode()
@@ -105,11 +108,14 @@ def test_a_back_off_rule_stays_where_the_spec_says_so(rule):
 
 def test_an_argument_the_person_changed_says_something_else_than_the_spec():
     base = module('"0 2 * * *", retries=1')
-    mine = module('"0 2 * * *", retries=9, priority=5')
-    shown = [(one.mine, one.generated) for one in followed(mine, base, base).collisions]
+    edited = module('"0 2 * * *", retries=9, priority=5')
+    shown = [
+        (collision.mine, collision.generated)
+        for collision in followed(edited, base, base).collisions
+    ]
     assert shown == [("retries=9\n", "retries=1\n"), ("priority=5\n", "no priority\n")]
-    assert text_after(mine, base, base, Side.GENERATED) == base
-    assert text_after(mine, base, base, Side.MINE) == mine
+    assert text_after(edited, base, base, Side.GENERATED) == base
+    assert text_after(edited, base, base, Side.MINE) == edited
 
 
 @pytest.mark.parametrize(
@@ -139,7 +145,7 @@ def test_an_argument_the_person_changed_says_something_else_than_the_spec():
 )
 def test_what_says_the_same_is_no_difference(spec, mine):
     head = 'LIMIT = "1h"\n\n\n@job'
-    base, mine = (module(one).replace("@job", head) for one in (spec, mine))
+    base, mine = (module(arguments).replace("@job", head) for arguments in (spec, mine))
     result = sync_decorator(
         existing=mine.encode(),
         base=base.encode(),
@@ -169,25 +175,25 @@ def test_what_says_something_else_is_a_difference(mine):
 
 
 def test_an_argument_both_changed_is_a_collision():
-    base, generated, mine = module('"0 2 * * *"'), module('"0 3 * * *"'), module('"0 4 * * *"')
-    (collision,) = followed(mine, base, generated).collisions
+    base, generated, edited = module('"0 2 * * *"'), module('"0 3 * * *"'), module('"0 4 * * *"')
+    (collision,) = followed(edited, base, generated).collisions
     assert (collision.mine, collision.generated) == ('"0 4 * * *"\n', '"0 3 * * *"\n')
     assert (collision.first, collision.last) == (6, 6)
-    assert text_after(mine, base, generated, Side.GENERATED) == generated
-    assert text_after(mine, base, generated, Side.MINE) == mine
+    assert text_after(edited, base, generated, Side.GENERATED) == generated
+    assert text_after(edited, base, generated, Side.MINE) == edited
 
 
 def test_both_making_the_same_change_is_none():
     base, generated = module('"0 2 * * *"'), module('"0 3 * * *", retries=2')
-    mine = module("\n    '0 3 * * *', retries = 2\n")
-    assert text_after(mine, base, generated) == mine
+    edited = module("\n    '0 3 * * *', retries = 2\n")
+    assert text_after(edited, base, generated) == edited
 
 
 def test_comments_between_the_arguments_stay():
     base = module('"0 2 * * *", retries=1')
-    mine = module('\n    "0 2 * * *",  # after the backup\n    retries=1,\n')
+    edited = module('\n    "0 2 * * *",  # after the backup\n    retries=1,\n')
     generated = module('"0 3 * * *", retries=1, timeout="5m"')
-    assert text_after(mine, base, generated) == module(
+    assert text_after(edited, base, generated) == module(
         '\n    "0 3 * * *",  # after the backup\n    retries=1,\n    timeout="5m",\n'
     )
 
@@ -212,30 +218,30 @@ def test_names_only_the_old_arguments_needed_are_dropped():
     generated = module('"0 2 * * *"')
     base = module("JobType.MANUAL").replace("JobResult, job", "JobResult, JobType, job")
     assert text_after(base, base, generated) == generated
-    mine = base + "\n\nKIND = JobType.MANUAL\n"
-    assert text_after(mine, base, generated) == mine.replace(
+    edited = base + "\n\nKIND = JobType.MANUAL\n"
+    assert text_after(edited, base, generated) == edited.replace(
         "@job(JobType.MANUAL)", '@job("0 2 * * *")'
     )
 
 
 def test_a_class_that_was_renamed_keeps_its_history_only_with_its_name():
     base, generated = module('"0 2 * * *"'), module('"0 3 * * *"')
-    mine = base.replace("SalesJob", "RevenueJob")
-    named = mine.replace('* *"', '* *", name="Sales"')
+    edited = base.replace("SalesJob", "RevenueJob")
+    named = edited.replace('* *"', '* *", name="Sales"')
 
-    result = followed(mine, base, generated)
+    result = followed(edited, base, generated)
 
     assert result.new_name == "Revenue"
-    assert [(one.mine, one.generated) for one in result.collisions] == [
+    assert [(collision.mine, collision.generated) for collision in result.collisions] == [
         (
             "class RevenueJob, whose history is that of Revenue\n",
             "class SalesJob, whose history is that of Sales\n",
         )
     ]
     assert text_after(named, base, generated) == named.replace("0 2 *", "0 3 *")
-    assert text_after(mine, base, base, Side.GENERATED) == named
-    assert text_after(mine, base, base, Side.MINE) == mine
-    several = mine + base.partition("\n\n\n")[2].replace("SalesJob", "OtherJob")
+    assert text_after(edited, base, base, Side.GENERATED) == named
+    assert text_after(edited, base, base, Side.MINE) == edited
+    several = edited + base.partition("\n\n\n")[2].replace("SalesJob", "OtherJob")
     assert (
         "SalesJob is not in it, but RevenueJob, OtherJob" in followed(several, base, base).problem
     )
@@ -256,8 +262,8 @@ def test_a_docstring_that_says_the_new_description_is_enough():
 
 def test_an_edited_docstring_alone_is_the_persons_business():
     base, generated = module('"0 2 * * *"'), module('"0 3 * * *"')
-    mine = base.replace("Mail sales.", "Mail everything.")
-    assert text_after(mine, base, generated) == mine.replace("0 2 *", "0 3 *")
+    edited = base.replace("Mail sales.", "Mail everything.")
+    assert text_after(edited, base, generated) == edited.replace("0 2 *", "0 3 *")
 
 
 def test_a_file_with_a_syntax_error_is_left_alone():
@@ -276,13 +282,13 @@ def test_a_file_without_a_job_is_left_alone():
 def test_a_change_of_the_blueprint_alone_is_none():
     base = module('"0 2 * * *"')
     generated = base.replace("JobResult.success()", 'JobResult.success("new")')
-    mine = base.replace("SalesJob:", "SalesJob:  # mine")
-    assert text_after(mine, base, generated) == mine
+    edited = base.replace("SalesJob:", "SalesJob:  # mine")
+    assert text_after(edited, base, generated) == edited
 
 
 def test_what_options_from_elsewhere_say_is_not_known_and_they_stay_last():
     base = module('"0 2 * * *", timeout="1h"')
-    mine = module('"0 2 * * *", **OPTIONS')
+    edited = module('"0 2 * * *", **OPTIONS')
     generated = module('"0 3 * * *", timeout="1h", retries=2')
-    assert not followed(mine, base, base).collisions
-    assert text_after(mine, base, generated) == module('"0 3 * * *", retries=2, **OPTIONS')
+    assert not followed(edited, base, base).collisions
+    assert text_after(edited, base, generated) == module('"0 3 * * *", retries=2, **OPTIONS')

@@ -88,8 +88,8 @@ def test_a_file_that_was_only_formatted_is_updated(tmp_path, module, formatter):
 
 
 def test_edits_in_a_formatted_file_are_kept(tmp_path, module, formatter):
-    mine = BASE.replace("    return sorted(found)", "    return sorted(found, reverse=True)")
-    module.write_text(formatter(mine))
+    edited = BASE.replace("    return sorted(found)", "    return sorted(found, reverse=True)")
+    module.write_text(formatter(edited))
     assert upgraded(tmp_path).action is Action.MERGE
     wanted = NEXT.replace("    return sorted(found)", "    return sorted(found, reverse=True)")
     assert is_same_module(wanted.encode(), module.read_bytes())
@@ -99,8 +99,8 @@ def test_edits_in_a_formatted_file_are_kept(tmp_path, module, formatter):
 def test_the_new_text_is_written_as_black_writes_the_persons(tmp_path, module, length):
     if length != 88:
         (tmp_path / "pyproject.toml").write_text(f"[tool.black]\nline-length = {length}\n")
-    mine = BASE.replace("    return sorted(found)", "    return sorted(found, reverse=True)")
-    module.write_text(formatted(length, mine))
+    edited = BASE.replace("    return sorted(found)", "    return sorted(found, reverse=True)")
+    module.write_text(formatted(length, edited))
     upgraded(tmp_path)
     text = module.read_text()
     assert text == formatted(length, text)
@@ -121,10 +121,10 @@ def test_ruffs_fixes_by_the_projects_own_rules_come_too(tmp_path, module, monkey
     subprocess.run(command, cwd=tmp_path, check=True)
     assert module.read_text() != BASE
     upgraded(tmp_path)
-    mine = module.read_text()
+    merged = module.read_text()
     subprocess.run(command, cwd=tmp_path, check=True)
-    assert module.read_text() == mine
-    assert "least_priority" in mine
+    assert module.read_text() == merged
+    assert "least_priority" in merged
     assert not (tmp_path / ".ruff_cache").exists()
 
 
@@ -135,7 +135,7 @@ def test_a_project_needs_no_ruff(tmp_path, module, monkeypatch):
 
 
 def test_definitions_without_news_stay_as_the_person_has_them(tmp_path, module):
-    mine = (
+    edited = (
         BASE.replace("    return sorted(found)", "    return sorted(found, reverse = True)")
         .replace(
             "def claim(settings: Settings, queue: str, *, limit: int, server: str, priority: int)",
@@ -143,7 +143,7 @@ def test_definitions_without_news_stay_as_the_person_has_them(tmp_path, module):
         )
         .replace("runs.update(run, state=state,", "runs.update(run,\n        state=state,")
     )
-    module.write_text(mine)
+    module.write_text(edited)
     upgraded(tmp_path)
     text = module.read_text()
     assert "runs.update(run,\n        state=state," in text
@@ -163,7 +163,7 @@ def test_a_real_collision_is_a_conflict_all_the_same(tmp_path, module):
     module.write_text(formatted(88, BASE.replace("priority: int", "rank: int")))
     (change,) = make_plan(tree(NEXT), tmp_path).changes
     assert change.action is Action.CONFLICT
-    assert any("rank: int" in one.mine for one in change.collisions)
+    assert any("rank: int" in collision.mine for collision in change.collisions)
 
 
 def test_a_formatted_file_that_left_the_spec_goes(tmp_path, module, formatter):
@@ -188,8 +188,8 @@ class TestMoved:
         assert not module.exists()
 
     def test_edits_move_too(self, tmp_path, module, formatter):
-        mine = BASE.replace("    return sorted(found)", "    return sorted(found, reverse=True)")
-        module.write_text(formatter(mine))
+        edited = BASE.replace("    return sorted(found)", "    return sorted(found, reverse=True)")
+        module.write_text(formatter(edited))
         text = self.upgraded(tmp_path)
         assert "reverse=True" in text
         assert "least_priority" in text

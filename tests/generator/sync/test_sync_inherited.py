@@ -35,7 +35,7 @@ def generate(root: Path, text: str, **options) -> Plan:
 
 
 def change_at(plan: Plan, path: str = PATH) -> Change:
-    (change,) = (one for one in plan.changes if one.path == path)
+    (change,) = (candidate for candidate in plan.changes if candidate.path == path)
     return change
 
 
@@ -57,8 +57,8 @@ def test_an_untouched_file_is_updated(tmp_path, file):
 
 
 def test_edits_elsewhere_are_kept(tmp_path, file):
-    mine = FIRST.replace("line-length = 100", "line-length = 88")
-    file.write_text(mine)
+    edited = FIRST.replace("line-length = 100", "line-length = 88")
+    file.write_text(edited)
     change = change_at(generate(tmp_path, SECOND))
     assert (change.action, change.reason) == (Action.MERGE, "your line kept")
     assert file.read_text() == SECOND.replace("line-length = 100", "line-length = 88")
@@ -84,7 +84,7 @@ class TestNote:
     def test_the_plan_shows_it(self, tmp_path):
         plan = make_plan(tree(SECOND), tmp_path)
         assert plan.diff().count("+  'click>=9',") == 1
-        (data,) = (one for one in plan.to_json()["changes"] if one["path"] == PATH)
+        (data,) = (item for item in plan.to_json()["changes"] if item["path"] == PATH)
         assert "+  'click>=9'," in data["note"]
         json.dumps(data)
 
@@ -115,8 +115,8 @@ def test_an_untouched_file_of_an_older_project_is_updated_too(tmp_path, file):
 
 def test_the_text_of_an_earlier_release_is_merged_against(tmp_path, file):
     made_by_0_1(tmp_path)
-    mine = FIRST.replace("line-length = 100", "line-length = 88")
-    file.write_text(mine)
+    edited = FIRST.replace("line-length = 100", "line-length = 88")
+    file.write_text(edited)
     known = TreeFile(
         PATH, SECOND.encode(), Owner.SCAFFOLD, inherited=True, earlier=(b"other", FIRST.encode())
     )

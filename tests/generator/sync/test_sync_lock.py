@@ -130,15 +130,17 @@ def test_two_branches_that_each_add_a_job_merge_by_themselves(tmp_path):
 
 
 def test_both_sides_of_gits_conflict_are_read_and_the_older_one_is_not():
-    one = LockEntry.of("a.py", Owner.MANAGED, b"ours\n", keep_base=True)
-    other = LockEntry.of("a.py", Owner.MANAGED, b"theirs\n", keep_base=True)
-    gone = LockEntry.of("b.py", Owner.MANAGED, b"base\n", keep_base=True)
-    ours, base, theirs = (each.to_line() for each in (one, gone, other))
-    text = f"{Lock().dump()}<<<<<<< HEAD\n{ours}\n||||||| base\n{base}\n=======\n{theirs}\n>>>>>>> topic\n"
+    our_entry = LockEntry.of("a.py", Owner.MANAGED, b"ours\n", keep_base=True)
+    their_entry = LockEntry.of("a.py", Owner.MANAGED, b"theirs\n", keep_base=True)
+    base_entry = LockEntry.of("b.py", Owner.MANAGED, b"base\n", keep_base=True)
+    our_line, base_line, their_line = (
+        entry.to_line() for entry in (our_entry, base_entry, their_entry)
+    )
+    text = f"{Lock().dump()}<<<<<<< HEAD\n{our_line}\n||||||| base\n{base_line}\n=======\n{their_line}\n>>>>>>> topic\n"
 
     lock = Lock.parse(text)
 
     assert list(lock.entries) == ["a.py"]
     assert lock.entries["a.py"].base == b"theirs\n"
-    assert [each.base for each in lock.entries["a.py"].others] == [b"ours\n"]
+    assert [entry.base for entry in lock.entries["a.py"].others] == [b"ours\n"]
     assert Lock.parse(lock.dump()).entries["a.py"].others[0].base == b"ours\n"

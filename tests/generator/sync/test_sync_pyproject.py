@@ -49,8 +49,8 @@ NEW = (
 
 
 def followed(mine: str, base: str = BASE, generated: str = NEW) -> str:
-    found = merge_pyproject(base.encode(), mine.encode(), generated.encode())
-    return found.text.decode()
+    merged = merge_pyproject(base.encode(), mine.encode(), generated.encode())
+    return merged.text.decode()
 
 
 def wanted(mine: str) -> str:
@@ -73,8 +73,8 @@ MINE = (
 
 
 def test_the_persons_own_stays_where_it_is_and_as_it_is():
-    found = followed(MINE)
-    gone = [line for line in MINE.splitlines() if line not in found.splitlines()]
+    text = followed(MINE)
+    gone = [line for line in MINE.splitlines() if line not in text.splitlines()]
     assert gone == [
         '  "click>=8.2",',
         'targcc = "acme.scheduler.cli:main"',
@@ -83,7 +83,7 @@ def test_the_persons_own_stays_where_it_is_and_as_it_is():
         "[tool.hatch.build.targets.wheel.force-include]",
         '"migrations" = "acme/migrations"',
     ]
-    new = [line for line in found.splitlines() if line not in MINE.splitlines()]
+    new = [line for line in text.splitlines() if line not in MINE.splitlines()]
     assert new == [
         '  "click>=8.3",',
         '  "httpx>=0.28",',
@@ -98,54 +98,54 @@ def test_a_requirement_that_is_only_spelled_in_another_way_is_not_the_persons():
 
 
 def test_a_requirement_of_the_persons_stays_and_the_line_to_change_is_shown():
-    mine = BASE.replace("click>=8.2", "click==8.2.1")
-    assert '"click==8.2.1",\n  "httpx>=0.28",' in followed(mine)
-    assert wanted(mine) == NEW
+    edited = BASE.replace("click>=8.2", "click==8.2.1")
+    assert '"click==8.2.1",\n  "httpx>=0.28",' in followed(edited)
+    assert wanted(edited) == NEW
 
 
 def test_what_the_person_removed_stays_removed():
-    mine = BASE.replace('  "click>=8.2",\n', "").partition("\n[dependency-groups]")[0]
-    found = followed(mine)
-    assert "click" not in found
-    assert "ruff" not in found
-    assert '"httpx>=0.28"' in found
+    edited = BASE.replace('  "click>=8.2",\n', "").partition("\n[dependency-groups]")[0]
+    text = followed(edited)
+    assert "click" not in text
+    assert "ruff" not in text
+    assert '"httpx>=0.28"' in text
 
 
 def test_a_requirement_that_the_person_has_already_is_not_added_twice():
-    mine = BASE.replace('  "psutil', '  "HTTPX[http2]>=0.27",\n  "psutil')
-    assert "httpx" not in followed(mine)
-    assert '"httpx>=0.28"' in wanted(mine)
+    edited = BASE.replace('  "psutil', '  "HTTPX[http2]>=0.27",\n  "psutil')
+    assert "httpx" not in followed(edited)
+    assert '"httpx>=0.28"' in wanted(edited)
 
 
 def test_a_requirement_that_the_person_moved_follows_where_it_is_now():
-    mine = BASE.replace('  "click>=8.2",\n', "").replace(
+    edited = BASE.replace('  "click>=8.2",\n', "").replace(
         '  "psutil>=7.0",\n', '  "psutil>=7.0",\n  "click>=8.2"\n'
     )
-    assert '  "psutil>=7.0",\n  "click>=8.3",\n  "httpx>=0.28",\n]' in followed(mine)
+    assert '  "psutil>=7.0",\n  "click>=8.3",\n  "httpx>=0.28",\n]' in followed(edited)
 
 
 def test_a_requirement_with_two_conditions_is_left_to_the_person():
     both = '  "click>=8.2",\n  "click>=8.3; python_version >= \'3.12\'",\n'
-    mine = BASE.replace('  "click>=8.2",\n', both)
-    assert both in followed(mine)
+    edited = BASE.replace('  "click>=8.2",\n', both)
+    assert both in followed(edited)
 
 
 def test_what_left_the_generators_goes_unless_the_person_changed_it():
     generated = BASE.replace('  "click>=8.2",\n', "").replace('  "psutil>=7.0",\n', "")
-    mine = BASE.replace("psutil>=7.0", "psutil>=6")
-    found = followed(mine, generated=generated)
-    assert '[\n  "alembic>=1.16",\n  "psutil>=6",\n]' in found
+    edited = BASE.replace("psutil>=7.0", "psutil>=6")
+    text = followed(edited, generated=generated)
+    assert '[\n  "alembic>=1.16",\n  "psutil>=6",\n]' in text
 
 
 def test_a_new_table_comes():
     generated = f"{BASE}\n[tool.mypy]\nstrict = true\n"
-    mine = BASE.replace("100", "88").replace("select", "preview = true\nselect")
-    assert followed(mine, generated=generated).endswith("\n[tool.mypy]\nstrict = true\n")
+    edited = BASE.replace("100", "88").replace("select", "preview = true\nselect")
+    assert followed(edited, generated=generated).endswith("\n[tool.mypy]\nstrict = true\n")
 
 
 def test_a_table_in_which_the_person_has_more_loses_only_what_left():
-    mine = f'{BASE}"data" = "acme/data"\n'
-    assert followed(mine).endswith(
+    edited = f'{BASE}"data" = "acme/data"\n'
+    assert followed(edited).endswith(
         '[tool.hatch.build.targets.wheel.force-include]\n"data" = "acme/data"\n'
     )
 
@@ -153,34 +153,34 @@ def test_a_table_in_which_the_person_has_more_loses_only_what_left():
 def test_lists_on_one_line_stay_on_one_line():
     base = '[project]\ndependencies = ["a>=1", "b>=1"]\n'
     generated = '[project]\ndependencies = ["a>=2", "b>=1", "c>=1"]\n'
-    mine = '[project]\ndependencies = [ "x", "a>=1" , "b>=1" ] # all\n'
-    assert followed(mine, base, generated) == (
+    edited = '[project]\ndependencies = [ "x", "a>=1" , "b>=1" ] # all\n'
+    assert followed(edited, base, generated) == (
         '[project]\ndependencies = [ "x", "a>=2" , "b>=1", "c>=1" ] # all\n'
     )
 
 
 @pytest.mark.parametrize("mine", ["[project\n", "", "x = 1\nx = 2\n"])
 def test_what_is_no_pyproject_is_not_edited(mine):
-    found = merge_pyproject(BASE.encode(), mine.encode(), NEW.encode())
-    assert found is None or found.text.decode() == mine
+    merged = merge_pyproject(BASE.encode(), mine.encode(), NEW.encode())
+    assert merged is None or merged.text.decode() == mine
 
 
 def test_a_file_in_another_order_is_edited_all_the_same():
     tables = BASE.split("\n\n")
-    mine = "\n\n".join([*reversed([one.rstrip("\n") for one in tables])]) + "\n"
-    found = followed(mine)
-    assert 'targcc = "acme.scheduler:main"' in found
-    assert '"click>=8.3"' in found
-    assert "migrations" not in found
+    edited = "\n\n".join([*reversed([table.rstrip("\n") for table in tables])]) + "\n"
+    text = followed(edited)
+    assert 'targcc = "acme.scheduler:main"' in text
+    assert '"click>=8.3"' in text
+    assert "migrations" not in text
 
 
 class TestArray:
     ARRAY = '[\n  "a", # the "first, one"\n  { b = [1, 2] },\n  # c comes\n  \'c\'\n]'
 
     def test_its_elements_are_found_with_their_comments(self):
-        found = pyproject.elements(self.ARRAY)
-        assert [one.text for one in found] == ['"a"', "{ b = [1, 2] }", "'c'"]
-        assert found[0].comment == '# the "first, one"'
+        elements = pyproject.elements(self.ARRAY)
+        assert [element.text for element in elements] == ['"a"', "{ b = [1, 2] }", "'c'"]
+        assert elements[0].comment == '# the "first, one"'
 
     @pytest.mark.parametrize("index", [0, 1, 2])
     def test_one_that_goes_takes_its_line_along(self, index):
@@ -195,6 +195,6 @@ class TestArray:
     @pytest.mark.parametrize("array", ["[]", "[\n]", "[\n  # nothing yet\n]", "[ ]"])
     def test_an_empty_one_takes_one(self, array):
         (new,) = pyproject.elements('["d"]')
-        found = pyproject.inserted(array, -1, new)
-        assert [one.text for one in pyproject.elements(found)] == ['"d"']
-        assert ("#" in found) == ("#" in array)
+        text = pyproject.inserted(array, -1, new)
+        assert [element.text for element in pyproject.elements(text)] == ['"d"']
+        assert ("#" in text) == ("#" in array)

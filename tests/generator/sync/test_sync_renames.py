@@ -89,7 +89,7 @@ def plan_of(
 
 
 def change_at(plan: Plan, path: str) -> Change:
-    (change,) = (one for one in plan.changes if one.path == path)
+    (change,) = (candidate for candidate in plan.changes if candidate.path == path)
     return change
 
 
@@ -140,7 +140,8 @@ class TestMoved:
     def test_programs_are_told(self, tmp_path, old):
         old.write_text(FIRST.replace("LIMIT = 100", "LIMIT = 7"))
         data = {
-            one["path"]: one for one in plan_of({NEW: MOVED}, tmp_path, TO_ONE).to_json()["changes"]
+            change["path"]: change
+            for change in plan_of({NEW: MOVED}, tmp_path, TO_ONE).to_json()["changes"]
         }
         assert data[NEW]["action"] == "merge"
         assert data[NEW]["moved_from"] == [OLD]
@@ -171,15 +172,15 @@ class TestMoved:
         compile(text, NEW, "exec")
 
     def test_a_collision_is_a_conflict_at_the_new_place(self, tmp_path, old):
-        mine = FIRST.replace("import logging\n", "import json\nimport logging\n").replace(
+        edited = FIRST.replace("import logging\n", "import json\nimport logging\n").replace(
             "GRACE = 30", "GRACE = 31"
         )
-        old.write_text(mine)
+        old.write_text(edited)
         generated = MOVED.replace("GRACE = 30", "GRACE = 60")
         change = change_at(plan_of({NEW: generated}, tmp_path, TO_ONE), NEW)
         assert change.action is Action.CONFLICT
         (collision,) = change.collisions
-        assert mine.splitlines()[collision.first - 1] == "GRACE = 31"
+        assert edited.splitlines()[collision.first - 1] == "GRACE = 31"
         assert (collision.mine, collision.generated) == ("GRACE = 31\n", "GRACE = 60\n")
         apply(plan_of({NEW: generated}, tmp_path, TO_ONE, sides={NEW: Side.MINE}))
         assert "GRACE = 31" in (tmp_path / NEW).read_text()
@@ -222,9 +223,9 @@ class TestMoved:
 
     def test_an_ejected_file_stays_where_it_is_and_that_is_said(self, tmp_path, old):
         apply(plan_eject(tmp_path, [OLD]))
-        mine = old.read_text()
+        text = old.read_text()
         plan = self.upgrade(tmp_path)
-        assert old.read_text() == mine
+        assert old.read_text() == text
         assert (tmp_path / NEW).read_text() == MOVED
         assert change_at(plan, OLD).reason == (
             "ejected; it stays, and nothing uses it: targcc-gen makes targcc_scheduler/storage/runs.py now"
@@ -303,15 +304,15 @@ class TestSplit:
         assert (tmp_path / SETTLE).read_text() == SETTLE_NOW
 
     def test_a_new_function_and_a_removed_line_follow(self, tmp_path, old):
-        mine = "\n\ndef rule(run: int) -> bool:\n    return run > LIMIT\n"
+        function = "\n\ndef rule(run: int) -> bool:\n    return run > LIMIT\n"
         old.write_text(
-            FIRST.replace("\n\ndef candidates", f"{mine}\n\ndef candidates").replace(
+            FIRST.replace("\n\ndef candidates", f"{function}\n\ndef candidates").replace(
                 '        logging.info("settled %s", run)\n', ""
             )
         )
         self.upgrade(tmp_path)
         assert (tmp_path / CLAIM).read_text() == CLAIM_NOW.replace(
-            "\n\ndef candidates", f"{mine}\n\ndef candidates"
+            "\n\ndef candidates", f"{function}\n\ndef candidates"
         )
         assert "settled %s" not in (tmp_path / SETTLE).read_text()
 
@@ -338,22 +339,22 @@ class TestSplit:
             CLAIM: CLAIM_NOW.replace("    return len(found)", "    return sum(found)"),
             SETTLE: SETTLE_NOW,
         }
-        mine = FIRST.replace("    return len(found)", "    return len(found) + 1").replace(
+        edited = FIRST.replace("    return len(found)", "    return len(found) + 1").replace(
             "GRACE = 30", "GRACE = 31"
         )
-        old.write_text(mine)
+        old.write_text(edited)
         plan = plan_of(files, tmp_path, TO_TWO)
         apply(plan)
         change = change_at(plan, OLD)
-        number = mine.splitlines().index("    return len(found) + 1") + 1
-        assert [(one.first, one.last, one.mine) for one in change.left] == [
+        number = edited.splitlines().index("    return len(found) + 1") + 1
+        assert [(hunk.first, hunk.last, hunk.mine) for hunk in change.left] == [
             (number, number, "    return len(found) + 1\n")
         ]
         kept = tmp_path / ".targcc/kept" / OLD
         assert change.reason.endswith(
             f"1 line of yours could not follow: see .targcc/kept/{OLD}.diff"
         )
-        assert (kept.parent / "runs.py.txt").read_text() == mine
+        assert (kept.parent / "runs.py.txt").read_text() == edited
         diff = (kept.parent / "runs.py.diff").read_text()
         assert "+    return len(found) + 1\n" in diff
         assert "GRACE" not in diff.replace(" GRACE = 30", "")
@@ -432,18 +433,23 @@ class TestSplit:
 
 
 def test_two_files_are_joined_with_the_edits_of_both(tmp_path):
-    one, two = (
+    first_path, second_path = (
         "vendor/targcc-scheduler/targcc_scheduler/one.py",
         "vendor/targcc-scheduler/targcc_scheduler/two.py",
     )
-    texts = {one: HEADER + '"""One."""\n' + CLAIM_CODE, two: HEADER + '"""Two."""\n' + SETTLE_CODE}
+    texts = {
+        first_path: HEADER + '"""One."""\n' + CLAIM_CODE,
+        second_path: HEADER + '"""Two."""\n' + SETTLE_CODE,
+    }
     apply(make_plan(tree(texts), tmp_path))
-    (tmp_path / one).write_text(
-        texts[one].replace("        take(", "        print(run)\n        take(")
+    (tmp_path / first_path).write_text(
+        texts[first_path].replace("        take(", "        print(run)\n        take(")
     )
-    (tmp_path / two).write_text(texts[two].replace('info("closed")', 'info("closed for good")'))
+    (tmp_path / second_path).write_text(
+        texts[second_path].replace('info("closed")', 'info("closed for good")')
+    )
     joined = HEADER + '"""Both."""\n' + SETTLE_CODE + CLAIM_CODE
-    plan = plan_of({NEW: joined}, tmp_path, {one: (NEW,), two: (NEW,)})
+    plan = plan_of({NEW: joined}, tmp_path, {first_path: (NEW,), second_path: (NEW,)})
     apply(plan)
     assert (tmp_path / NEW).read_text() == joined.replace(
         "        take(", "        print(run)\n        take("
@@ -455,12 +461,12 @@ def test_two_files_are_joined_with_the_edits_of_both(tmp_path):
 
 
 def test_a_file_without_a_successor_goes_and_its_edits_are_kept(tmp_path, old):
-    mine = FIRST + "MINE = 1\n"
-    old.write_text(mine)
+    edited = FIRST + "MINE = 1\n"
+    old.write_text(edited)
     plan = plan_of({}, tmp_path, {OLD: ()})
     apply(plan)
     assert not old.exists()
-    assert (tmp_path / f".targcc/kept/{OLD}.txt").read_text() == mine
+    assert (tmp_path / f".targcc/kept/{OLD}.txt").read_text() == edited
     assert "+MINE = 1" in (tmp_path / f".targcc/kept/{OLD}.diff").read_text()
 
 
@@ -472,12 +478,12 @@ def test_the_same_path_may_be_another_file_now(tmp_path, old):
 
 
 def test_a_page_follows_too(tmp_path):
-    page, there = (
+    page, new_page = (
         "vendor/targcc-scheduler/targcc_scheduler/dashboard/run.html",
         "vendor/targcc-scheduler/targcc_scheduler/web/run.html",
     )
     text = "<h1>Run</h1>\n<p>one</p>\n<p>two</p>\n"
     apply(make_plan(tree({page: text}), tmp_path))
     (tmp_path / page).write_text(text.replace("two", "TWO"))
-    apply(plan_of({there: text.replace("Run", "A run")}, tmp_path, {page: (there,)}))
-    assert (tmp_path / there).read_text() == "<h1>A run</h1>\n<p>one</p>\n<p>TWO</p>\n"
+    apply(plan_of({new_page: text.replace("Run", "A run")}, tmp_path, {page: (new_page,)}))
+    assert (tmp_path / new_page).read_text() == "<h1>A run</h1>\n<p>one</p>\n<p>TWO</p>\n"

@@ -120,8 +120,10 @@ def test_every_edited_line_is_in_the_tree_or_kept_and_named(package):
         '        note = "a line in a job"\n        return JobResult',
     )
     services = package / "services.py"
-    mine = "\n\nclass OrderRepository:\n    table = 'acme_orders'\n"
-    services.write_text(services.read_text(encoding="utf-8") + mine, encoding="utf-8", newline="\n")
+    addition = "\n\nclass OrderRepository:\n    table = 'acme_orders'\n"
+    services.write_text(
+        services.read_text(encoding="utf-8") + addition, encoding="utf-8", newline="\n"
+    )
     written.append("table = 'acme_orders'")
 
     result = upgrade()

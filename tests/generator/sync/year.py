@@ -125,8 +125,8 @@ class Year:
 
     def edit_a_decorator(self) -> None:
         """Give a job a priority in its decorator."""
-        found = [(path, path.read_text(encoding="utf-8")) for path in self.code("jobs")]
-        if files := [(path, text) for path, text in found if ONE_LINE.search(text)]:
+        modules = [(path, path.read_text(encoding="utf-8")) for path in self.code("jobs")]
+        if files := [(path, text) for path, text in modules if ONE_LINE.search(text)]:
             path, text = self.chance.choice(files)
             more = f", priority={self.chance.randrange(1, 9)})"
             path.write_text(ONE_LINE.sub(rf"\1{more}", text, count=1), encoding="utf-8")
@@ -350,7 +350,7 @@ class Year:
         lines = self.spec.read_text(encoding="utf-8").splitlines()
         start = lines.index("jobs:") + 1
         own = itertools.takewhile(lambda text: not text or text[0] in " #", lines[start:])
-        return [found[1] for text in own if (found := HEAD.match(text))]
+        return [match[1] for text in own if (match := HEAD.match(text))]
 
     def parts(self, name: str) -> tuple[list[str], list[str], list[str]]:
         """Return the lines of the spec before a job, of the job, and after it."""
@@ -384,8 +384,8 @@ class Year:
 
     def told(self, what: str, *results: Result) -> str:
         """Return a message with the actions and the output of the commands."""
-        said = "\n".join(f"{one.output}\n{one.exception!r}" for one in results)
-        return f"{what}\nafter {', '.join(self.story)}\n{said}"
+        output = "\n".join(f"{result.output}\n{result.exception!r}" for result in results)
+        return f"{what}\nafter {', '.join(self.story)}\n{output}"
 
 
 def _state(root: Path) -> dict[str, bytes]:

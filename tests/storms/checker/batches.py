@@ -15,16 +15,16 @@ CALLBACKS = {"success": "Gathered", "finish": "Finished"}
 
 def batches_are_whole(evidence: Evidence) -> Iterator[Complaint]:
     """An acknowledged batch exists with all requested runs, and no batch has only a part of its runs."""
-    there = {batch.id: batch for batch in evidence.batches}
+    batches_by_id = {batch.id: batch for batch in evidence.batches}
     performed = {item.run: item.token for item in evidence.executions}
-    for asked in evidence.asked_batches:
-        batch = there.get(asked.id)
+    for request in evidence.asked_batches:
+        batch = batches_by_id.get(request.id)
         if batch is None:
-            yield Complaint("batch", f"batch {asked.id} is not there")
+            yield Complaint("batch", f"batch {request.id} is not there")
             continue
         tokens = {performed[run] for run in batch.members if run in performed}
-        if batch.total != len(asked.tokens) or not tokens <= set(asked.tokens):
-            text = f"batch {batch.id} has {batch.total} runs, {len(asked.tokens)} were asked for: {sorted(tokens)}"
+        if batch.total != len(request.tokens) or not tokens <= set(request.tokens):
+            text = f"batch {batch.id} has {batch.total} runs, {len(request.tokens)} were asked for: {sorted(tokens)}"
             yield Complaint("batch", text)
     for batch in evidence.batches:
         if batch.total != len(batch.members):
@@ -52,15 +52,20 @@ def batches_are_followed(evidence: Evidence) -> Iterator[Complaint]:
     for batch in evidence.batches:
         members = _members(evidence, batch)
         well = all(run.state == "succeeded" for run in members)
-        for name, found in callbacks.items():
-            mine = found.get(batch.id, [])
-            if len(mine) != 1:
-                text = f"batch {batch.id} has {len(mine)} runs of {CALLBACKS[name]}"
+        for name, runs_by_batch in callbacks.items():
+            run_ids = runs_by_batch.get(batch.id, [])
+            if len(run_ids) != 1:
+                text = f"batch {batch.id} has {len(run_ids)} runs of {CALLBACKS[name]}"
                 yield Complaint("batch", text)
-            for run_id in mine:
+            for run_id in run_ids:
                 goes = well or name == "finish"
                 yield from _callback_is_in_order(evidence, batch, run_id, members, goes=goes)
-    linked = {run for found in callbacks.values() for mine in found.values() for run in mine}
+    linked = {
+        run
+        for runs_by_batch in callbacks.values()
+        for run_ids in runs_by_batch.values()
+        for run in run_ids
+    }
     for run in evidence.runs:
         if run.job in CALLBACKS.values() and run.id not in linked:
             yield Complaint("batch", f"{run.job} follows no batch", run.id)
@@ -90,8 +95,8 @@ def _members(evidence: Evidence, batch: Batch) -> list[Run]:
 
 def _callbacks(evidence: Evidence, condition: str) -> dict[int, list[int]]:
     """Map each batch to the runs that wait for its end with this condition."""
-    found: dict[int, list[int]] = {}
+    runs_by_batch: dict[int, list[int]] = {}
     for link in evidence.links:
         if link.kind == "batch" and link.condition == condition:
-            found.setdefault(link.parent, []).append(link.child)
-    return found
+            runs_by_batch.setdefault(link.parent, []).append(link.child)
+    return runs_by_batch

@@ -46,8 +46,8 @@ def crash_of(evidence: Evidence, item: Execution) -> Fault | None:
     """Return the fault that killed the worker process of an execution before the node knew its end."""
     last = FOREVER if item.end is None else item.end + _HANDED_OVER
     for fault in evidence.faults:
-        mine = fault.kind == "worker" and fault.pid == item.pid and fault.hits(item.node)
-        if mine and item.start - _BEGINS <= fault.start <= last:
+        hits_process = fault.kind == "worker" and fault.pid == item.pid and fault.hits(item.node)
+        if hits_process and item.start - _BEGINS <= fault.start <= last:
             return fault
     return None
 
@@ -98,16 +98,16 @@ def _went(evidence: Evidence, before: Execution, after: Execution, node: Node) -
 
 
 def _stopped(evidence: Evidence, before: Execution, after: Execution, node: Node) -> bool:
-    told = [
+    terminations = [
         fault.start
         for fault in evidence.faults
         if fault.kind == "term"
         and fault.hits(node.name)
         and before.start - _EARLY <= fault.start <= after.start
     ]
-    if not told and node.ended > after.start:
+    if not terminations and node.ended > after.start:
         return False
-    if not is_unwritten(evidence, before, min([*told, node.ended])):
+    if not is_unwritten(evidence, before, min([*terminations, node.ended])):
         return False
     unheard = before.end is not None and evidence.stopped_unheard(node, before.end)
     return before.outcome != "ok" or (unheard and node.ended <= after.start)

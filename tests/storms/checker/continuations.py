@@ -14,12 +14,12 @@ _AT_END = {"succeeded": {"ok"}, "failed": {"failed"}}
 
 def children_wait_for_what_was_asked(evidence: Evidence) -> Iterator[Complaint]:
     """The links of an acknowledged run equal the application's request, and the table has the parents' outcomes."""
-    for asked in evidence.asked_children:
-        links = evidence.links_by_child.get(asked.run, [])
+    for request in evidence.asked_children:
+        links = evidence.links_by_child.get(request.run, [])
         waits_for = {(link.parent, link.condition, link.quorum) for link in links}
-        if waits_for != {(parent, asked.on, asked.quorum) for parent in asked.parents}:
-            text = f"it waits for {sorted(waits_for)}, not {asked.on} of {asked.quorum} of {asked.parents}"
-            yield Complaint("continuation", text, asked.run)
+        if waits_for != {(parent, request.on, request.quorum) for parent in request.parents}:
+            text = f"it waits for {sorted(waits_for)}, not {request.on} of {request.quorum} of {request.parents}"
+            yield Complaint("continuation", text, request.run)
     for link in evidence.links:
         parent = evidence.run_by_id.get(link.parent)
         if link.kind == "run" and parent is not None:
@@ -85,10 +85,10 @@ def earliest_end(evidence: Evidence, run: Run) -> float:
         for item in evidence.executions_by_run.get(run.id, [])
         if item.end is not None and item.attempt == run.attempt and item.outcome in outcomes
     ]
-    told = -FOREVER
+    recorded_end = -FOREVER
     if run.completed is not None and not evidence.clock_was_set():
-        told = evidence.mono(run.completed) - SKEW.total_seconds()
-    return max(min(ends, default=-FOREVER), told)
+        recorded_end = evidence.mono(run.completed) - SKEW.total_seconds()
+    return max(min(ends, default=-FOREVER), recorded_end)
 
 
 def _expected(evidence: Evidence, links: Sequence[Link]) -> str:
@@ -114,5 +114,5 @@ def _state(evidence: Evidence, link: Link) -> str:
 
 
 def _said(evidence: Evidence, links: Sequence[Link]) -> str:
-    found = [f"{link.parent} {_state(evidence, link)}" for link in links]
-    return f"({', '.join(found)}; {links[0].quorum} to end in {links[0].condition})"
+    parents = [f"{link.parent} {_state(evidence, link)}" for link in links]
+    return f"({', '.join(parents)}; {links[0].quorum} to end in {links[0].condition})"

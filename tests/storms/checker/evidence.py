@@ -189,8 +189,8 @@ class Change:
     @property
     def lost(self) -> str | None:
         """Return the id of the lost node, if the line reports a loss."""
-        found = _LOST.search(self.note)
-        return found[1] if found else None
+        match = _LOST.search(self.note)
+        return match[1] if match else None
 
 
 @dataclass(frozen=True)
@@ -290,10 +290,10 @@ class Evidence:
     @cached_property
     def runs_by_job(self) -> dict[str, list[Run]]:
         """Map jobs to the rows of their runs."""
-        found: dict[str, list[Run]] = defaultdict(list)
+        runs: dict[str, list[Run]] = defaultdict(list)
         for run in self.runs:
-            found[run.job].append(run)
-        return found
+            runs[run.job].append(run)
+        return runs
 
     @cached_property
     def node_by_name(self) -> dict[str, Node]:
@@ -303,26 +303,26 @@ class Evidence:
     @cached_property
     def links_by_child(self) -> dict[int, list[Link]]:
         """Map each run to its links, also to links that are fulfilled."""
-        found: dict[int, list[Link]] = defaultdict(list)
+        links: dict[int, list[Link]] = defaultdict(list)
         for link in self.links:
-            found[link.child].append(link)
-        return found
+            links[link.child].append(link)
+        return links
 
     @cached_property
     def executions_by_run(self) -> dict[int, list[Execution]]:
         """Map each run to its executions in start order."""
-        found: dict[int, list[Execution]] = defaultdict(list)
+        executions: dict[int, list[Execution]] = defaultdict(list)
         for item in sorted(self.executions, key=lambda item: item.start):
-            found[item.run].append(item)
-        return found
+            executions[item.run].append(item)
+        return executions
 
     @cached_property
     def logged_by_run(self) -> dict[int, list[Logged]]:
         """Map each run to its history rows in the order of writing."""
-        found: dict[int, list[Logged]] = defaultdict(list)
+        rows: dict[int, list[Logged]] = defaultdict(list)
         for item in self.logged:
-            found[item.run].append(item)
-        return found
+            rows[item.run].append(item)
+        return rows
 
     def paused(self, queue: str) -> list[tuple[float, float]]:
         """Return the intervals in which a queue may have been paused."""
@@ -395,7 +395,7 @@ class Evidence:
 
         The database must be reachable during the observation.
         """
-        seconds, found = self.limits.lost_after, FOREVER
+        seconds, earliest = self.limits.lost_after, FOREVER
         away = sorted(
             (item.start, item.end) for item in self.faults if item.kind in {"database", "disk"}
         )
@@ -407,8 +407,8 @@ class Evidence:
                 if begun - back < 0 < begun + seconds - gone:
                     begun = back
             if begun + seconds <= end:
-                found = min(found, begun + seconds)
-        return found
+                earliest = min(earliest, begun + seconds)
+        return earliest
 
     @cached_property
     def _blocked(self) -> list[tuple[float, float]]:

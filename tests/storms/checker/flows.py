@@ -33,19 +33,19 @@ _BAD = {"failed", "cancelled"}
 
 def flows_are_there_once(evidence: Evidence) -> Iterator[Complaint]:
     """A started flow exists, and a run of the flow's job starts one flow, however often the run executes."""
-    there = {flow.id: flow.token for flow in evidence.flows}
-    for asked in evidence.asked_flows:
-        if there.get(asked.id) != asked.token:
-            yield Complaint("flow", f"flow {asked.id} of {asked.token} is not there")
-    count = Counter(there.values())
+    token_by_flow = {flow.id: flow.token for flow in evidence.flows}
+    for request in evidence.asked_flows:
+        if token_by_flow.get(request.id) != request.token:
+            yield Complaint("flow", f"flow {request.id} of {request.token} is not there")
+    count = Counter(token_by_flow.values())
     for token, number in count.items():
         if number > 1:
             yield Complaint("flow", f"{token} has begun {number} flows")
-    for asked in evidence.acknowledged:
-        run = evidence.run_by_id.get(asked.run)
+    for request in evidence.acknowledged:
+        run = evidence.run_by_id.get(request.run)
         has_ended = run is not None and run.job == NAME and run.state == "succeeded"
-        if has_ended and not count[asked.token]:
-            yield Complaint("flow", f"{asked.token} has begun no flow", asked.run)
+        if has_ended and not count[request.token]:
+            yield Complaint("flow", f"{request.token} has begun no flow", request.run)
 
 
 def flows_end_as_their_steps(evidence: Evidence) -> Iterator[Complaint]:
@@ -103,7 +103,9 @@ def the_fan_in_sees_all(evidence: Evidence) -> Iterator[Complaint]:
         if step != "join":
             continue
         wanted = tuple(10 * number for number in range(1, flow.count + 1))
-        for item in (one for run in runs for one in evidence.executions_by_run.get(run.id, [])):
+        for item in (
+            execution for run in runs for execution in evidence.executions_by_run.get(run.id, [])
+        ):
             if item.seen != wanted:
                 text = f"join of flow {flow.id} has seen {item.seen}, not {wanted}"
                 yield Complaint("flow", text, item.run)
@@ -111,20 +113,20 @@ def the_fan_in_sees_all(evidence: Evidence) -> Iterator[Complaint]:
 
 def _expected(flow: Flow, runs: Mapping[str, list[Run]]) -> dict[str, tuple[str, int]]:
     """Return state and number of runs of each step, computed from the runs of its predecessors."""
-    found: dict[str, tuple[str, int]] = {"split": (_outcome(runs.get("split", [])), 1)}
-    splits = found["split"][0] == "succeeded"
+    expected: dict[str, tuple[str, int]] = {"split": (_outcome(runs.get("split", [])), 1)}
+    splits = expected["split"][0] == "succeeded"
     is_many = flow.count >= _MANY
     numbers = {"part": flow.count, "many": int(is_many), "few": int(not is_many)}
     for step, number in (numbers | dict.fromkeys(_KEYED, 1)).items():
         nothing = "succeeded" if step == "part" else "skipped"
         ends = _outcome(runs.get(step, [])) if number else nothing
-        found[step] = (ends, number) if splits else ("cancelled", 0)
-    parts = found["part"][0] == "succeeded"
-    found["join"] = (_outcome(runs.get("join", [])), 1) if parts else ("cancelled", 0)
-    bad = {found["part"][0], found["join"][0]} & _BAD
-    found["sorry"] = (_outcome(runs.get("sorry", [])), 1) if bad else ("skipped", 0)
-    found["last"] = (_outcome(runs.get("last", [])), 1)
-    return found
+        expected[step] = (ends, number) if splits else ("cancelled", 0)
+    parts = expected["part"][0] == "succeeded"
+    expected["join"] = (_outcome(runs.get("join", [])), 1) if parts else ("cancelled", 0)
+    bad = {expected["part"][0], expected["join"][0]} & _BAD
+    expected["sorry"] = (_outcome(runs.get("sorry", [])), 1) if bad else ("skipped", 0)
+    expected["last"] = (_outcome(runs.get("last", [])), 1)
+    return expected
 
 
 def _outcome(runs: list[Run]) -> str:
@@ -144,8 +146,8 @@ def _steps(evidence: Evidence) -> Iterator[tuple[Flow, str, list[Run]]]:
 
 def _runs_by_step(evidence: Evidence) -> dict[int, dict[str, list[Run]]]:
     """Map each flow to its runs by step, in order of creation."""
-    found: dict[int, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    runs: dict[int, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in sorted(evidence.runs, key=lambda run: run.id):
         if run.batch is not None and run.step is not None:
-            found[run.batch][run.step].append(run)
-    return found
+            runs[run.batch][run.step].append(run)
+    return runs

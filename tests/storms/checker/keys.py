@@ -19,22 +19,23 @@ _AWAY = frozenset({"database", "disk"})
 def keys_are_performed_one_at_a_time(evidence: Evidence) -> Iterator[Complaint]:
     """No run executes between the first and the last execution of another run with the same key."""
     for key, runs in _performed(evidence, UNTIL_OVER).items():
-        for one, other in permutations(runs.values(), 2):
-            for item in other:
-                if one[0].start <= item.start and _goes_on(evidence, one, item):
-                    text = f"{UNTIL_OVER} {key} began on {item.node}, and run {one[0].run} with that key was not over"
+        for executions, other_executions in permutations(runs.values(), 2):
+            for item in other_executions:
+                if executions[0].start <= item.start and _goes_on(evidence, executions, item):
+                    text = f"{UNTIL_OVER} {key} began on {item.node}, and run {executions[0].run} with that key was not over"
                     yield Complaint("unique", text, item.run)
 
 
 def _goes_on(evidence: Evidence, one: list[Execution], other: Execution) -> bool:
     """Return whether a run had begun and not ended when another run's execution began; executions on a node declared lost do not count."""
     return any(
-        (other.start < mine.start and not has_just_woken(evidence, mine))
+        (other.start < execution.start and not has_just_woken(evidence, execution))
         or (
-            mine.start <= other.start < counts_until(evidence, mine)
-            and evidence.silent(mine.node, mine.start, other.start) < evidence.limits.silence
+            execution.start <= other.start < counts_until(evidence, execution)
+            and evidence.silent(execution.node, execution.start, other.start)
+            < evidence.limits.silence
         )
-        for mine in one
+        for execution in one
     )
 
 
@@ -123,11 +124,11 @@ def the_latest_is_performed(evidence: Evidence) -> Iterator[Complaint]:
             calls[call.run].append(call)
     by_token = {call.token: call for call in evidence.asked_keys}
     for item in evidence.executions:
-        mine = by_token.get(item.token)
+        own_call = by_token.get(item.token)
         later = [
             call.token
             for call in calls.get(item.run, [])
-            if mine is not None and mine.at < call.asked
+            if own_call is not None and own_call.at < call.asked
         ]
         if later and not has_just_woken(evidence, item):
             text = f"{item.token} was performed, {', '.join(later)} came after that"
@@ -160,8 +161,8 @@ def refusals_have_causes(evidence: Evidence) -> Iterator[Complaint]:
 
 def _performed(evidence: Evidence, job: str) -> dict[str, dict[int, list[Execution]]]:
     """Map each key to the executions of a job by run, in start order."""
-    found: dict[str, dict[int, list[Execution]]] = defaultdict(dict)
+    executions: dict[str, dict[int, list[Execution]]] = defaultdict(dict)
     for run, items in evidence.executions_by_run.items():
         if items[0].job == job:
-            found[items[0].key][run] = items
-    return found
+            executions[items[0].key][run] = items
+    return executions

@@ -153,19 +153,19 @@ def rows(url: str, sql: str) -> list[Any]:
 
 
 def _only(lines: Iterable[Line], event: str) -> Line:
-    (found,) = (line for line in lines if line["event"] == event)
-    return found
+    (only_line,) = (line for line in lines if line["event"] == event)
+    return only_line
 
 
 def _nodes(storm: list[Line]) -> Iterable[Node]:
     ready = _first(storm, lambda line: line["event"] == "ready")
     ended = _first(storm, lambda line: line["event"] == "ended")
     killed = _first(storm, lambda line: line["event"] == "fault" and line["kind"] == "kill")
-    told = _first(storm, lambda line: line["event"] == "fault" and line["kind"] == "term")
+    terminated = _first(storm, lambda line: line["event"] == "fault" and line["kind"] == "term")
     for line in storm:
         if line["event"] == "node" and line["role"] == "node":
             name = line["node"]
-            by = "kill" if name in killed else "term" if name in told else "itself"
+            by = "kill" if name in killed else "term" if name in terminated else "itself"
             yield Node(
                 name,
                 line["target"],
@@ -175,16 +175,16 @@ def _nodes(storm: list[Line]) -> Iterable[Node]:
                 by if name in ended else "",
                 line["release"],
                 killed.get(name, FOREVER),
-                told.get(name, FOREVER),
+                terminated.get(name, FOREVER),
             )
 
 
 def _first(lines: Iterable[Line], matches: Any) -> dict[str, float]:
-    found: dict[str, float] = {}
+    instants: dict[str, float] = {}
     for line in lines:
         if matches(line) and line["node"]:
-            found.setdefault(line["node"], line["mono"])
-    return found
+            instants.setdefault(line["node"], line["mono"])
+    return instants
 
 
 def _faults(storm: list[Line]) -> Iterable[Fault]:
@@ -208,15 +208,15 @@ def _faults(storm: list[Line]) -> Iterable[Fault]:
 
 def _pauses(storm: list[Line]) -> Iterable[Pause]:
     """Yield each pause, from the request to the response of its resumption, which may be requested several times."""
-    found: dict[str, dict[str, float]] = {}
+    pauses: dict[str, dict[str, float]] = {}
     for line in storm:
         if line["event"] == "pausing":
-            found[line["queue"]] = {}
+            pauses[line["queue"]] = {}
         if line["event"] in {"pausing", "paused", "resuming", "resumed"}:
-            found[line["queue"]].setdefault(line["event"], line["mono"])
+            pauses[line["queue"]].setdefault(line["event"], line["mono"])
         if line["event"] == "resumed":
-            yield _pause(line["queue"], found.pop(line["queue"]))
-    for queue, instants in found.items():
+            yield _pause(line["queue"], pauses.pop(line["queue"]))
+    for queue, instants in pauses.items():
         yield _pause(queue, instants)
 
 
@@ -234,8 +234,8 @@ def _executions(jobs: list[Line]) -> Iterable[Execution]:
     for line in jobs:
         if line["event"] != "start":
             continue
-        mine = ends.get(_key(line), [])
-        end = mine.pop(0) if mine else None
+        end_lines = ends.get(_key(line), [])
+        end = end_lines.pop(0) if end_lines else None
         slot = datetime.fromisoformat(line["slot"]) if line["slot"] else None
         yield Execution(
             line["run"],
@@ -332,8 +332,8 @@ def _flow(row: Any) -> Flow:
 
 def _batches(batches: list[Any], members: list[Any]) -> Iterable[Batch]:
     for id_, state, total, pending, failed in batches:
-        mine = tuple(run for batch, run in members if batch == id_)
-        yield Batch(id_, state, total, pending, failed, mine)
+        run_ids = tuple(run for batch, run in members if batch == id_)
+        yield Batch(id_, state, total, pending, failed, run_ids)
 
 
 def _change(line: str) -> Change:

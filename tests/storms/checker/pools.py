@@ -20,13 +20,13 @@ def no_more_than_its_workers(evidence: Evidence) -> Iterator[Complaint]:
         if POLICIES[item.job].queue in POOL
     ]
     for item, _ in items:
-        there = {
+        running = {
             other.run
             for other, end in items
             if other.node == item.node and other.start <= item.start < end
         }
-        if len(there) > POOL_WORKERS:
-            text = f"{len(there)} at once on {item.node}, not {POOL_WORKERS}: {sorted(there)}"
+        if len(running) > POOL_WORKERS:
+            text = f"{len(running)} at once on {item.node}, not {POOL_WORKERS}: {sorted(running)}"
             yield Complaint("pool", text, item.run)
 
 
@@ -35,8 +35,8 @@ def nothing_begins_while_paused(evidence: Evidence) -> Iterator[Complaint]:
     for pause in evidence.pauses:
         since = pause.start + evidence.limits.margin
         for item in evidence.executions:
-            mine = POLICIES[item.job].queue == pause.queue
-            if mine and since < item.start < pause.end:
+            is_in_queue = POLICIES[item.job].queue == pause.queue
+            if is_in_queue and since < item.start < pause.end:
                 text = f"{item.job} began {item.start - pause.start:.1f} s after {pause.queue} was paused"
                 yield Complaint("paused", text, item.run)
         for stay in _taken(evidence, pause.queue):

@@ -52,10 +52,10 @@ def acknowledged_runs_end(evidence: Evidence) -> Iterator[Complaint]:
 
 def tokens_are_performed_by_their_runs(evidence: Evidence) -> Iterator[Complaint]:
     """No run executes the token of another run, whether or not the application got the run's id."""
-    asked = {item.token: item.run for item in evidence.acknowledged}
+    run_by_token = {item.token: item.run for item in evidence.acknowledged}
     for item in sorted(evidence.executions, key=lambda item: item.start):
-        if item.token and asked.setdefault(item.token, item.run) != item.run:
-            text = f"{item.token} was asked of run {asked[item.token]}"
+        if item.token and run_by_token.setdefault(item.token, item.run) != item.run:
+            text = f"{item.token} was asked of run {run_by_token[item.token]}"
             yield Complaint("tokens", text, item.run)
 
 
@@ -113,14 +113,14 @@ def limits_are_kept(evidence: Evidence) -> Iterator[Complaint]:
             (item, counts_until(evidence, item)) for item in evidence.executions if item.job == job
         ]
         for item, _ in items:
-            there = {
+            running = {
                 other.run
                 for other, end in items
                 if other.start <= item.start < end
                 and evidence.silent(other.node, other.start, item.start) < evidence.limits.silence
             }
-            if len(there) > policy.at_once:
-                text = f"{job}: {len(there)} at once, not {policy.at_once}: {sorted(there)}"
+            if len(running) > policy.at_once:
+                text = f"{job}: {len(running)} at once, not {policy.at_once}: {sorted(running)}"
                 yield Complaint("limit", text, item.run)
 
 

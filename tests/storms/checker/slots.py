@@ -170,11 +170,11 @@ def _since_second_release(evidence: Evidence) -> float:
 
 def _by_job(evidence: Evidence) -> dict[str, list[Run]]:
     """Map recurring jobs to their runs with a slot, in slot order."""
-    found: dict[str, list[Run]] = defaultdict(list)
+    runs_by_job: dict[str, list[Run]] = defaultdict(list)
     for run in evidence.runs:
         if run.slot is not None and POLICIES[run.job].every:
-            found[run.job].append(run)
-    return {job: sorted(runs, key=_slot) for job, runs in found.items()}
+            runs_by_job[run.job].append(run)
+    return {job: sorted(runs, key=_slot) for job, runs in runs_by_job.items()}
 
 
 def _slot(run: Run) -> datetime:
@@ -185,8 +185,8 @@ def _slot(run: Run) -> datetime:
 def _told(run: Run, missing: float) -> bool:
     """Return whether a missed slot reports this number of earlier missed slots."""
     notes = " ".join(change.note for change in run.life)
-    found = _EARLIER.search(notes)
-    return found is not None and float(found[1]) == missing
+    match = _EARLIER.search(notes)
+    return match is not None and float(match[1]) == missing
 
 
 def _step_back(evidence: Evidence) -> float:

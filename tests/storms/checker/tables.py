@@ -148,14 +148,14 @@ def _rows_have_executions(
     evidence: Evidence, run: Run, items: list[Execution]
 ) -> Iterator[Complaint]:
     for row in evidence.logged_by_run.get(run.id, []):
-        mine = [item for item in items if item.attempt == row.attempt]
+        executions = [item for item in items if item.attempt == row.attempt]
         if not POLICIES[run.job].writes:
             continue
-        if row.success and not any(item.outcome == "ok" for item in mine):
+        if row.success and not any(item.outcome == "ok" for item in executions):
             yield Complaint("history", f"attempt {row.attempt} succeeded only in the table", run.id)
         failed = any(
             item.outcome in {"failed", "interrupted"} or crash_of(evidence, item) is not None
-            for item in mine
+            for item in executions
         )
         if not (row.success or row.lost or failed or _crashed_unbegun(evidence, row)):
             text = f"attempt {row.attempt} failed only in the table: {row.message}"

@@ -62,7 +62,7 @@ def nobody_is_passed_over(evidence: Evidence) -> Iterator[Complaint]:
                 and evidence.mono(other.run.slot) > stay.start + slack
             ]
             if len(later) > _MOST_PASSED:
-                whose = ", ".join(f"run {one.run.id}" for one in later)
+                whose = ", ".join(f"run {overtaker.run.id}" for overtaker in later)
                 text = f"{job} waited {stay.end - stay.start:.1f} s for its turn, and {len(later)} that came later began ({whose})"
                 yield Complaint("turns", text, stay.run.id)
 
@@ -96,27 +96,27 @@ def _may_go(stay: Stay) -> bool:
 
 def stays_of(evidence: Evidence, job: str) -> list[Stay]:
     """Return the intervals of a job's runs, state by state."""
-    found = []
+    stays = []
     for run in evidence.runs_by_job[job]:
         lost, ends = 0, [evidence.mono(change.wall) for change in run.life[1:]]
         for change, end in zip(run.life, [*ends, FOREVER], strict=True):
             lost += change.lost is not None
-            found.append(Stay(run, change.state, evidence.mono(change.wall), end, lost))
-    return found
+            stays.append(Stay(run, change.state, evidence.mono(change.wall), end, lost))
+    return stays
 
 
 def _when(stays: list[Stay], count: int) -> list[Span]:
     """Return the spans in which at least ``count`` intervals overlap."""
-    found: list[Span] = []
-    there, since = 0, 0.0
+    spans: list[Span] = []
+    overlapping, since = 0, 0.0
     changes = [(stay.start, 1) for stay in stays] + [(stay.end, -1) for stay in stays]
     for at, change in sorted(changes):
-        before, there = there, there + change
-        if before < count <= there:
+        before, overlapping = overlapping, overlapping + change
+        if before < count <= overlapping:
             since = at
-        elif there < count <= before and at > since:
-            found.append((since, at))
-    return found
+        elif overlapping < count <= before and at > since:
+            spans.append((since, at))
+    return spans
 
 
 def _gaps(spans: list[Span], start: float, end: float) -> Iterator[Span]:

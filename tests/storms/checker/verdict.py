@@ -95,15 +95,17 @@ def check(evidence: Evidence) -> Verdict:
 
 
 def _lives(evidence: Evidence, complaints: tuple[Complaint, ...]) -> Iterator[str]:
-    told = {item.run for item in complaints}
-    told |= {int(run) for item in complaints for run in _NAMED.findall(item.text)}
+    named_runs = {item.run for item in complaints}
+    named_runs |= {int(run) for item in complaints for run in _NAMED.findall(item.text)}
     for run in evidence.runs:
-        if run.id in told:
+        if run.id in named_runs:
             yield f"run {run.id} ({run.job}, slot {run.slot})"
-            life = [(evidence.mono(one.wall), f"{one.state} {one.note}") for one in run.life]
+            life = [
+                (evidence.mono(entry.wall), f"{entry.state} {entry.note}") for entry in run.life
+            ]
             life += [
-                (one.start, f"performed on {one.node} until {one.end}")
-                for one in evidence.executions_by_run.get(run.id, ())
+                (entry.start, f"performed on {entry.node} until {entry.end}")
+                for entry in evidence.executions_by_run.get(run.id, ())
             ]
             yield from (f"  {at - evidence.began:.3f} {what}" for at, what in sorted(life))
 

@@ -37,12 +37,12 @@ def execution(ctx: JobContext, token: str = "", **given: Any) -> Iterator[Execut
     slot = ctx.scheduled_for.astimezone(UTC).isoformat() if is_recurring else ""
     same = {"run": ctx.run_id, "attempt": ctx.attempt, "job": ctx.job_name}
     note("start", **same, token=token, slot=slot, **given)
-    mine = Execution(ctx)
+    attempt = Execution(ctx)
     try:
-        yield mine
+        yield attempt
     except BaseException as error:
         stopped = isinstance(error, asyncio.CancelledError | JobCancelled | GeneratorExit)
-        mine.outcome = "interrupted" if stopped else "failed"
+        attempt.outcome = "interrupted" if stopped else "failed"
         raise
     finally:
-        note("end", **same, outcome=mine.outcome)
+        note("end", **same, outcome=attempt.outcome)

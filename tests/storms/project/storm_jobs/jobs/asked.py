@@ -29,17 +29,17 @@ async def hopeless(ctx: JobContext, token: str) -> None:
 @job(**isolated())
 async def refusing(ctx: JobContext, token: str) -> JobResult:
     """Return a failure that is not retried."""
-    with execution(ctx, token) as mine:
-        mine.outcome = "failed"
+    with execution(ctx, token) as attempt:
+        attempt.outcome = "failed"
         return JobResult.failure(f"{token} is refused", retry=False)
 
 
 @job(retries=3, **isolated())
 async def stepped(ctx: JobContext, token: str) -> str:
     """Run four durable steps."""
-    with execution(ctx, token) as mine:
+    with execution(ctx, token) as attempt:
         for name in ("one", "two", "three", "four"):
-            await mine.step(name)
+            await attempt.step(name)
             await asyncio.sleep(0.1)
         return token
 

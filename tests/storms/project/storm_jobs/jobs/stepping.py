@@ -21,10 +21,10 @@ async def split(ctx: JobContext, token: str, count: int) -> JobResult:
 @job(retries=5, backoff="100ms", **isolated())
 async def part(ctx: JobContext, token: str, number: int, bad: int) -> JobResult:
     """Return ten times the part's number; refuse the bad part."""
-    with execution(ctx, token) as mine:
+    with execution(ctx, token) as attempt:
         await asyncio.sleep(0.1)
         if number == bad:
-            mine.outcome = "failed"
+            attempt.outcome = "failed"
             return JobResult.failure(f"{token} is refused", retry=False)
         if ctx.attempt == 1 and ctx.run_id % 4 == 0:
             raise ValueError(f"{token} fails on purpose")
