@@ -66,11 +66,9 @@ def pages() -> dict[str, str]:
 
 def project_pages() -> tuple[str, dict[str, Any], dict[str, str]]:
     """Return the page of ``targcc``, the OpenAPI description, and the events of runs by name."""
-    from targcc_gen.cli import reference
-
     with tempfile.TemporaryDirectory(prefix="targcc-manual-") as folder:
         root = Path(folder) / "acme-jobs"
-        package = reference._render(root)  # noqa: SLF001 - as for its page
+        package = _render(root)
         done = subprocess.run(
             [sys.executable, str(Path(__file__).resolve()), package],
             cwd=root,
@@ -88,6 +86,18 @@ def project_pages() -> tuple[str, dict[str, Any], dict[str, str]]:
     return told["targcc"], told["schema"], told["events"]
 
 
+def _render(root: Path) -> str:
+    """Render the project of the example ``acme``, and return the import name of its package."""
+    from targcc_gen.assets import examples
+    from targcc_gen.render import render_project
+    from targcc_gen.spec import load_spec
+    from targcc_gen.sync import apply, make_plan
+
+    spec = load_spec(examples() / "acme" / "targcc.yaml")
+    apply(make_plan(render_project(spec), root))
+    return spec.project.package
+
+
 def _tell_project(package: str) -> None:
     """Print what the rendered project in the current folder says about commands, API and events."""
     import importlib
@@ -98,9 +108,8 @@ def _tell_project(package: str) -> None:
     events = importlib.import_module("targcc_scheduler")
     from targcc_scheduler.web.openapi import schema
 
-    introduction = reference._PROJECT  # noqa: SLF001 - as for its page
     told = {
-        "targcc": reference.page(main, "targcc", introduction),
+        "targcc": reference.page(main, "targcc", reference.PROJECT),
         "schema": schema(),
         "events": {
             name: inspect.getdoc(getattr(events, name)) or ""

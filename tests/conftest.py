@@ -97,7 +97,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     by_file: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         by_file[item.nodeid.partition("::")[0]].append(item)
-    whole_files = not any("::" in word for word in config.args) and not config.getoption("lf", False)
+    whole_files = not any("::" in word for word in config.args) and not config.getoption(
+        "lf", default=False
+    )
     for line in LEFT_TO_SOAK.read_text(encoding="utf-8").splitlines():
         file = line.partition("::")[0]
         if line.startswith("#") or file not in by_file:

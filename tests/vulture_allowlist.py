@@ -148,3 +148,6 @@ _.offset_after
 _.ics  # the spec
 _.__signature__  # of the job of a flow
 postgresql  # in the text of a type alias, db/dialects/base.py
+
+# The manual's generated pages, compared with its contents in tests/unit/test_docs.py.
+_.PAGES

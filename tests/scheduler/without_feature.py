@@ -1,4 +1,4 @@
-"""Run a project without a feature: start, run a job, open pages, call the API and commands; print what came of it as JSON."""
+"""Run a project without a feature: start, run a job, open pages, call the API and commands; print the results as JSON."""
 
 import asyncio
 import json

@@ -11,7 +11,6 @@ import pytest
 from targcc_gen import __version__
 from targcc_gen.cli import main
 from targcc_gen.cli.reference import Command, commands, examples, generator_page, options
-from targcc_gen.cli.reference import project_page as render_project_page
 from targcc_gen.render import render_project
 from targcc_gen.spec import parse_spec
 
@@ -40,7 +39,7 @@ def name_of(value: object) -> str:
 
 @cache
 def project_page() -> str:
-    return render_project_page()
+    return references.project_pages()[0]
 
 
 @pytest.mark.parametrize("command", OF_GENERATOR, ids=name_of)

@@ -1,20 +1,9 @@
-"""Write the manual's pages of commands from the click commands.
-
-`python -m targcc_gen.cli.reference` prints the page of targcc-gen. `python -m targcc_gen.cli.reference targcc` prints the page of a generated
-project's `targcc`: a project is rendered into a temporary folder, and the interpreter needs the packages that such a project requires.
-``docs/references.py`` writes both pages at each build of the manual.
-"""
+"""Write the manual's pages of commands from the click commands. ``docs/references.py`` writes the pages at each build of the manual."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -38,7 +27,7 @@ Errors go to the standard error stream, with place and remedy. Output is plain t
 Completion for bash: `eval "$(_TARGCC_GEN_COMPLETE=bash_source targcc-gen)"` in `~/.bashrc`; for zsh and fish say `zsh_source` or `fish_source`.
 """
 
-_PROJECT = """\
+PROJECT = """\
 # Commands: `targcc`
 
 Each generated project has its own command, `targcc`: `uv run targcc …` in the project's folder, or plainly `targcc …` where it is installed.
@@ -56,6 +45,7 @@ The audit records an operator's commands, such as `job run` or `job disable`, as
 `--server URL` with `--token`, or `--profile NAME`, before the command sends the command to a server; see [from another machine](../remote.md). `--json` prints JSON for programs;
 `--watch [SECONDS]` refreshes the output.
 """
+"""Introduction of the page of `targcc`, the command of each generated project."""
 
 
 class Command(NamedTuple):
@@ -165,49 +155,3 @@ def generator_page() -> str:
     from targcc_gen.cli import main
 
     return page(main, "targcc-gen", _GENERATOR)
-
-
-def project_page() -> str:
-    """Return the page of `targcc`: render a project, and import its commands in a separate process.
-
-    Raises:
-        subprocess.CalledProcessError: The commands cannot be imported; `stderr` has the reason.
-    """
-    with tempfile.TemporaryDirectory(prefix="targcc-reference-") as folder:
-        root = Path(folder) / "acme-jobs"
-        package = _render(root)
-        paths = [str(root / "src"), *sys.path]
-        done = subprocess.run(
-            [sys.executable, "-m", __spec__.name, f"{package}.scheduler"],
-            cwd=root,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"},
-            capture_output=True,
-            check=True,
-            encoding="utf-8",
-        )
-        return done.stdout
-
-
-def _render(root: Path) -> str:
-    from targcc_gen.assets import examples as example_specs
-    from targcc_gen.render import render_project
-    from targcc_gen.spec import load_spec
-    from targcc_gen.sync import apply, make_plan
-
-    spec = load_spec(example_specs() / "acme" / "targcc.yaml")
-    apply(make_plan(render_project(spec), root))
-    return spec.project.package
-
-
-def _write(wanted: str) -> None:
-    if wanted == "targcc-gen":
-        text = generator_page()
-    elif wanted == "targcc":
-        text = project_page()
-    else:  # the module with the commands of a rendered project
-        text = page(importlib.import_module(wanted).main, "targcc", _PROJECT)
-    sys.stdout.write(text)
-
-
-if __name__ == "__main__":
-    _write(*(sys.argv[1:] or ["targcc-gen"]))

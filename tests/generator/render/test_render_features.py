@@ -1,4 +1,4 @@
-"""Features of a project in the spec: which names they may have, and what is rendered for them."""
+"""Features of a project in the spec: valid names, and the rendered files."""
 
 import re
 

@@ -26,7 +26,7 @@ DANA = Actor(ActorKind.MANUAL, "dana")
 
 
 class World:
-    """One database, one clock and one node."""
+    """A database, a clock and the recurring scheduler of a node."""
 
     def __init__(self, url, *jobs, **settings):
         self.store = Store(url)

@@ -61,7 +61,7 @@ JOBS = [
 
 
 class World:
-    """One database, one clock and one node."""
+    """A database, a clock and the recurring scheduler of a node."""
 
     def __init__(self, url: str, start: datetime) -> None:
         self.store, self.clock, self.events = Store(url), ManualClock(start), []

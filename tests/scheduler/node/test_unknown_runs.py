@@ -153,7 +153,9 @@ async def test_a_job_whose_file_is_added_while_the_node_runs_gets_its_runs(
     await until(lambda: ledger.run(run_id).UnknownSince)
     added = tmp_path / package / "added.txt"
     added.write_text(ADD.format(parameters="a: int"), encoding="utf-8")
-    added.replace(added.with_suffix(".py"))  # at once: the node imports a half-written file as it is
+    added.replace(
+        added.with_suffix(".py")
+    )  # at once: the node imports a half-written file as it is
     later = await client.enqueue("Add", a=2)  # makes the node poll
     assert await client.wait(run_id, 40) == RunState.SUCCEEDED
     assert await client.wait(later, 40) == RunState.SUCCEEDED

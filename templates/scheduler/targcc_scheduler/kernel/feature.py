@@ -112,7 +112,7 @@ class AtRerun(Part):
 
 @dataclass(frozen=True, slots=True)
 class Needed(Part):
-    """An SQLAlchemy condition on ``job_run``: matching runs, and their history, stay whatever their age."""
+    """An SQLAlchemy condition on ``job_run``: retention keeps matching runs and their history at any age."""
 
 
 @dataclass(frozen=True, slots=True)

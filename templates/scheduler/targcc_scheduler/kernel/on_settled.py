@@ -95,7 +95,10 @@ async def any_waits(connection: AsyncConnection, now: datetime) -> bool:
     if await connection.scalar(_ANY_WAITS) or await any_expired(connection, now):
         return True
     features: Sequence[Follower] = load(AfterSettle)
-    return any([await feature.any_goes_on(connection) for feature in features])
+    for feature in features:
+        if await feature.any_goes_on(connection):
+            return True
+    return False
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Effects:

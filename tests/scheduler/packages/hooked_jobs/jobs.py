@@ -1,4 +1,4 @@
-"""Jobs whose arguments are meant for their hooks."""
+"""Jobs with arguments for the project's hooks."""
 
 # ruff: noqa: ARG001
 

@@ -180,7 +180,7 @@ class AlertPolicy:
         general: Default recipients, for jobs without recipients.
         recovered: Whether to send recovery notices.
         urgent: Alert kinds that ignore quiet hours and escalate.
-        quiet: Quiet hours, during which other alerts wait.
+        quiet: Quiet hours; alerts of kinds that are not urgent wait until the end.
         digest: Digest times and recipients; ``None`` for no digest.
         escalation: Escalation steps, earliest first.
         rota: On-call rota.

@@ -136,7 +136,7 @@ class Chained:
         state: Worst state of all members, drawn or not.
         at: Job of the run with this state; ``None`` if the flow or batch has this state.
         runs: Members with bars.
-        ties: Pairs of members in which one run followed the other.
+        ties: Pairs of members: a run, and the run that followed.
     """
 
     kind: Literal["run", "batch", "flow"]

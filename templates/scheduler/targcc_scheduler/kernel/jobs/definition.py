@@ -119,7 +119,7 @@ def _duration(key: str, option: str, value: str | timedelta | None) -> timedelta
     return duration
 
 
-# The job: its type, its options and its names.
+# Type, options and names of a job.
 
 Overlap = Literal["skip", "queue", "allow"]
 Misfire = Literal["run_once", "skip", "run_all"]

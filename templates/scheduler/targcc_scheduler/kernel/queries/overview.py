@@ -1,4 +1,4 @@
-"""Overview of the system: every job with its recent runs, what runs, and what comes."""
+"""Overview of the system: every job with its recent runs, the running runs, and the next slots."""
 
 from __future__ import annotations
 

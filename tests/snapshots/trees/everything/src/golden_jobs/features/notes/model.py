@@ -30,7 +30,7 @@ async def entries(connection: AsyncConnection, job: str | None = None) -> Sequen
     return (await connection.execute(query)).all()
 
 
-async def add(  # noqa: D103 - as its name says
+async def add(
     connection: AsyncConnection,
     *,
     job: str,
@@ -39,6 +39,7 @@ async def add(  # noqa: D103 - as its name says
     now: datetime,
     until: datetime | None = None,
 ) -> None:
+    """Insert an entry."""
     values = {"job": job, "text": text, "author": author, "created_at": now, "until": until}
     await connection.execute(sa.insert(entry).values(values))
 
