@@ -69,8 +69,6 @@ def test_each_command_and_option_of_a_project_says_what_it_does_and_shows_how():
         is_group = "COMMAND [ARGS]..." in text
         example = path.replace("targcc job cancel", "targcc run cancel")
         example = example.replace("targcc job retry", "targcc run retry")
-        example = example.replace("targcc job pause", "targcc job disable")
-        example = example.replace("targcc job resume", "targcc job enable")
         if not is_group and f"```console\n$ {example}" not in text:
             silent.append(f"{path}: no example")
         options = re.findall(r"^\| `(.+?)` \| (.*) \|$", text, re.MULTILINE)
