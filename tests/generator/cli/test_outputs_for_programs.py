@@ -170,7 +170,7 @@ def test_every_code_is_in_the_schema():
     from targcc_gen.errors import TargccError
 
     def codes(kind: type[TargccError]) -> set[str]:
-        return {kind.code}.union(*(codes(subclass) for subclass in kind.__subclasses__()))
+        return {kind.kind}.union(*(codes(subclass) for subclass in kind.__subclasses__()))
 
     assert codes(TargccError) <= set(CODES)
 
