@@ -353,11 +353,16 @@ def errors_page() -> str:
 
 
 def _codes(program: str) -> Iterator[str]:
-    """Yield the lines of a program's codes: each with an anchor, its meaning, an example and the next step."""
+    """Yield the lines of a program's codes: each as a heading, with its meaning, an example and the next step."""
     for code, entry in error_codes().items():
         if code.startswith(program):
-            yield from (f"({code.lower()})=", f"### {code}: {entry.title}", "")
-            yield from (_prose(entry.meaning), "", "```text", entry.example, "```", "")
+            yield from (
+                f"### {code}",
+                "",
+                f"**{_prose(entry.title)}.** {_prose(entry.meaning)}",
+                "",
+            )
+            yield from ("```text", entry.example, "```", "")
             yield from (f"**What to do.** {_prose(entry.action)}", "")
 
 

@@ -315,7 +315,8 @@ def test_the_command_line_says_what_is_wrong_without_a_traceback(tmp_path: Path)
 
     assert result.returncode == 2
     assert result.stderr == (
-        "shop/main.py:2:14: error: '(' was never closed\n     2 | app = FastAPI(\n       |              ^\n"
+        "shop/main.py:2:14: error[TG603]: '(' was never closed\n     2 | app = FastAPI(\n       |              ^\n"
+        "  targcc-gen explain TG603\n"
     )
 
 
@@ -336,7 +337,7 @@ def test_a_name_that_is_taken_gets_an_alias_and_works(run: Patch, shop: Path):
 
 
 REFUSALS: dict[str, tuple[str, str]] = {
-    "syntax error": (MAIN + "def broken(:\n", "shop/main.py:11:12: error: invalid syntax"),
+    "syntax error": (MAIN + "def broken(:\n", "shop/main.py:11:12: error[TG603]: invalid syntax"),
     "two apps": (MAIN + "\nother = FastAPI()\n", "--app app"),
     "not text": ("\0\1\2", "null bytes"),
     "a script": ("print('hello')\n", "it makes no FastAPI app"),
