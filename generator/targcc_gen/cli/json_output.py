@@ -213,6 +213,21 @@ _SCHEMAS: dict[str, tuple[str, dict[str, Any]]] = {
         "What explain prints with --json",
         _object({"schema_version": _VERSION, "path": _TEXT, "value": {}, "origin": _TEXT, "overrides": _array(_object({"value": {}, "origin": _TEXT}))}, {"environment": _MAYBE}),
     ),
+    "codes": (
+        "What explain prints with --json for codes of errors",
+        _object(
+            {
+                "schema_version": _VERSION,
+                "codes": _array(
+                    _object(
+                        dict.fromkeys(
+                            ("code", "title", "meaning", "example", "action", "manual"), _TEXT
+                        )
+                    )
+                ),
+            }
+        ),
+    ),
     "errors": (
         "What every command prints with --json when it fails before it has printed anything else",
         _object(

@@ -337,7 +337,7 @@ def test_a_name_that_is_taken_gets_an_alias_and_works(run: Patch, shop: Path):
 
 
 REFUSALS: dict[str, tuple[str, str]] = {
-    "syntax error": (MAIN + "def broken(:\n", "shop/main.py:11:12: error[TG603]: invalid syntax"),
+    "syntax error": (MAIN + "def broken(:\n", "shop/main.py:11:12: error: invalid syntax"),
     "two apps": (MAIN + "\nother = FastAPI()\n", "--app app"),
     "not text": ("\0\1\2", "null bytes"),
     "a script": ("print('hello')\n", "it makes no FastAPI app"),

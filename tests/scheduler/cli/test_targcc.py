@@ -227,9 +227,15 @@ def test_arguments_come_one_by_one_or_as_json(targcc: Targcc):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["job", "run", "DailyRepotr"], "error[TS102]: there is no job 'DailyRepotr': did you mean"),
+        (
+            ["job", "run", "DailyRepotr"],
+            "error[TS102]: there is no job 'DailyRepotr': did you mean",
+        ),
         (["job", "info", "x"], "targcc job list shows what there is"),
-        (["job", "run", "MailUser"], "error[TS103]: the arguments do not fit: user_id: field required"),
+        (
+            ["job", "run", "MailUser"],
+            "error[TS103]: the arguments do not fit: user_id: field required",
+        ),
         (["job", "run", "MailUser", "--arg", "user_id"], "'user_id' is not NAME=VALUE"),
         (
             ["job", "run", "MailUser", "--arg", "user_id=1", "--arg", "user_id=2"],
@@ -264,7 +270,11 @@ def test_what_cannot_be_done_is_status_2_in_words(targcc: Targcc, arguments: lis
             "error[TS607]: TARGCC_OIDC_ISSUER needs TARGCC_OIDC_CLIENT_ID\n",
         ),
         ("SECRET_KEY", "short", "error[TS607]: TARGCC_SECRET_KEY: not a key"),
-        ("POLL_SECONDS", "soon", "error[TS607]: TARGCC_POLL_SECONDS: Input should be a valid number"),
+        (
+            "POLL_SECONDS",
+            "soon",
+            "error[TS607]: TARGCC_POLL_SECONDS: Input should be a valid number",
+        ),
     ],
 )
 def test_a_setting_that_is_wrong_is_named_as_it_was_given(

@@ -9,7 +9,7 @@ import click
 
 from targcc_gen.cli.options import project_option
 
-_CODE = re.compile("[a-z]{2}[0-9]{1,4}", re.IGNORECASE)
+_CODE = re.compile(r"t[gs]\w{1,4}", re.IGNORECASE)
 
 
 @click.command(short_help="Explain an error code, or the origin of a spec key's value.")
