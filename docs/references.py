@@ -384,7 +384,9 @@ def exceptions() -> Iterator[tuple[str, str, str]]:
 
     tree = ast.parse((SCHEDULER / "core" / "errors.py").read_text(encoding="utf-8"))
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and (text := ast.get_docstring(node)):
+        if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
+            continue
+        if text := ast.get_docstring(node):
             code = str(getattr(getattr(errors, node.name), "code", ""))
             yield node.name, code, text.partition("\n\n")[0].replace("``", "`")
 

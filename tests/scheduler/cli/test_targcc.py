@@ -143,6 +143,7 @@ def test_an_application_does_not_start_in_an_environment_that_is_not_there(vendo
     code = "from acme_jobs.scheduler import scheduler_router"
     result = at(vendored, "-c", code, TARGCC_ENVIRONMENT="stagin")
     assert (result.returncode, "ProjectError: TARGCC_ENVIRONMENT is" in result.stderr) == (1, True)
+    assert result.stderr.endswith("\nTS606: targcc explain TS606\n")
 
 
 def test_jobs_are_listed_plainly_in_a_pipe(targcc: Targcc):

@@ -265,7 +265,6 @@ async def test_a_run_that_is_not_there_is_a_problem_in_words(site: Site, method:
         ("GET", "/api/runs?limit=0", "TS801"),
         ("GET", "/api/runs?q=state:brokn", "TS805"),
         ("POST", "/api/jobs/DailyReport/trigger", "TS702"),
-        ("PUT", "/api/jobs", "TS801"),
     ],
 )
 async def test_a_problem_has_a_code_and_its_address_in_the_manual(

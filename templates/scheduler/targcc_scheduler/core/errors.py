@@ -5,6 +5,18 @@
 
 from __future__ import annotations
 
+from .error_codes import pointer
+
+
+class _StartError(Exception):
+    """Exception that may end the start of an application: its traceback ends with the code."""
+
+    code = ""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.add_note(f"{self.code}: {pointer((self.code,), 'targcc').strip()}")
+
 
 class JobError(ValueError):
     """The declaration of a job cannot work."""
@@ -234,13 +246,13 @@ class HistoryError(ValueError):
     code = "TS712"
 
 
-class ProjectError(RuntimeError):
+class ProjectError(_StartError, RuntimeError):
     """No project, or another project, is configured in this process."""
 
     code = "TS606"
 
 
-class SchemaError(RuntimeError):
+class SchemaError(_StartError, RuntimeError):
     """This release does not know the revision of the tables."""
 
     code = "TS602"
