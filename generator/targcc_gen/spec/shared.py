@@ -35,7 +35,17 @@ MOST_FILES = 8
 
 _EXAMPLE = "../org-defaults.yaml"
 
-SECTIONS = ("database", "scheduler", "checks", "ci", "queues", "pools", "calendars", "defaults", "environments")
+SECTIONS = (
+    "database",
+    "scheduler",
+    "checks",
+    "ci",
+    "queues",
+    "pools",
+    "calendars",
+    "defaults",
+    "environments",
+)
 """The sections of an extended file."""
 
 
