@@ -21,6 +21,8 @@ from targcc_scheduler import configure
 if TYPE_CHECKING:
     from postgresql import PostgreSQL
 
+pytest_plugins = ["rings"]
+
 gc.disable()  # until the collection is done: imported modules stay anyway
 
 # A shared machine is slow at times, which says nothing about the code. Benchmarks measure speed.
@@ -130,6 +132,11 @@ def pytest_unconfigure() -> None:
 def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Give programs a state folder of the tests' own, also in child processes."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(scope="session")
+def processes() -> None:
+    """Let a test start processes: it belongs to ring 2; see ``rings.py``."""
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,7 @@ def check(outcome: dict[str, Any], name: str) -> None:
     assert outcome["imported"] == []
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_a_project_runs_without_a_feature(name, tmp_path, empty_database):
     shutil.copy(empty_database, tmp_path / "jobs.db")

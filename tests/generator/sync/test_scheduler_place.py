@@ -153,6 +153,7 @@ def test_what_people_wrote_is_at_the_new_place(root):
     assert status[f"{NEW}/core/actor.py"]["state"] == "ejected"
 
 
+@pytest.mark.usefixtures("processes")
 def test_files_of_their_own_and_imports_follow(root):
     add(root / OLD / "alerts/pager.py", PAGER)
     add(root / OLD / "alerts/rules_of_ours.py", "RULES = 1\n")
@@ -190,6 +191,7 @@ def test_a_file_of_their_own_whose_place_is_taken_is_put_aside_and_named(root):
     assert (root / NEW / "mine.py").read_text(encoding="utf-8") == "OTHER = 1\n"
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("length", [88, 100])
 def test_a_project_that_was_formatted_has_no_conflict(root, length):
     paths = ("core/clock.py", "core/states.py", "core/memory.py")
@@ -202,6 +204,7 @@ def test_a_project_that_was_formatted_has_no_conflict(root, length):
     assert targcc_gen("regenerate", "--check").exit_code == 0
 
 
+@pytest.mark.usefixtures("processes")
 def test_its_tests_pass_there(root):
     assert targcc_gen("regenerate").exit_code == 0
     python(root, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
@@ -226,6 +229,7 @@ def test_other_commands_take_such_a_project_as_it_is(root):
     assert targcc_gen("regenerate", "--check").exit_code == 1
 
 
+@pytest.mark.usefixtures("processes")
 def test_an_app_that_was_patched_moves_with_its_requirements(projects, tmp_path, monkeypatch):
     shutil.copytree(projects / "shop", tmp_path / "shop")
     monkeypatch.chdir(tmp_path / "shop")

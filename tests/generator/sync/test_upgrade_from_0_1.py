@@ -166,6 +166,7 @@ def test_what_a_project_got_once_follows(projects, tmp_path, monkeypatch):
     assert not Path(".targcc/removed").exists()
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(
     "command",
     [
