@@ -277,6 +277,7 @@ def linked(browser: httpx.Client) -> dict[str, int]:
     return {link: browser.get(link).status_code for link in sorted(set(links))}
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(
     "way",
     [

@@ -90,6 +90,7 @@ def test_each_part_of_a_manifest_can_be_imported(name):
         assert MANIFESTS[name].load(part) is not None
 
 
+@pytest.mark.usefixtures("processes")
 def test_reading_the_manifests_imports_no_part():
     code = (
         "import sys; from targcc_scheduler.kernel.feature import installed; installed();"

@@ -60,6 +60,7 @@ def contents(archive: zipfile.ZipFile) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.usefixtures("processes")
 def test_it_holds_what_the_release_s_build_holds(carried, built):
     assert contents(carried).keys() == contents(built).keys()
     assert contents(carried) == contents(built)
@@ -169,6 +170,7 @@ def test_the_generator_the_scheduler_and_the_wheel_have_one_version():
     assert str(scheduler.specifier) == f"=={targcc_gen.__version__}"
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.e2e
 @pytest.mark.parametrize("installer", ["pip", "uv"])
 def test_it_can_be_installed(installer: str, tmp_path: Path):

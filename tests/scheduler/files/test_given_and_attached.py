@@ -100,6 +100,7 @@ async def succeeded(scheduler, database, run_id):
     return database.run(run_id)["Message"]
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_file_is_given_as_path_bytes_or_file_object_and_the_job_reads_it(
     scheduler, database, tmp_path
 ):
@@ -211,6 +212,7 @@ def _does_not_answer(_store, _reference):
     raise RuntimeError("the store does not answer")
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_store_of_the_project_has_them_and_what_no_run_has_is_swept(
     make_scheduler, empty_database, tmp_path, monkeypatch
 ):

@@ -247,6 +247,7 @@ async def test_a_handler_that_no_node_has_any_more_is_turned_off(settings: Setti
         assert (stored_hook.disabled_at, stored_hook.created_at) == (None, later)
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_node_that_is_killed_before_it_has_said_that_it_told_tells_again(
     settings: Settings, tmp_path: Path
 ):
