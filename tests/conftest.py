@@ -66,11 +66,6 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return twice the cores: a test spends half its time waiting for processes, servers and databases."""
-    return 2 * (os.cpu_count() or 1)
-
-
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Let the first worker collect alone; the other workers then load its compiled files, which saves most of the work in a new clone."""

@@ -1,7 +1,7 @@
 """Pytest plugin: three rings of tests. The fixtures and marks that a test asks for decide its ring.
 
 * Ring 1: one process, SQLite or no database. `uv run pytest` runs ring 1.
-* Ring 2: tests that start processes, PostgreSQL, a browser or an installation. `uv run pytest --ring 2`.
+* Ring 2: tests that start processes, PostgreSQL, a browser or an installation, and tests marked `slow`. `uv run pytest --ring 2`.
 * Ring 3: tests marked `soak`. `uv run pytest --ring 3`, or a part of them with `--part 1/3`.
 
 Tests marked `benchmark` or `sqlserver` belong to no ring; `-m` runs them. Tests marked `always` belong to ring 1 in spite of their fixtures.
@@ -11,6 +11,7 @@ A test of ring 1 that starts a process fails with the name of the fixture to ask
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import zlib
@@ -19,6 +20,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from _pytest.unraisableexception import collect_unraisable
 
 ALONE = ("benchmark", "sqlserver")
 """Marks of tests that only `-m` runs."""
@@ -29,7 +31,7 @@ STARTS = frozenset(
 )  # fmt: skip
 """Audit events of a process that starts another one."""
 SLOW = 1.0
-"""Seconds of processor time; the summary names tests of ring 1 that use more."""
+"""Seconds of processor time; the summary names tests of ring 1 that use more. Mark them `slow`, or make them cheaper."""
 
 _ring = pytest.StashKey[int]()
 _chosen = pytest.StashKey["Sequence[int] | None"]()
@@ -60,6 +62,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return one worker more than cores for ring 1. Return twice the cores for other tests, which wait for processes and servers half their time."""
+    cores = os.cpu_count() or 1
+    return cores + 1 if _chosen_rings(config) == (1,) else 2 * cores
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Hand the chosen rings to a worker, which gets every path as an argument."""
     node.workerinput["rings"] = node.config.stash[_chosen]
@@ -83,7 +92,7 @@ def _chosen_rings(config: pytest.Config) -> Sequence[int] | None:
     rings = sorted(set(text.split(",")))
     if not set(rings) <= {"1", "2", "3"}:
         raise pytest.UsageError(f"--ring {text}: use 1, 2 or 3, or several as in 1,2")
-    return [int(ring) for ring in rings]
+    return tuple(int(ring) for ring in rings)
 
 
 def chosen_part(config: pytest.Config) -> tuple[int, int] | None:
@@ -108,7 +117,8 @@ def ring_of(item: pytest.Item) -> int:
         return 3
     if item.get_closest_marker("always"):
         return 1
-    return 2 if needs_more_than_a_process(item) else 1
+    is_outside = item.get_closest_marker("slow") or needs_more_than_a_process(item)
+    return 2 if is_outside else 1
 
 
 def needs_more_than_a_process(item: pytest.Item) -> bool:
@@ -208,6 +218,18 @@ def forbid_postgresql(request: pytest.FixtureRequest) -> None:
     """Fail a test of ring 1 that gets a PostgreSQL database by a name that is chosen at run time."""
     if request.node.stash.get(_ring, 2) == 1 and not request.node.get_closest_marker("always"):
         pytest.fail("a test of ring 1 uses PostgreSQL: ask for `postgresql_server`", pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """Collect garbage after the last test of a file, so that what a test left open fails a test of its own file, not a later one that allocates much."""
+    result = yield
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        collect_unraisable(item.config)  # pytest's own hook has run before
+    return result
 
 
 # Processor time of the tests of ring 1.

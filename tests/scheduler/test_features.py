@@ -121,6 +121,7 @@ def test_a_needed_feature_that_is_missing_is_refused(monkeypatch):
         kernel_feature._installed.__wrapped__(())
 
 
+@pytest.mark.slow
 def test_a_feature_imports_only_features_that_its_manifest_names():
     assert imports_beyond_needs() == set()
 

@@ -68,6 +68,7 @@ def test_secret():
 """
 INI = """
 [pytest]
+asyncio_default_fixture_loop_scope = function
 markers = soak
   always
   benchmark
@@ -118,6 +119,28 @@ def test_a_test_of_ring_1_that_starts_a_process_fails_and_names_the_fixture(tmp_
     passed, output = run(tmp_path, more=SECRET)
     assert passed == RING_1
     assert "usefixtures('processes')" in output
+
+
+LEAK = """
+def test_leak(tmp_path):
+    cycle = [open(tmp_path / "left_open", "w")]
+    cycle.append(cycle)
+"""
+HEAVY = """
+import gc
+
+def test_heavy():
+    gc.collect()
+"""
+
+
+@pytest.mark.usefixtures("processes")
+def test_what_a_test_leaves_open_fails_a_test_of_its_own_file(tmp_path):
+    (tmp_path / "test_a.py").write_text(LEAK, encoding="utf-8")
+    (tmp_path / "test_b.py").write_text(HEAVY, encoding="utf-8")
+    _, output = run(tmp_path, "-W", "error", "-rEf", "test_a.py", "test_b.py")
+    assert "test_b.py::test_heavy PASSED" in output
+    assert re.search(r"^ERROR test_a\.py::test_leak", output, re.MULTILINE), output
 
 
 def test_parts_share_a_ring_and_a_part_depends_on_the_names_alone():

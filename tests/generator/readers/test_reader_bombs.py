@@ -237,6 +237,7 @@ def fuzz(folder: Path, times: int, seed: int) -> int:
     return good
 
 
+@pytest.mark.slow
 def test_exports_that_were_tampered_with_are_read_or_refused(tmp_path):
     assert fuzz(tmp_path, 120, seed=1) > 10
 

@@ -77,6 +77,7 @@ def test_its_record_lists_every_file_with_its_hash_and_size(carried):
     assert lines[-1] == [record, "", ""]
 
 
+@pytest.mark.slow
 def test_nothing_in_it_depends_on_when_or_where_it_was_made(carried, monkeypatch):
     import zlib
 

@@ -93,6 +93,7 @@ def add(path: Path, text: str) -> None:
     path.write_bytes(before + text.encode())
 
 
+@pytest.mark.slow
 def test_an_untouched_project_moves_without_a_word(root):
     for folder in list((root / OLD).rglob("*")):
         if folder.is_dir():
@@ -110,6 +111,7 @@ def test_an_untouched_project_moves_without_a_word(root):
     assert f'"{OLD}/' not in lock
 
 
+@pytest.mark.slow
 def test_what_people_wrote_is_at_the_new_place(root):
     edited = {
         "core/states.py": "MINE = 1\n",
@@ -210,6 +212,7 @@ def test_its_tests_pass_there(root):
     python(root, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
 
 
+@pytest.mark.slow
 def test_the_switch_waits_for_the_move(root):
     status = targcc_gen("scheduler", "package")
     assert status.exit_code == 3
@@ -222,6 +225,7 @@ def test_the_switch_waits_for_the_move(root):
     assert (root / NEW / "db/tables.py").is_file()
 
 
+@pytest.mark.slow
 def test_other_commands_take_such_a_project_as_it_is(root):
     added = targcc_gen("job", "Later", "--every", "1h")
     assert added.exit_code == 0, added.output
@@ -255,6 +259,7 @@ def test_an_app_that_was_patched_moves_with_its_requirements(projects, tmp_path,
     assert not Path("vendor").exists()
 
 
+@pytest.mark.slow
 def test_with_the_package_a_person_moves_files_of_their_own_first(root):
     spec = root / "targcc.yaml"
     spec.write_text(f"{spec.read_text(encoding='utf-8')}\nscheduler: package\n", encoding="utf-8")

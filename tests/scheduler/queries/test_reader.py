@@ -118,6 +118,7 @@ async def test_a_question_cannot_write(make_reader):
         await reader.read(lambda db: db.execute(sa.delete(job_run)))
 
 
+@pytest.mark.slow
 async def test_slow_questions_hold_up_neither_heartbeats_nor_runs(database):
     """A slow query on the heartbeat's event loop would make the node look lost, and its runs would start again."""
     settings = Settings(
