@@ -39,6 +39,8 @@ from targcc_scheduler.kernel.blobs import Fetcher
 from targcc_scheduler.kernel.jobs.arguments import parameters_of
 from targcc_scheduler.testing import run_inline
 
+pytestmark = pytest.mark.usefixtures("processes")  # some of its jobs run in a process of their own
+
 DANA = Actor(ActorKind.MANUAL, "dana")
 LONG = ["a line of text that is not short"] * 3_000
 
@@ -100,7 +102,6 @@ async def succeeded(scheduler, database, run_id):
     return database.run(run_id)["Message"]
 
 
-@pytest.mark.usefixtures("processes")
 async def test_a_file_is_given_as_path_bytes_or_file_object_and_the_job_reads_it(
     scheduler, database, tmp_path
 ):
@@ -212,7 +213,6 @@ def _does_not_answer(_store, _reference):
     raise RuntimeError("the store does not answer")
 
 
-@pytest.mark.usefixtures("processes")
 async def test_a_store_of_the_project_has_them_and_what_no_run_has_is_swept(
     make_scheduler, empty_database, tmp_path, monkeypatch
 ):

@@ -36,6 +36,8 @@ from targcc_scheduler.kernel.node.recurring import DueSlots
 from targcc_scheduler.kernel.runs import create
 from targcc_scheduler.kernel.runs.values import NewRun
 
+pytestmark = pytest.mark.usefixtures("processes")  # some of its jobs run in a process of their own
+
 DANA = Actor("dana")
 NAME = "hooked_jobs.hooks.whatever_ended"
 NEW_SLOT = NewRun(
@@ -247,7 +249,6 @@ async def test_a_handler_that_no_node_has_any_more_is_turned_off(settings: Setti
         assert (stored_hook.disabled_at, stored_hook.created_at) == (None, later)
 
 
-@pytest.mark.usefixtures("processes")
 async def test_a_node_that_is_killed_before_it_has_said_that_it_told_tells_again(
     settings: Settings, tmp_path: Path
 ):

@@ -121,6 +121,7 @@ async def _ignore(event):
     """Send no alerts."""
 
 
+@pytest.mark.slow
 async def test_no_poison_keeps_its_run_its_worker_or_the_bystander_from_ending(witness):
     runs = await witness.serve_all(poisons.ALL)
     assert len({name for _, name in poisons.ALL}) >= 60
