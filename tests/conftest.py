@@ -143,9 +143,18 @@ def postgresql_server() -> "Iterator[PostgreSQL]":
         yield server
 
 
+def _forbid_in_ring_1(request: pytest.FixtureRequest) -> None:
+    from rings import forbid_postgresql  # pytest has registered the plugin by now
+
+    forbid_postgresql(request)
+
+
 @pytest.fixture
-def postgresql_url(postgresql_server: "PostgreSQL") -> Iterator[str]:
+def postgresql_url(
+    postgresql_server: "PostgreSQL", request: pytest.FixtureRequest
+) -> Iterator[str]:
     """URL of an empty database."""
+    _forbid_in_ring_1(request)
     name = postgresql_server.create()
     yield postgresql_server.url(name)
     postgresql_server.drop(name)
@@ -166,9 +175,10 @@ def _postgresql_template(postgresql_server: "PostgreSQL") -> str:
 
 @pytest.fixture
 def migrated_postgresql_url(
-    postgresql_server: "PostgreSQL", _postgresql_template: str
+    postgresql_server: "PostgreSQL", _postgresql_template: str, request: pytest.FixtureRequest
 ) -> Iterator[str]:
     """URL of a PostgreSQL database with the scheduler's tables."""
+    _forbid_in_ring_1(request)
     name = postgresql_server.create(_postgresql_template)
     yield postgresql_server.url(name)
     postgresql_server.drop(name)
