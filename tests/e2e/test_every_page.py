@@ -62,7 +62,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 @pytest.fixture(scope="module")
-def browser(site: Shop) -> Iterator[webdriver.Chrome]:
+def browser(processes: None, site: Shop) -> Iterator[webdriver.Chrome]:  # noqa: ARG001 - ring 2
     """A browser with dana signed in."""
     options = webdriver.ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--hide-scrollbars", "--lang=en-GB"):

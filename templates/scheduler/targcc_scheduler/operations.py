@@ -15,6 +15,7 @@ from .core.actor import Actor, ActorKind
 from .core.errors import RunStateError, UnknownRelease, UnknownServer
 from .core.states import FINAL, RunState
 from .db.caller_transaction import after_commit, borrowed
+from .db.dialects import known
 from .kernel import dependencies, error_groups, on_settled, pauses, releases
 from .kernel import job_owner as owners
 from .kernel.audit import audit
@@ -264,15 +265,15 @@ async def use_release(call: Call, name: str | None, by: Actor) -> str | None:
 
 
 async def _release(connection: AsyncConnection, name: str) -> str:
-    known = [release.name for release in await releases.load(connection)]
-    matches = [release for release in known if release == name] or [
-        release for release in known if release.startswith(name)
+    names = [release.name for release in await releases.load(connection)]
+    matches = [release for release in names if release == name] or [
+        release for release in names if release.startswith(name)
     ]
     if len(matches) == 1:
         return matches[0]
     what = "several releases begin with" if matches else "there is no release"
     raise UnknownRelease(
-        f"{what} {name!r}: {', '.join(matches or known) or 'none has been seen yet'}"
+        f"{what} {name!r}: {', '.join(matches or names) or 'none has been seen yet'}"
     )
 
 
@@ -328,6 +329,7 @@ async def within(
     """
     async with borrowed(theirs) as connection:
         call = call_on(connection)
+        await known.of(connection).lock_writes(connection)
         if await call.engine.submits_on(connection):
             return await operation(call)
         later = DeferredSubmit(call.engine)

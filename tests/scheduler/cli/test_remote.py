@@ -184,6 +184,7 @@ def twins(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch)
         yield Twins({"TARGCC_DATABASE_URL": f"sqlite:///{here}"}, server)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.soak)])
 def test_commands_say_at_a_server_what_they_say_here(
     twins: Twins, step: int, monkeypatch: pytest.MonkeyPatch

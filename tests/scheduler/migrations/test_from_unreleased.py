@@ -33,11 +33,13 @@ def old(folder, url) -> OldProject:
     return project
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.usefixtures("old")
 def test_the_last_build_made_the_tables_of_this_release(url, new_url):
     assert schema(url) == schema(new_url)
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.usefixtures("old")
 def test_a_database_of_the_last_build_stays_as_it_is(url):
     fill(url)
@@ -47,6 +49,7 @@ def test_a_database_of_the_last_build_stays_as_it_is(url):
     assert (rows(url), schema(url), revisions(url)) == (*before, [head_revision()])
 
 
+@pytest.mark.usefixtures("processes")
 async def test_the_last_build_and_this_release_share_a_database(old, url):
     of_old = old.start()
     settings = Settings(_env_file=None, database_url=url, poll_seconds=0.2, keepalive=False)
@@ -60,6 +63,7 @@ async def test_the_last_build_and_this_release_share_a_database(old, url):
     assert states_of(url) == {of_old: "succeeded", of_new: "succeeded"}
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.usefixtures("old")
 def test_a_database_of_the_last_build_goes_back_to_0_1_and_returns(url):
     fill(url)
@@ -72,6 +76,7 @@ def test_a_database_of_the_last_build_goes_back_to_0_1_and_returns(url):
     assert kept(of_0_1, rows(url))
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_database_of_an_earlier_build_is_refused_until_the_last_build_has_migrated_it(old, url):
     old.targcc("migrate", "--down", "0007")
     fill(url)

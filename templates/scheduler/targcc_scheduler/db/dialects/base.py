@@ -109,6 +109,9 @@ class Dialect(Protocol):
     async def begin_write(self, connection: AsyncConnection) -> None:
         """Begin a write transaction, without blocking the event loop while another process writes."""
 
+    async def lock_writes(self, connection: AsyncConnection) -> None:
+        """Make the caller's transaction one that can write, before the transaction reads."""
+
     def insert_ignore(self, table: sa.Table, keys: Sequence[sa.Column[Any]]) -> Insert:
         """Build an insert that leaves an existing row with the same keys unchanged."""
 

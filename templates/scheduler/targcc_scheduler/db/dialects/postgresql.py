@@ -275,6 +275,9 @@ class PostgreSQLDialect:
             index_elements=list(table.primary_key), set_=added(statement, sums, most)
         )
 
+    async def lock_writes(self, connection: AsyncConnection) -> None:
+        """Do nothing: any transaction can write."""
+
     async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
         """Take an advisory lock until the transaction ends."""
         key = sa.func.hashtextextended(f"targcc/{job_name}", 0)

@@ -102,6 +102,7 @@ _BUSY_SECONDS = 15
 _INCREMENTAL = 2
 _INTERRUPT_SECONDS = 0.05
 
+_UPDATE_NO_ROW = sa.update(job_run).where(sa.false()).values(Id=job_run.c.Id)
 _INSERT_RUNS = (
     insert(job_run)
     .on_conflict_do_nothing(index_elements=[job_run.c.JobName, job_run.c.ScheduledFor])
@@ -254,6 +255,13 @@ class SQLiteDialect:
         return statement.on_conflict_do_update(
             index_elements=list(table.primary_key), set_=added(statement, sums, most)
         )
+
+    async def lock_writes(self, connection: AsyncConnection) -> None:
+        """Take the write lock by an update of no row, which waits for other writers.
+
+        A transaction that has read cannot write any more once another process has committed: SQLite answers "database is locked" at once.
+        """
+        await connection.execute(_UPDATE_NO_ROW)
 
     async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
         """Do nothing: a write transaction runs alone."""
