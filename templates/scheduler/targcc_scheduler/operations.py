@@ -46,7 +46,7 @@ class Call:
 
 async def create_run(call: Call, run: NewRun) -> RunId:
     """Insert a run and submit the run to the engine; return its id, or the id of the existing run with its key."""
-    [run_id] = await create_runs(call, [run])
+    [run_id] = await submit.create_runs(call.engine, call.connection, [run], call.now)
     return run_id
 
 

@@ -599,16 +599,6 @@ class Ending:
     duration_ms: int | None = None
     retried: bool = False
 
-    @property
-    def begins_at(self) -> datetime:
-        """Return the start of the quarter hour that counts the entry."""
-        return quarter_of(self.at)
-
-    @property
-    def bucket(self) -> int:
-        """Return the bucket of the duration."""
-        return bucket_of(self.duration_ms)
-
 
 def quarter_of(instant: datetime) -> datetime:
     """Return the start of an instant's quarter of an hour; the same in every zone."""
@@ -621,7 +611,8 @@ def added_up(endings: Iterable[Ending], shard: int) -> list[dict[str, Any]]:
     """Build the rows of ``c_JobStat`` that count these entries, in key order: every writer locks rows in the same order."""
     rows: dict[tuple[str, datetime, str, int], dict[str, Any]] = {}
     for ending in endings:
-        key = (ending.job, ending.begins_at, str(ending.outcome), ending.bucket)
+        begins_at, bucket = quarter_of(ending.at), bucket_of(ending.duration_ms)
+        key = (ending.job, begins_at, str(ending.outcome), bucket)
         names = ("JobName", "BeginsAt", "Outcome", "Bucket")
         fresh = {"Shard": shard, "Count": 0, "Retried": 0, "SumMs": 0, "MaxMs": 0}
         row = rows.setdefault(key, dict(zip(names, key, strict=True)) | fresh)
