@@ -59,7 +59,8 @@ async def test_the_last_build_and_this_release_share_a_database(old, url):
     of_new = await client.enqueue(purge_carts)
     await client.stop()
     await old.work(of_new)
-    assert states_of(url) == {of_old: "succeeded", of_new: "succeeded"}
+    states = states_of(url)  # the old worker also creates the runs of slots
+    assert (states[of_old], states[of_new]) == ("succeeded", "succeeded")
 
 
 @pytest.mark.usefixtures("old")
