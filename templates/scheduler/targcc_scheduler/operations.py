@@ -24,7 +24,7 @@ from .kernel.engine.port import Engine, Submission
 from .kernel.engine.submit import DeferredSubmit, hand_on, hand_over
 from .kernel.jobs.definition import JobDefinition, JobType
 from .kernel.runs import eligibility, operate, rerun, transition
-from .kernel.runs.values import NewRun, RunId
+from .kernel.runs.values import NewRun, RunId, rerun_of
 from .kernel.unique import expiry, unique_key
 
 # Operations: each is one transaction. An operation that a person requests also writes an audit row.
@@ -47,7 +47,7 @@ class Call:
 
 async def create_run(call: Call, run: NewRun) -> RunId:
     """Insert a run and submit the run to the engine; return its id, or the id of the existing run with its key."""
-    [run_id] = await create_runs(call, [run])
+    [run_id] = await submit.create_runs(call.engine, call.connection, [run], call.now)
     return run_id
 
 
@@ -149,7 +149,7 @@ async def retry(
     row = await operate.over(call.connection, run_id)
     await _require_ours(call, row.JobName)
     then = submit.followers_of(jobs or {}, str(by), call.now)
-    copy = operate.again(row, str(by), call.now, then)
+    copy = rerun_of(row, str(by), call.now, then)
     done = await rerun.rerun(call.connection, [copy], str(by), call.now)
     await submit.submit_created(call.engine, call.connection, done.new, call.now)
     await hand_on(call.engine, call.connection, done.consequences, call.now)
