@@ -1,7 +1,5 @@
 """Jobs of the pairs: each records its start, then waits while its tag is held, and fails while its tag is broken."""
 
-
-
 import asyncio
 import os
 from pathlib import Path
