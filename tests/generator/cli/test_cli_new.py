@@ -36,7 +36,7 @@ def test_yes_makes_a_project_and_says_what_is_next(tmp_path):
         for line in lines
     )
     assert any(
-        line.split() == ["src/acme_jobs/jobs/heartbeat.py", "yours", "every", "minute"]
+        line.split() == ["src/acme_jobs/jobs/heartbeat.py", "yours", "every", "hour"]
         for line in lines
     )
     assert lines[-3].strip() == 'targcc-gen job DailyReport --cron "0 2 * * *"'
@@ -107,9 +107,9 @@ def test_a_wrong_spec_is_shown_with_its_lines(tmp_path):
     )
     result = new(tmp_path / "jobs", "--spec", spec)
     assert result.exit_code == 2
-    assert f"{spec}:6:5: error: " in result.stderr
+    assert f"{spec}:6:5: error[TG102]: " in result.stderr
     assert 'did you mean "retries"?' in result.stderr
-    assert not result.stderr.startswith("error: ")
+    assert not result.stderr.startswith("error")
 
 
 def test_files_that_are_there_are_not_overwritten(tmp_path):
