@@ -156,6 +156,9 @@ class Dialect(Protocol):
             Id, job and slot of each new row, in the order of ``rows``.
         """
 
+    async def keep_ids(self, connection: AsyncConnection) -> None:
+        """Keep the ids of runs from being given again; call before runs are deleted."""
+
     def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
         """Build the condition that a column is among many numbers.
 

@@ -316,6 +316,9 @@ class PostgreSQLDialect:
         new_rows = (await connection.execute(_insert_runs(tuple(rows[0])), given)).all()
         return sorted(new_rows, key=lambda row: row[0])  # ids are assigned in the order of the rows
 
+    async def keep_ids(self, connection: AsyncConnection) -> None:
+        """Do nothing: a sequence gives each id once."""
+
     def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
         """Compare with an array."""
         return column == sa.any_(sa.literal(list(keys), ARRAY(sa.BigInteger)))

@@ -131,6 +131,7 @@ async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> in
     ):
         among = known.of(connection).among(column, run_ids)
         await connection.execute(sa.delete(table).where(among))
+    await known.of(connection).keep_ids(connection)
     runs = known.of(connection).among(job_run.c.Id, run_ids)
     return await changed(connection, sa.delete(job_run).where(runs))
 
