@@ -50,7 +50,7 @@ class PageRoute(GuardedRoute):
             page.headers.update(problem.headers)
             return page
         except RequestValidationError:
-            return problem_page(request, 404, "No such page", "The address is not one of a page.")
+            return problem_page(request, 404, "No such page", "There is no page at this address.")
 
 
 def _to_login(request: Request) -> Response:
@@ -59,7 +59,7 @@ def _to_login(request: Request) -> Response:
     if web.host_login and not web.login_url:
         return problem_page(request, _UNAUTHORIZED, "Sign in first", "Sign in to the application.")
     if not web.host_login and not any(part.sign_in for _, part in parts(Pages)):
-        return problem_page(request, _UNAUTHORIZED, "Nobody can sign in", NOBODY_SIGNS_IN)
+        return problem_page(request, _UNAUTHORIZED, "Sign-in is not available", NOBODY_SIGNS_IN)
     target = web.login_url if web.host_login else f"{base_path(request)}/login"
     if request.method == "GET" and here != base_path(request):
         target += f"{'&' if '?' in target else '?'}{urlencode({'next': here})}"
@@ -98,7 +98,7 @@ def page_needs(role: Role) -> Callable[[Request], Awaitable[Principal]]:
             raise Problem(
                 403,
                 "This form has expired",
-                "Go back, load the page again and repeat what you did.",
+                "Go back, reload the page and try again.",
             )
         return principal
 
