@@ -97,7 +97,12 @@ async def log_in(request: Request, web: WebOf) -> Response:
     form = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
     name, password = form.get("name", "").strip(), form.get("password", "")
     if not same_origin(request):
-        raise Problem(403, "Request from another site", "The form was sent from another site.")
+        raise Problem(
+            403,
+            "Request from another site",
+            "The form was sent from another site.",
+            kind="not-from-this-site",
+        )
     address = client_address(request)
     login = await find_login(web.scheduler, name)
     stored = login.password_hash if login is not None else None
@@ -135,7 +140,12 @@ async def second_step(request: Request, web: WebOf) -> Response:
     form = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
     ticket, now = form.get("ticket", ""), web.scheduler.clock.now()
     if not same_origin(request):
-        raise Problem(403, "Request from another site", "The form was sent from another site.")
+        raise Problem(
+            403,
+            "Request from another site",
+            "The form was sent from another site.",
+            kind="not-from-this-site",
+        )
     login = await find_login(web.scheduler, form.get("name", ""))
     if login is None or not second_factor.ticket_fits(ticket, login.name, login.password_hash, now):
         return await login_form(

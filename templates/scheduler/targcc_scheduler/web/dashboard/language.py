@@ -22,7 +22,12 @@ _LIFE = 400 * 24 * 3600
 async def choose_language(request: Request) -> Response:
     """Remember a language in this browser, and go back to the page."""
     if not same_origin(request):
-        raise Problem(403, "Request from another site", "The form was sent from another site.")
+        raise Problem(
+            403,
+            "Request from another site",
+            "The form was sent from another site.",
+            kind="not-from-this-site",
+        )
     form = await request.form()
     language, to = str(form.get("language", "")), str(form.get("next", ""))
     if language not in languages():
