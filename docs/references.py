@@ -335,7 +335,7 @@ def errors_page() -> str:
             "",
             "## Problems of the API",
             "",
-            "`type` is `urn:targcc:problem:` and the title in small letters with dashes. The type and the `code` of a problem stay the same between releases; `manual` is the address of the code.",
+            "`type` is `urn:targcc:problem:` and a name. The type and the `code` of a problem stay the same between releases; `manual` is the address of the code.",
             "",
             "| type | code | status |",
             "|---|---|---|",
@@ -407,8 +407,13 @@ def problems() -> list[tuple[str, set[int]]]:
             status, title = (
                 value.value for value in node.args[:2] if isinstance(value, ast.Constant)
             )
+            [kind] = [
+                keyword.value.value
+                for keyword in node.keywords
+                if keyword.arg == "kind" and isinstance(keyword.value, ast.Constant)
+            ] or ["-".join(re.findall("[a-z]+", str(title).lower()))]
             if isinstance(status, int):
-                statuses["-".join(re.findall("[a-z]+", str(title).lower()))].add(status)
+                statuses[str(kind)].add(status)
     return sorted(statuses.items())
 
 

@@ -37,8 +37,8 @@ TEXTS = (
     "Recalculate Prices",
     "Coming next",
     "Daily Sales Report",
-    "Who touched what",
-    "Every job",
+    "Recent activity",
+    "All jobs",
     "Monthly Clean-up",
 )
 

@@ -160,7 +160,7 @@ def job_info(name: str, *, as_json: bool) -> None:
 def _info(job: JobDetailOut, zone: str, now: datetime) -> list[tuple[str, str]]:
     retries = f"{job.retries}, the first after {_seconds(job.backoff_seconds)}"
     if job.backoff_by_rule:
-        retries = f"{job.retries}, each after a wait that its code decides"
+        retries = f"{job.retries}, with a delay that the code decides"
     model = job.parameters or {}
     arguments = [
         f"{name}{'' if name in model.get('required', ()) else ' (optional)'}"
@@ -210,7 +210,7 @@ def _changed(one: OverrideOut, now: datetime) -> str:
 
 def _grace(job: JobDetailOut) -> str:
     grace = job.misfire_grace_seconds
-    return "however late" if grace is None else f"up to {_seconds(grace)} late"
+    return "no matter how late" if grace is None else f"up to {_seconds(grace)} late"
 
 
 def _expires(job: JobDetailOut) -> str:

@@ -161,7 +161,7 @@ async def _lines(api: Api, run_id: int, after: int) -> list[LogLine]:
 def rollup_state(chain: ChainStandingOut | LineOut) -> str:
     """Format a chain's rollup state: ``failed at CheckOrders, run 13``."""
     if chain.state is None:
-        return "not yet"
+        return "no runs yet"
     state = humanize.STATE_WORDS[chain.state]
     return state if chain.state == "succeeded" else f"{state} at {chain.at}, run {chain.run_id}"
 
@@ -249,7 +249,7 @@ def list_runs(
 
 def _print_runs(runs: Sequence[RunOut], now: datetime) -> None:
     if not runs:
-        click.echo("No run fits.")
+        click.echo("No runs match.")
         return
     print_table(
         ["RUN", "STATE", "JOB", "WHEN", "TOOK", "ATTEMPT", "BY", "MESSAGE"],
