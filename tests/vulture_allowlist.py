@@ -26,6 +26,7 @@ UNSEALED
 _.flow_declarations
 _.IS_NEEDED
 _.IS_OURS
+alert_addresses
 alert_queue
 AlertRules
 alert_watch

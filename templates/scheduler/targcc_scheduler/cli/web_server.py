@@ -25,7 +25,7 @@ from ..project import current
 from ..scheduler import Scheduler
 from ..settings import Settings
 from ..web.host_login import FROM_PROXY
-from .common import first_login
+from .common import broken_lines, first_login
 from .group import CliError
 from .interrupts import HANDS_BACK, Interrupts
 
@@ -354,9 +354,7 @@ async def _greeting(chosen: Settings, version: str, web: Web) -> list[str]:
         f"Database  {chosen.shown_database_url}  (migrated to {version})",
         f"Jobs      {jobs} found in {chosen.jobs_package}, {broken} broken",
     ]
-    lines += [
-        f"          {module.path or module.module}: {module.error}" for module in scheduler.broken
-    ]
+    lines += broken_lines(scheduler)
     if web.trouble:
         lines.append(f"Trouble   {web.trouble}")
     make_link = None if web.host_login else await first_login(chosen)

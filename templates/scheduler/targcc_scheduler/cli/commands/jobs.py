@@ -129,7 +129,8 @@ def _not_in_spec(job: JobOut) -> str:
 
 def _print_broken(system: SystemOut) -> None:
     for module in system.broken:
-        warning = f"warning: {module.path or module.module} cannot be used: {module.error}"
+        place = f"{module.path}:{module.line}" if module.line else module.path or module.module
+        warning = f"warning: {place} cannot be used: {module.error}"
         click.echo(as_shown(warning, lines=True), err=True)
 
 

@@ -12,10 +12,11 @@ from types import FrameType
 import click
 
 from ...core.memory import give_back
+from ...core.text import visible
 from ...scheduler import Scheduler
 from ...schema_setup import prepare
 from ...settings import Settings
-from ..common import first_login, run, settings
+from ..common import broken_lines, first_login, run, settings
 from ..group import CliError
 from ..interrupts import HANDS_BACK, NAMES, Interrupts
 
@@ -152,6 +153,8 @@ async def _work(chosen: Settings, queues: list[str] | None) -> None:
         jobs, broken = len(scheduler.definitions), len(scheduler.broken)
         click.echo(f"Database  {chosen.shown_database_url}")
         click.echo(f"Jobs      {jobs} found in {chosen.jobs_package}, {broken} broken")
+        for line in broken_lines(scheduler):
+            click.echo(visible(line, lines=True))
         click.echo(f"Queues    {', '.join(queues) if queues else 'all'}")
         await stop.wait()
         click.echo(

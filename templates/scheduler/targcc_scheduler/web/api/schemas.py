@@ -536,11 +536,13 @@ def job_detail_out(
 
 
 class BrokenOut(Schema):
-    """A job file that failed to load. The other job files are used."""
+    """A job file that failed to load, or a job that cannot run. The other jobs are used."""
 
     module: str
     path: str | None
     error: str
+    line: int | None = Field(default=None, description="Line of the error in the file, if known.")
+    advice: str = Field(default="", description="The way out, if there is a specific one.")
 
 
 class SystemOut(Schema):
@@ -554,7 +556,9 @@ class SystemOut(Schema):
     lost_after_seconds: float = Field(
         description="Age in seconds of the last heartbeat at which a server counts as lost."
     )
-    broken: list[BrokenOut] = Field(description="Job files that failed to load.")
+    broken: list[BrokenOut] = Field(
+        description="Job files that failed to load, and jobs that cannot run."
+    )
 
 
 class QueueOut(Schema):
