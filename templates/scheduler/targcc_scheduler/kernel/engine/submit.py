@@ -23,6 +23,7 @@ from ..on_settled import on_settled
 from ..runs import create
 from ..runs.eligibility import Waiting
 from ..runs.values import (
+    MOST_OWN_RETRIES,
     After,
     Effects,
     NewRun,
@@ -35,6 +36,7 @@ from ..runs.values import (
     Then,
     Tie,
     is_mark,
+    own_retries_tie,
 )
 from ..unique import call_key, expiry, unique_key
 from .port import Engine, Submission
@@ -333,6 +335,7 @@ class Options:
         due_at: When the runs are due; ``None``: at once.
         delayed: Whether the delay counts from the moment when the runs may go.
         key_of: The caller that owns the key; ``None``: all callers share the key.
+        retries: Retries after a failed attempt, in place of the job's own.
     """
 
     after: After | None = None
@@ -343,8 +346,13 @@ class Options:
     due_at: datetime | None = None
     delayed: bool = False
     key_of: str | None = None
+    retries: int | None = None
 
     def __post_init__(self) -> None:
+        if self.retries is not None and not 0 <= self.retries <= MOST_OWN_RETRIES:
+            raise ValueError(
+                f"retries is a number from 0 to {MOST_OWN_RETRIES}, not {self.retries}"
+            )
         if self.priority is not None and not is_priority(self.priority):
             raise ValueError(f"{PRIORITIES}, not {self.priority!r:.40}")
 
@@ -406,7 +414,7 @@ def _common(
         "expires_at": expiry(definition, due_at, expires_in) if expires else None,
         "after": options.after,
         "then": then,
-        "ties": dependencies_of(then) | delays,
+        "ties": dependencies_of(then) | delays | own_retries_tie(options.retries),
     }
 
 

@@ -413,6 +413,22 @@ class Tie(IntFlag):
     KEYED = 256  # other runs wait, or have waited, for its unique key, or the run itself has waited for the key
 
 
+_OWN_RETRIES_BIT, _OWN_RETRIES_MASK = 16, 0xFF
+MOST_OWN_RETRIES = _OWN_RETRIES_MASK - 1
+"""Most retries that a run may have in place of its job's."""
+
+
+def own_retries_tie(retries: int | None) -> int:
+    """Return the bits of ``Ties`` for a run with its own number of retries; ``None``: the job's number, no bits."""
+    return 0 if retries is None else (retries + 1) << _OWN_RETRIES_BIT
+
+
+def own_retries(ties: int) -> int | None:
+    """Return a run's own number of retries; ``None``: the job's number."""
+    plus_1 = ties >> _OWN_RETRIES_BIT & _OWN_RETRIES_MASK
+    return plus_1 - 1 if plus_1 else None
+
+
 ANY_TIE = -1
 """All ties, including bits of later releases."""
 LIMITED, NO_LIMIT = int(Tie.LIMITED), ~int(Tie.LIMITED)

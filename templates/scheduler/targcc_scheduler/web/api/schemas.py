@@ -19,7 +19,7 @@ from ...kernel.queries.chains import Chain, ChainStep, Lineage, Relative
 from ...kernel.queries.jobs import JobOverview
 from ...kernel.queries.models import Attempt, LogLine, Pause, PoolUse, Queue, Run, StateChange, Step
 from ...kernel.runs.eligibility import Refusal
-from ...kernel.runs.values import On, Otherwise, Quorum
+from ...kernel.runs.values import MOST_OWN_RETRIES, On, Otherwise, Quorum
 from ...kernel.unique import LONGEST_CALL_KEY
 from ...project import current
 from ...schedules.words import parse_duration
@@ -452,6 +452,12 @@ class TriggerIn(BaseModel):
     otherwise: Otherwise = Field(
         default="discard",
         description="When the dependencies end otherwise: the run is cancelled, or waits for a retry of the dependencies.",
+    )
+    retries: int | None = Field(
+        default=None,
+        ge=0,
+        le=MOST_OWN_RETRIES,
+        description="Retries after a failed attempt of this run. Default: the job's own number.",
     )
 
 
