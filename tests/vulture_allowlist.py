@@ -30,6 +30,7 @@ alert_addresses
 alert_queue
 AlertRules
 alert_watch
+timeout_graceful_shutdown
 AuditChain
 note_retries
 external_jobs

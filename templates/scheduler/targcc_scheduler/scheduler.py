@@ -404,3 +404,7 @@ class Scheduler(Flowing, Hooked):
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+
+OFFERED = frozenset({Scheduler, FlowStarter})
+"""The types that a scheduler itself provides to the constructors of jobs."""

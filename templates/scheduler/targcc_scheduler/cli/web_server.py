@@ -333,8 +333,12 @@ class Server(uvicorn.Server):
         give_back()
         self.scheduler = web.scheduler
         chosen = self._chosen.at(web.prefix)
-        for line in await _greeting(chosen, self._version, web):
+        for line in await self.greet(chosen, web):
             click.echo(visible(line, lines=True))
+
+    async def greet(self, chosen: Settings, web: Web) -> list[str]:
+        """Return the lines that are printed after the start."""
+        return await _greeting(chosen, self._version, web)
 
 
 def serve_app(app: Any, chosen: Settings, version: str, listener: socket.socket) -> None:

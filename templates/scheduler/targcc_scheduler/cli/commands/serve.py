@@ -55,7 +55,7 @@ def serve(*, host: str | None, port: int | None, no_worker: bool, where: str | N
             f"not listening at {chosen.host}: there is no user yet, and the login link is for this machine only.\n"
             "  Make one first: targcc user add NAME"
         )
-    listener = _listen(chosen)
+    listener = listen(chosen)
     host, port = listener.getsockname()[:2]
     chosen = chosen.model_copy(update={"host": host, "port": port})
     # The imported app builds its own settings from the environment; pass the chosen values on.
@@ -76,18 +76,32 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _listen(chosen: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
+def listen(chosen: Settings) -> socket.socket:
+    """Return a socket that listens at the address of the settings.
+
+    Raises:
+        CliError: The address is taken, or does not exist.
+    """
+    return listen_at(chosen.host, chosen.port)
+
+
+def listen_at(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at an address; port 0 is a free port.
+
+    Raises:
+        CliError: The address is taken, or does not exist.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     if os.name != "nt":  # on Windows this option would let two servers share a port
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((chosen.host, chosen.port))
+        listener.bind((host, port))
         listener.listen(128)  # bind alone may succeed while another process has the port
     except OSError as error:
         listener.close()
         raise CliError(
-            f"cannot listen at {chosen.host} port {chosen.port}: {error.strerror}; choose another with --port"
+            f"cannot listen at {host} port {port}: {error.strerror}; choose another with --port"
         ) from None
     return listener
 

@@ -18,10 +18,9 @@ from ...db.reader import Reader
 from ...kernel.jobs.checks import check_jobs
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.jobs.registry import JobRegistry
-from ...scheduler import Scheduler
+from ...scheduler import OFFERED
 from ...services.container import project_services
 from ...settings import Settings
-from ..flows.declared import FlowStarter
 from . import code, databases, tables
 from .code import carried_build, env_file, named_by_file_only, setting_names
 from .findings import Finding, reason_of, worst_first
@@ -60,9 +59,7 @@ def _of_code(
         message = f"the jobs in {settings.jobs_package} cannot be found: {type(error).__name__}: {mask(str(error))}"
         return [Finding("fail", "jobs", message, "TARGCC_JOBS_PACKAGE says where they are")], {}
     jobs = list(definitions.values())
-    job_checks = check_jobs(
-        registry, settings, offers={Scheduler, FlowStarter}, make_container=project_services
-    )
+    job_checks = check_jobs(registry, settings, offers=OFFERED, make_container=project_services)
     checks: Iterable[Iterable[Finding]] = (
         code.job_findings(registry, job_checks),
         code.ended_schedules(jobs, datetime.now(UTC)),

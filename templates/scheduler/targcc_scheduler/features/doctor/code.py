@@ -113,7 +113,7 @@ def alert_targets(
 _NAME = "TARGCC_DATABASE_URL"
 _OTHER_NAMES = frozenset(
     {"TARGCC_CA", "TARGCC_ENVIRONMENT", "TARGCC_PROFILES", "TARGCC_SERVER", "TARGCC_TOKEN"}
-    | {"TARGCC_COMPLETE", "TARGCC_MIGRATIONS_DIR"}
+    | {"TARGCC_COMPLETE", "TARGCC_MIGRATIONS_DIR", "TARGCC_DEV_DATABASE_URL"}
 )
 """Variables of the command line, which are no fields of Settings."""
 _NOT_OURS = ("TARGCC_GEN_", "TARGCC_TEST_")

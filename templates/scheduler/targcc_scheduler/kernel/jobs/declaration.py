@@ -15,7 +15,7 @@ from typing import Any, TypedDict, TypeVar, Unpack, cast, get_args
 
 from ...core.errors import JobError
 from ...core.numbers import PRIORITIES, is_priority
-from ...project import Project, current
+from ...project import EVERY_JOB, Project, current
 from ...schedules.base import Schedule
 from ...schedules.calendars import OnHoliday
 from ...schedules.cron import CronSchedule
@@ -230,7 +230,10 @@ class Declaration:
             JobError: The options contradict each other.
             CronError: The schedule, a duration, the zone or a calendar cannot be parsed, or a calendar does not exist.
         """
-        project_options = cast("JobOptions", project.job_options.get(self.name, {}))
+        options = project.job_options
+        project_options = cast(
+            "JobOptions", {**options.get(self.name, {}), **options.get(EVERY_JOB, {})}
+        )
         _check_names(self.name, {**self.options, **project_options})
         return with_calendars(_complete(self, project, **(self.options | project_options)), project)
 
