@@ -31,11 +31,11 @@ def _with_table(page: str, name: str, table: str) -> str:
 
 
 def _table(package: Path, layers: tuple[tuple[str, ...], ...]) -> str:
-    lines = ["| layer | folder or module | what is in it | modules |", "|---|---|---|---|"]
+    lines = ["| layer | folder or module | what is in it |", "|---|---|---|"]
     for layer in reversed(range(len(layers))):
         for name in layers[layer]:
             lines += [
-                f"| {layer} | {_shown(path, package)} | {_first_line(path)} | {_modules(path)} |"
+                f"| {layer} | {_shown(path, package)} | {_first_line(path)} |"
                 for path in _rows(package, name)
             ]
     return "\n".join(lines) + "\n"
@@ -55,12 +55,6 @@ def _rows(package: Path, name: str) -> list[Path]:
 def _shown(path: Path, package: Path) -> str:
     name = path.relative_to(package).with_suffix("").as_posix()
     return f"`{name}/`" if path.is_dir() else f"`{name.strip('_')}`"
-
-
-def _modules(path: Path) -> str:
-    """Return the names of a folder's modules."""
-    names = sorted(file.stem for file in path.glob("*.py")) if path.is_dir() else []
-    return ", ".join(f"`{name}`" for name in names if name != "__init__")
 
 
 def _first_line(path: Path) -> str:

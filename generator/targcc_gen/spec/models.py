@@ -395,6 +395,17 @@ class Spec(Frozen):
             " `vendor/targcc-scheduler/`, and you may edit the source. `targcc-gen scheduler` switches."
         ),
     )
+    checks: Literal["standard", "strict"] = Field(
+        default="standard",
+        description=(
+            "Rules of the project's checks. `standard`: ruff's rules that find mistakes, and warnings of the project's own code fail its tests."
+            " `strict`: every rule of ruff, mypy strict, and any warning fails the tests."
+        ),
+    )
+    ci: Literal["github", "gitlab"] = Field(
+        default="github",
+        description="Host of the repository. `github`: `.github/workflows/ci.yml`. `gitlab`: `.gitlab-ci.yml`.",
+    )
     queues: dict[QueueName, QueueSpec] = Field(
         default_factory=lambda: {"default": QueueSpec()},
         description="Queues by name. `default` exists even if not listed.",

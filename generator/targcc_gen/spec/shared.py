@@ -35,7 +35,7 @@ MOST_FILES = 8
 
 _EXAMPLE = "../org-defaults.yaml"
 
-SECTIONS = ("database", "scheduler", "queues", "pools", "calendars", "defaults", "environments")
+SECTIONS = ("database", "scheduler", "checks", "ci", "queues", "pools", "calendars", "defaults", "environments")
 """The sections of an extended file."""
 
 
@@ -48,6 +48,8 @@ class SharedSpec(Frozen):
     )
     database: Literal["sqlite", "postgresql"] | None = None
     scheduler: Literal["package", "vendored"] | None = None
+    checks: Literal["standard", "strict"] | None = None
+    ci: Literal["github", "gitlab"] | None = None
     queues: dict[QueueName, QueueSpec] = Field(default_factory=dict)
     pools: dict[QueueName, PoolSpec] = Field(default_factory=dict)
     calendars: dict[CalendarName, CalendarSpec] = Field(default_factory=dict)

@@ -36,7 +36,7 @@ def test_yes_makes_a_project_and_says_what_is_next(tmp_path):
         for line in lines
     )
     assert any(
-        line.split() == ["src/acme_jobs/jobs/heartbeat.py", "yours", "every", "minute"]
+        line.split() == ["src/acme_jobs/jobs/heartbeat.py", "yours", "every", "hour"]
         for line in lines
     )
     assert lines[-3].strip() == 'targcc-gen job DailyReport --cron "0 2 * * *"'

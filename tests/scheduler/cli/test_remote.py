@@ -69,7 +69,7 @@ READING = [
 ]
 CHANGING = [
     ["job", "run", "MailUser", "--arg", "user_id=3"],
-    ["job", "disable", "SyncStock", "--reason", "moving house"],
+    ["job", "pause", "SyncStock", "--reason", "moving house"],
     ["job", "resume", "SyncStock"],
     ["run", "retry", "1"],
     ["run", "cancel", "2"],

@@ -240,7 +240,7 @@ def test_arguments_come_one_by_one_or_as_json(targcc: Targcc):
         (["run", "show", "99"], "error: there is no run 99"),
         (["job", "cancel", "99"], "99"),
         (["job", "retry", "99"], "99"),
-        (["job", "disable", "SyncStock", "--until", "soon"], "'soon' is no time"),
+        (["job", "pause", "SyncStock", "--until", "soon"], "'soon' is no time"),
         (["queue", "pause", "nix"], "error: there is no queue 'nix': default, critical"),
         (["user", "remove", "nobody"], "error: there is no user nobody"),
         (["token", "revoke", "nothing"], "error: there is no token nothing"),
@@ -274,16 +274,16 @@ def test_a_setting_that_is_wrong_is_named_as_it_was_given(
     assert said in targcc("job", "list", status=2).stderr
 
 
-def test_a_job_is_disabled_and_enabled(targcc: Targcc, tmp_path: Path):
-    output = targcc(
-        "job", "disable", "SyncStock", "--reason", "moving house", "--until", "2h"
-    ).stdout
+@pytest.mark.parametrize(("pause", "resume"), [("pause", "resume"), ("disable", "enable")])
+def test_a_job_is_paused_and_resumed(targcc: Targcc, tmp_path: Path, pause: str, resume: str):
+    output = targcc("job", pause, "SyncStock", "--reason", "moving house", "--until", "2h").stdout
     assert "SyncStock is paused until" in output
     assert "paused" in targcc("job", "list").stdout
     assert "moving house" in targcc("job", "info", "SyncStock").stdout
-    assert "SyncStock runs again, next" in targcc("job", "enable", "SyncStock").stdout
+    assert "SyncStock runs again, next" in targcc("job", resume, "SyncStock").stdout
     audit = targcc("audit").stdout
     assert audit.index("resume") < audit.index("pause")
+    assert not {"disable", "enable"} & set(targcc("job", "--help").stdout.split())
     assert rows(tmp_path / "jobs.db", "SELECT Actor FROM c_JobAudit")[0][0].startswith("CLI (")
 
 
