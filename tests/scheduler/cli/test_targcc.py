@@ -154,7 +154,7 @@ def test_jobs_are_listed_plainly_in_a_pipe(targcc: Targcc):
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["JOB", "SCHEDULE", "NEXT", "LAST", "ENDED"]
     assert re.match(r"DailyReport +at 02:00 every day +\w+", lines[1])
-    assert "broken_import.py cannot be used: ModuleNotFoundError" in result.stderr
+    assert "broken_import.py:3 cannot be used: ModuleNotFoundError" in result.stderr
     assert "\x1b" not in result.output
 
 

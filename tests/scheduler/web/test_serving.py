@@ -86,7 +86,7 @@ def test_serve_says_where_to_go_or_that_its_port_is_taken_and_ends_well(command:
         r"Database {2}sqlite:///\S+ {2}\(migrated to \d{4}\)$", lines_by_word["Database"]
     )
     assert lines_by_word["Jobs"] == "Jobs      4 found in web_jobs.jobs, 1 broken"
-    assert any("broken_import.py: ModuleNotFoundError" in line for line in lines)
+    assert any(re.search(r"broken_import.py:\d+  ModuleNotFoundError", line) for line in lines)
     link = lines_by_word["Open"].split()[1]
     assert re.match(r"http://127\.0\.0\.1:\d+/jobs/login\?token=[\w-]{43}$", link)
     assert "works once, for 10 minutes; then: targcc user add NAME" in lines_by_word["Open"]

@@ -134,9 +134,15 @@ def event_of(settlement: Settlement, definition: JobDefinition, kind: Any) -> Al
     )
 
 
+async def _send_nothing(_event: AlertEvent) -> None:
+    """Send no alert."""
+
+
 def sender_of(context: NodeContext) -> Notify:
     """Return the sender of a node's alerts, or the application's receiver of alert events."""
     services = context.services
+    if not services.settings.send_alerts:
+        return _send_nothing
     return context.notify or AlertSender(services.store.engine, services.settings, services.clock)
 
 

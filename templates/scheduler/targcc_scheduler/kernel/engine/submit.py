@@ -35,6 +35,7 @@ from ..runs.values import (
     Then,
     Tie,
     is_mark,
+    own_retries_tie,
 )
 from ..unique import call_key, expiry, unique_key
 from .port import Engine, Submission
@@ -376,7 +377,7 @@ def _common(
         "note": f"by {by}",
         "expires_at": expiry(definition, due_at, expires_in) if expires else None,
         "then": then,
-        "ties": dependencies_of(then) | delays,
+        "ties": dependencies_of(then) | delays | own_retries_tie(options.retries),
         **options.as_given(),
     }
 

@@ -122,6 +122,7 @@ class Options:
         due_at: When the runs are due; ``None``: at once.
         delayed: Whether the delay counts from the moment when the runs may go.
         key_of: The caller that owns the key; ``None``: all callers share the key.
+        retries: Retries after a failed attempt, in place of the job's own.
     """
 
     after: After | None = None
@@ -132,8 +133,13 @@ class Options:
     due_at: datetime | None = None
     delayed: bool = False
     key_of: str | None = None
+    retries: int | None = None
 
     def __post_init__(self) -> None:
+        if self.retries is not None and not 0 <= self.retries <= MOST_OWN_RETRIES:
+            raise ValueError(
+                f"retries is a number from 0 to {MOST_OWN_RETRIES}, not {self.retries}"
+            )
         if self.priority is not None and not is_priority(self.priority):
             raise ValueError(f"{PRIORITIES}, not {self.priority!r:.40}")
 
@@ -507,6 +513,22 @@ class Tie(IntFlag):
     DELAYED = 64  # the delay counts from the end of the run's parents
     ASKS = 128  # waits, or has waited, for its unique key or for capacity under its limit, and not for parents
     KEYED = 256  # other runs wait, or have waited, for its unique key, or the run itself has waited for the key
+
+
+_OWN_RETRIES_BIT, _OWN_RETRIES_MASK = 16, 0xFF
+MOST_OWN_RETRIES = _OWN_RETRIES_MASK - 1
+"""Most retries that a run may have in place of its job's."""
+
+
+def own_retries_tie(retries: int | None) -> int:
+    """Return the bits of ``Ties`` for a run with its own number of retries; ``None``: the job's number, no bits."""
+    return 0 if retries is None else (retries + 1) << _OWN_RETRIES_BIT
+
+
+def own_retries(ties: int) -> int | None:
+    """Return a run's own number of retries; ``None``: the job's number."""
+    plus_1 = ties >> _OWN_RETRIES_BIT & _OWN_RETRIES_MASK
+    return plus_1 - 1 if plus_1 else None
 
 
 ANY_TIE = -1
