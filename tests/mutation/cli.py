@@ -5,7 +5,7 @@
     $ uv run python tests/mutation run --share 0.1 --seed 7 --least 90
     $ uv run python tests/mutation run --room limits --survivors    # again, those that survived the last time
 
-Tests in one process take part, on SQLite or without a database. A mutant runs the tests of its lines until one fails, forty at most.
+Tests in one process take part, on SQLite or without a database. A mutant runs the tests of its lines until one fails, 25 at most.
 ``tests/data/equivalent_mutants.toml`` lists mutants that behave as the original does, with the reason.
 Exit status: 0 done; 1 fewer mutants than ``--least`` per cent were killed.
 """
@@ -33,8 +33,8 @@ from mutation.recording import CACHE, Map, record
 from mutation.rooms import ROOMS, mutants_of_room
 
 RESULTS = CACHE / "results.json"
-EQUIVALENT, NO_TEST = "equivalent", "no test"
-COLUMNS = (KILLED, TIMED_OUT, SURVIVED, NO_TEST, EQUIVALENT)
+EQUIVALENT, NO_TEST, NOT_RUN = "equivalent", "no test", "not run"
+COLUMNS = (KILLED, TIMED_OUT, SURVIVED, NO_TEST, EQUIVALENT, NOT_RUN)
 
 
 def main() -> int:
@@ -54,6 +54,7 @@ def main() -> int:
     add("--seed", type=int, default=0, help="chooses the part")
     add("--room", action="append", choices=ROOMS, help="run this room only; may be repeated")
     add("--survivors", action="store_true", help="run again those that survived the last time")
+    add("--minutes", type=float, default=600, help="begin no mutant after this time")
     add("--jobs", type=int, default=2, help="mutants at a time (2)")
     add("--least", type=float, default=0, help="fail below this percentage of killed mutants")
     options = parser.parse_args()
@@ -65,14 +66,8 @@ def main() -> int:
 
 def _run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
-    old = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     chosen = list(_chosen(options.room or ROOMS, options.count, options.share, options.seed))
-    verdicts = _verdicts(
-        [mutant for _, mutant in chosen], old if options.survivors else {}, options.jobs
-    )
-    RESULTS.parent.mkdir(exist_ok=True)
-    new = {mutant.name: verdict for mutant, verdict in verdicts.items()}
-    RESULTS.write_text(json.dumps(old | new, indent=1), encoding="utf-8")
+    verdicts = _verdicts([mutant for _, mutant in chosen], options)
     table: dict[str, Counter[str]] = {room: Counter() for room in ROOMS}
     for room, mutant in chosen:
         table[room][verdicts[mutant]] += 1
@@ -102,8 +97,10 @@ def _chosen(
         yield from ((room, mutant) for mutant in row)
 
 
-def _verdicts(mutants: list[Mutant], old: dict[str, str], jobs: int) -> dict[Mutant, str]:
+def _verdicts(mutants: list[Mutant], options: argparse.Namespace) -> dict[Mutant, str]:
     recorded, equivalent = Map(), equivalent_mutants()
+    old = _results() if options.survivors else {}
+    end = time.monotonic() + 60 * options.minutes
     verdicts: dict[Mutant, str] = {}
     cases: list[Case] = []
     for mutant in mutants:
@@ -116,7 +113,15 @@ def _verdicts(mutants: list[Mutant], old: dict[str, str], jobs: int) -> dict[Mut
             cases.append(Case(mutant, tests, recorded.seconds(tests)))
         else:
             verdicts[mutant] = NO_TEST
-    verdicts |= in_copies(cases, jobs)
+    random.Random(0).shuffle(cases)  # where the time ends, each room has its part
+
+    def note(mutant: Mutant, verdict: str) -> None:
+        verdicts[mutant] = verdict
+        if len(verdicts) % 20 == 0:
+            print(f"{len(verdicts)} of {len(mutants)}", flush=True)
+        _keep(verdicts)
+
+    in_copies(cases, options.jobs, end, note)
 
     def is_open(case: Case) -> bool:
         verdict = verdicts.get(case.mutant, NOT_IN_A_FUNCTION)
@@ -124,11 +129,23 @@ def _verdicts(mutants: list[Mutant], old: dict[str, str], jobs: int) -> dict[Mut
         return at_import or verdict == NOT_IN_A_FUNCTION
 
     rest = [case for case in cases if is_open(case)]
-    print(f"{len(rest)} mutants in new processes", flush=True)
-    with ThreadPoolExecutor(jobs) as pool:
-        for case, verdict in zip(rest, pool.map(in_new_process, rest), strict=True):
-            verdicts[case.mutant] = verdict
+    print(f"{len(rest)} in new processes", flush=True)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        judged = pool.map(
+            lambda case: NOT_RUN if time.monotonic() > end else in_new_process(case), rest
+        )
+        for case, verdict in zip(rest, judged, strict=True):
+            note(case.mutant, verdict)
     return verdicts
+
+
+def _results() -> dict[str, str]:
+    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+
+
+def _keep(verdicts: dict[Mutant, str]) -> None:
+    new = {mutant.name: verdict for mutant, verdict in verdicts.items() if verdict != NOT_RUN}
+    RESULTS.write_text(json.dumps(_results() | new, indent=1), encoding="utf-8")
 
 
 def equivalent_mutants() -> dict[str, str]:
@@ -143,7 +160,7 @@ def _line(mutant: Mutant) -> str:
 
 
 def _table(table: dict[str, Counter[str]]) -> Iterator[tuple[str, ...]]:
-    yield ("room", "mutants", *COLUMNS, "killed, of those not equivalent")
+    yield ("room", "mutants", *COLUMNS, "killed, of those that differ")
     yield ("---",) * (len(COLUMNS) + 3)
     for room, counts in table.items():
         if counts:
@@ -152,5 +169,5 @@ def _table(table: dict[str, Counter[str]]) -> Iterator[tuple[str, ...]]:
 
 
 def _killed(counts: Counter[str]) -> float:
-    different = counts.total() - counts[EQUIVALENT]
+    different = counts.total() - counts[EQUIVALENT] - counts[NOT_RUN]
     return 100 * (counts[KILLED] + counts[TIMED_OUT]) / max(different, 1)

@@ -17,7 +17,7 @@ import sys
 import time
 import types
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,23 +51,31 @@ class Case:
         return 30 + 8 * self.seconds
 
 
-def in_copies(cases: Sequence[Case], jobs: int) -> dict[Mutant, str]:
-    """Judge mutants in copies of this process, which imports and collects the tests. Returns nothing where the system has no ``fork``."""
+def in_copies(
+    cases: Sequence[Case], jobs: int, end: float, note: Callable[[Mutant, str], None]
+) -> None:
+    """Judge mutants in copies of this process, which imports and collects the tests. Does nothing where the system has no ``fork``.
+
+    Args:
+        cases: The mutants with their tests.
+        jobs: Number of copies at a time.
+        end: No copy begins after this time of the monotonic clock.
+        note: Called with each verdict.
+    """
     if not hasattr(os, "fork") or not cases:
-        return {}
+        return
     files = sorted({test.partition("::")[0] for case in cases for test in case.tests})
-    copies = _Copies(cases, jobs)
     os.chdir(ROOT)
-    pytest.main([*_OPTIONS, *files], plugins=[copies])
-    return copies.verdicts
+    pytest.main([*_OPTIONS, *files], plugins=[_Copies(cases, jobs, end, note)])
 
 
 class _Copies:
     """Plugin of pytest: in place of the tests, run each mutant with its tests in a copy of this process."""
 
-    def __init__(self, cases: Sequence[Case], jobs: int) -> None:
-        self.cases, self.jobs = list(reversed(cases)), jobs
-        self.verdicts: dict[Mutant, str] = {}
+    def __init__(
+        self, cases: Sequence[Case], jobs: int, end: float, note: Callable[[Mutant, str], None]
+    ) -> None:
+        self.cases, self.jobs, self.end, self.note = list(reversed(cases)), jobs, end, note
         self.is_copy = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -75,9 +83,13 @@ class _Copies:
             os._exit(1)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        items, functions = {item.nodeid: item for item in session.items}, _functions()
+        items = {item.nodeid: item for item in session.items}
+        _make_database_template(session.items)
+        functions = _functions()
         running: dict[int, tuple[Mutant, float]] = {}
         while self.cases or running:
+            if time.monotonic() > self.end:
+                self.cases.clear()
             while self.cases and len(running) < self.jobs:
                 case = self.cases.pop()
                 process = os.fork()
@@ -88,17 +100,12 @@ class _Copies:
             process, status = os.waitpid(-1, os.WNOHANG)
             if process in running:
                 exit_status = os.waitstatus_to_exitcode(status)
-                self._note(running.pop(process)[0], _EXIT_STATUS.get(exit_status, KILLED))
+                self.note(running.pop(process)[0], _EXIT_STATUS.get(exit_status, KILLED))
             for late in [key for key, (_, end) in running.items() if time.monotonic() > end]:
                 os.killpg(late, signal.SIGKILL)
-                self._note(running.pop(late)[0], TIMED_OUT)
+                self.note(running.pop(late)[0], TIMED_OUT)
             time.sleep(0.02)
         return True
-
-    def _note(self, mutant: Mutant, verdict: str) -> None:
-        self.verdicts[mutant] = verdict
-        if len(self.verdicts) % 50 == 0:
-            print(f"{len(self.verdicts)} mutants, {len(self.cases)} to come", flush=True)
 
     def _run(
         self, mutant: Mutant, tests: Sequence[pytest.Item], functions: "_FunctionsByKey"
@@ -114,6 +121,14 @@ class _Copies:
         except BaseException:  # noqa: BLE001 - the fault has reached pytest
             os._exit(1)
         os._exit(0)
+
+
+def _make_database_template(items: Sequence[pytest.Item]) -> None:
+    """Run a test that needs the migrated SQLite file, so that the copies have the file. A test of another folder keeps it open."""
+    first = next((item for item in items if "_sqlite_template" in item.fixturenames), None)
+    other = next((item for item in items if "tests/generator" in item.nodeid), None)
+    if first is not None and other is not None:
+        first.ihook.pytest_runtest_protocol(item=first, nextitem=other)
 
 
 _Key = tuple[str, str, int]

@@ -36,7 +36,7 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.Pow: ast.Mult,
 }
 _NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "and_": "or_", "or_": "and_"}
-_UNORDERED = {"min", "max", "and_", "or_", "isinstance", "issubclass"}
+_UNORDERED = {"min", "max", "and_", "or_", "select", "where", "isinstance", "issubclass"}
 """Calls whose arguments are not swapped: nothing changes, or any call fails."""
 
 

@@ -8,6 +8,7 @@ import pytest
 from targcc_gen import __version__, assets
 from targcc_gen.errors import InputError
 from targcc_gen.sync import Lock, LockEntry, Owner, Tree, TreeFile, apply, make_plan
+from targcc_gen.sync.lock import is_older
 
 TEXT = "héllo\n" * 100
 
@@ -144,3 +145,19 @@ def test_both_sides_of_gits_conflict_are_read_and_the_older_one_is_not():
     assert lock.entries["a.py"].base == b"theirs\n"
     assert [entry.base for entry in lock.entries["a.py"].others] == [b"ours\n"]
     assert Lock.parse(lock.dump()).entries["a.py"].others[0].base == b"ours\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "other", "older"),
+    [
+        ("0.1.0", "0.2.0", True),
+        ("0.2.0", "0.2.0", False),
+        ("0.3.0", "0.2.0", False),
+        ("0.9.1", "0.10.0", True),
+        ("0.2", "0.2.0", True),
+        ("0.2.0.dev1", "0.2.0", False),
+        ("", "0.2.0", False),  # of a new project
+    ],
+)
+def test_versions_are_compared_by_their_numbers(version, other, older):
+    assert is_older(version, other) is older
