@@ -114,6 +114,7 @@ def _verdicts(mutants: list[Mutant], options: argparse.Namespace) -> dict[Mutant
         else:
             verdicts[mutant] = NO_TEST
     random.Random(0).shuffle(cases)  # where the time ends, each room has its part
+    cases.sort(key=lambda case: case.mutant.name in old)
 
     def note(mutant: Mutant, verdict: str) -> None:
         verdicts[mutant] = verdict
