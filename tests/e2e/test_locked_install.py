@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,8 +24,8 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 """Version as from setup-uv; a path would lead out of the project's environment."""
 
 
-def rendered(folder: Path, way: str) -> Path:
-    spec = f"targcc: 1\nproject: {{name: acme-jobs}}\nscheduler: {way}\n"
+def rendered(folder: Path, way: str, extra: str = "") -> Path:
+    spec = f"targcc: 1\nproject: {{name: acme-jobs}}\nscheduler: {way}\n{extra}"
     apply(make_plan(render_project(parse_spec(spec), spec_text=spec), folder / "acme-jobs"))
     return folder / "acme-jobs"
 
@@ -41,17 +42,42 @@ def run(root: Path, command: str, **variables: str) -> subprocess.CompletedProce
     )
 
 
-def install(root: Path) -> str:
-    """Run the steps before the first tool; return the output of the failed step, or an empty text."""
+def workflow(root: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the commands of a project's workflow on GitHub or GitLab, and its variables."""
+    gitlab = root / ".gitlab-ci.yml"
+    if gitlab.exists():
+        jobs = yaml.safe_load(gitlab.read_text(encoding="utf-8"))
+        check = jobs["check"]
+        commands = [*check["before_script"], *check["script"], *jobs["regenerate"]["script"]]
+        return [line for line in commands if not line.startswith("pip install")], check["variables"]
     text = (root / ".github/workflows/ci.yml").read_text(encoding="utf-8")
     job = yaml.safe_load(text)["jobs"]["check"]
-    for step in (candidate for candidate in job["steps"] if "run" in candidate):
-        if "uv run" in step["run"]:
+    return [step["run"] for step in job["steps"] if "run" in step], job["env"]
+
+
+def install(root: Path) -> str:
+    """Run the steps before the first tool; return the output of the failed step, or an empty text."""
+    commands, variables = workflow(root)
+    for command in commands:
+        if "uv run" in command:
             return ""
-        done = run(root, step["run"], **job["env"])
+        done = run(root, command, **variables)
         if done.returncode:
             return done.stdout + done.stderr
     return ""
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory):
+    """Wheels of the generator and the scheduler, as the comment in the workflow says."""
+    folder = tmp_path_factory.mktemp("dist")
+    repository = Path(__file__).resolve().parents[2]
+    subprocess.run(
+        ["uv", "build", "--quiet", "--all-packages", "--wheel", "--out-dir", folder],
+        cwd=repository,
+        check=True,
+    )
+    return folder
 
 
 def installed(root: Path) -> set[str]:
@@ -90,6 +116,38 @@ def built(root: Path) -> str:
     (command,) = re.findall(r"uv pip install -r (?:.*\\\n)+.*", dockerfile)
     done = run(root, f"uv venv --clear; {command}")
     return done.stdout + done.stderr if done.returncode else ""
+
+
+@pytest.mark.parametrize(
+    ("way", "extra"),
+    [
+        ("package", ""),
+        ("package", "ci: gitlab\nchecks: strict\n"),
+        ("vendored", "checks: strict\n"),
+        ("vendored", "ci: gitlab\n"),
+    ],
+)
+def test_the_first_push_is_green(way, extra, tmp_path, dist):
+    jobs = "jobs: {Daily: {cron: '0 2 * * *', blueprint: heartbeat}}\n"
+    root = rendered(tmp_path, way, extra + jobs)
+    for wheel in dist.glob("targcc_gen-*.whl" if way == "package" else "*.whl"):
+        shutil.copy(wheel, root / "vendor")
+    commands, variables = workflow(root)
+    assert commands[-1].startswith("uvx ")
+    for command in commands:
+        done = run(root, command, **variables)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+def test_the_package_is_built_by_what_the_lock_names(tmp_path):
+    root = rendered(tmp_path, "vendored")
+    lock = root / LOCK
+    text = lock.read_text(encoding="utf-8")
+    lock.write_text(re.sub("(?m)^hatchling==[0-9.]+", "hatchling==1.0", text), encoding="utf-8")
+    (build,) = re.findall(
+        r"uv pip install --no-deps .*", (root / "Dockerfile").read_text(encoding="utf-8")
+    )
+    assert "hatchling==1.0" in run(root, f"uv venv; {build}").stderr
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -26,13 +26,15 @@ _COLORS = {"added": "green", "changed": "cyan", "conflict": "red", "removed": "m
 class UndecidedError(ConflictError):
     """Rows or files changed on both sides; the listing above the error names each conflict."""
 
+    code = "TG508"
     prefix = ""
 
 
 class RejectedError(CheckFailed):
     """Rows were rejected; the listing above the error names each row."""
 
-    code = "rejected"
+    code = "TG509"
+    kind = "rejected"
 
     prefix = ""
 
@@ -152,7 +154,7 @@ def next_steps(
     if history is not None:
         yield f"uv run targcc import-history {history.as_posix()}"
     # `paused` sets only the first state of a job. A job that the scheduler knows already is paused by command.
-    for kind, verb in ((Kind.SWITCHED_OFF, "disable"), (Kind.SWITCHED_ON, "enable")):
+    for kind, verb in ((Kind.SWITCHED_OFF, "pause"), (Kind.SWITCHED_ON, "resume")):
         for row in arrival.having(kind):
             yield f"uv run targcc job {verb} {row.key}"
     if hybrid:
@@ -163,4 +165,4 @@ def next_steps(
     if moving:
         yield "uv run targcc owner import  # then: targcc cutover plan"
     for key in halves:
-        yield f"uv run targcc job enable {key}  # once the job of its other days has come over"
+        yield f"uv run targcc job resume {key}  # once the job of its other days has come over"

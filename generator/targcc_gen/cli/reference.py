@@ -40,7 +40,7 @@ Settings come from environment variables that start with `TARGCC_`, and from `.e
 | 1 | the run that was waited for did not succeed |
 | 2 | the command failed; the message gives the reason |
 
-The audit records an operator's commands, such as `job run` or `job disable`, as `CLI` with the name of the system's user.
+The audit records an operator's commands, such as `job run` or `job pause`, as `CLI` with the name of the system's user.
 
 `--server URL` with `--token`, or `--profile NAME`, before the command sends the command to a server; see [from another machine](../remote.md). `--json` prints JSON for programs;
 `--watch [SECONDS]` refreshes the output.

@@ -108,6 +108,8 @@ def template_data(spec: Spec) -> dict[str, Any]:
         "package": spec.project.package,
         "scheduler": spec.scheduler,
         "database": spec.database,
+        "checks": spec.checks,
+        "ci": spec.ci,
         "requirements": vendor.project_requirements(spec),
         "extras": vendor.project_extras(spec),
         "source": _source(spec),

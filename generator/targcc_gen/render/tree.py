@@ -243,6 +243,7 @@ _INHERITED = (
     ".env.example",
     ".gitattributes",
     ".github/workflows/ci.yml",
+    ".gitlab-ci.yml",
     ".gitignore",
     ".pre-commit-config.yaml",
     "Dockerfile",

@@ -14,6 +14,7 @@ from targcc_gen.spec.errors import nearest, problem
 
 BLUEPRINTS = (
     "blank",
+    "heartbeat",
     "report",
     "cleanup",
     "batch",

@@ -121,6 +121,9 @@ def _shared(spec: Spec) -> Iterator[str]:
         yield f"database: {spec.database}"
     if "scheduler" in fields and (spec.extends is not None or spec.scheduler != "package"):
         yield f"scheduler: {spec.scheduler}"
+    for key, default in (("checks", "standard"), ("ci", "github")):
+        if key in fields and (spec.extends is not None or getattr(spec, key) != default):
+            yield f"{key}: {getattr(spec, key)}"
     if "queues" in fields:
         entries = (f"  {queue_entry(name, queue)}" for name, queue in spec.queues.items())
         yield "\n".join(["queues:", *entries])

@@ -13,10 +13,10 @@ from .core.actor import SYSTEM, Actor, visibility
 from .core.errors import UnknownJob, UnknownRun
 from .features.batches.actions import Batch, Batches, PlainBatch, Wanted
 from .hosting import Connection, Host
-from .kernel.engine.submit import Options, Parents, after_of, check_size, due_instant, new_runs
+from .kernel.engine.submit import Parents, after_of, check_size, due_instant, new_runs
 from .kernel.jobs.definition import JobDefinition, JobType
 from .kernel.jobs.registry import JobRef, JobRegistry
-from .kernel.runs.values import NewRun, On, Otherwise, Quorum, RunId
+from .kernel.runs.values import NewRun, On, Options, Otherwise, Quorum, RunId
 from .operations import Call
 
 P = ParamSpec("P")

@@ -95,6 +95,7 @@ def targcc_gen(*arguments: str, status: int = 0) -> str:
     return result.output
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_repository_is_asked_by_fetch_alone_and_pinned(upstream, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     spec, way = Path("targcc.yaml"), os.environ["PATH"]
@@ -102,7 +103,7 @@ def test_a_repository_is_asked_by_fetch_alone_and_pinned(upstream, tmp_path, mon
 
     monkeypatch.setenv("PATH", "")  # without git on the path, any other call of git fails
     output = targcc_gen("regenerate", status=2)
-    assert "targcc.yaml:4:14: error: the project has no copy of it yet" in output
+    assert "targcc.yaml:4:14: error[TG404]: the project has no copy of it yet" in output
     assert "run: targcc-gen blueprints fetch" in output
     assert "git is not installed" in targcc_gen("blueprints", "fetch", status=2)
     monkeypatch.setenv("PATH", way)
@@ -145,6 +146,7 @@ def test_a_repository_is_asked_by_fetch_alone_and_pinned(upstream, tmp_path, mon
     assert not Path(".targcc/blueprints").exists()
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(
     ("ref", "problem"),
     [
@@ -165,6 +167,7 @@ def test_what_a_repository_has_is_not_trusted(upstream, ref, problem):
     assert problem in raised.value.message
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_repository_without_an_end_is_given_up(upstream, monkeypatch):
     source = Upstream.parse(f"git+{upstream}@v1#lib")
     monkeypatch.setattr(blueprint_repositories, "LARGEST_REPOSITORY", 100)

@@ -66,6 +66,7 @@ def script(page: Path, base: str) -> str:
     return "\n".join([*lines, STOP]).replace("http://127.0.0.1:8000", base)
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(
     "name", ["README.md", pytest.param("docs/getting-started.md", marks=pytest.mark.soak)]
 )

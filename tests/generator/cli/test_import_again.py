@@ -273,7 +273,7 @@ def test_a_row_switched_off_there_is_paused_here(shop):
 
     assert "paused here too" in lines_of(output, "switched off")[0]
     assert "paused=True" in shop.module("nightly_load")
-    assert "uv run targcc job disable NightlyLoad" in output
+    assert "uv run targcc job pause NightlyLoad" in output
     output = shop.again(*ALL)
     assert "not paused any more" in lines_of(output, "switched on")[0]
     assert "paused" not in shop.module("nightly_load")

@@ -92,5 +92,5 @@ def test_the_second_half_of_a_schedule_waits_for_a_person(tmp_path):
 
     assert made.jobs["NightlyLoadOtherDays"].paused
     assert made.moving == {"Nightly load": "1"}
-    assert "uv run targcc job enable NightlyLoadOtherDays" in output
-    assert "job enable" not in made.bring(row, MAIL, history)
+    assert "uv run targcc job resume NightlyLoadOtherDays" in output
+    assert "job resume" not in made.bring(row, MAIL, history)

@@ -24,6 +24,7 @@ def targcc_gen(*arguments: str, status: int = 0) -> str:
     return result.output
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_page_makes_a_blueprint_and_an_override(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     chapter = PAGE.read_text(encoding="utf-8").partition("## A blueprint of your own")[2]
@@ -181,8 +182,8 @@ def test_a_template_reaches_nothing_outside(template):
         (lambda root: (root / "blueprints/feed").rename(root / "blueprints/report"), "has a blueprint report itself"),
         (lambda root: (root / "blueprints/feed/test.py.jinja").write_bytes(b"x" * 300_000), "is larger than 200 kB"),
         (lambda root: link(root / "blueprints/feed/test.py.jinja", "/etc/passwd"), "is no regular file"),
-        (lambda root: (root / "blueprints").rename(root / "elsewhere"), "targcc.yaml:4:14: error: there is no such folder"),
-        (lambda root: link(root / "blueprints", "/etc", move=True), "targcc.yaml:4:14: error: the folder is outside"),
+        (lambda root: (root / "blueprints").rename(root / "elsewhere"), "targcc.yaml:4:14: error[TG404]: there is no such folder"),
+        (lambda root: link(root / "blueprints", "/etc", move=True), "targcc.yaml:4:14: error[TG404]: the folder is outside"),
         (lambda root: override(root, "targcc.yaml"), "is not a team's to replace"),
         (lambda root: override(root, "src/{{ package }}/jobs/x.py"), "is not a team's to replace"),
         (lambda root: override(root, ".targcc/lock.jsonl"), "is not a file of the project"),

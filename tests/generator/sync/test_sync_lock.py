@@ -107,6 +107,7 @@ def test_an_unreadable_lock_is_an_error(tmp_path):
         Lock.load(tmp_path)
 
 
+@pytest.mark.usefixtures("processes")
 def test_two_branches_that_each_add_a_job_merge_by_themselves(tmp_path):
     def git(*arguments: str) -> None:
         command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *arguments]

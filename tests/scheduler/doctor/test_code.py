@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from processes import environment
 from projects import PATH
@@ -103,6 +104,7 @@ finally:
 """
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_web_part_is_not_imported(tmp_path: Path, migrated_sqlite_url: str):
     done = subprocess.run(
         [sys.executable, "-c", _ALONE],

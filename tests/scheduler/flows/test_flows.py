@@ -260,6 +260,7 @@ async def test_steps_have_their_runs_once_through_kills(migrated_url: str):
         ledger.assert_sound()
 
 
+@pytest.mark.slow
 async def test_people_and_programs_see_flows(site: Site, database_url, monkeypatch):
     person, viewer, program = await site.user(), await site.user("viewer"), await site.program()
     assert "No flow has begun" in await viewer.page("/jobs/flows")

@@ -138,7 +138,9 @@ def _lose_a_server(night: Night) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory, night: Night) -> Iterator[Chrome]:
+def browser(
+    processes: None, tmp_path_factory: pytest.TempPathFactory, night: Night  # noqa: ARG001 - ring 2
+) -> Iterator[Chrome]:
     """A browser with a signed-in person."""
     with chromium(tmp_path_factory.mktemp("profile")) as driver:
         driver.get(night.link)  # type: ignore[attr-defined]

@@ -77,6 +77,7 @@ def opened(address: str) -> tuple[int, str]:
         return error.code, address
 
 
+@pytest.mark.usefixtures("processes")
 def test_serve_says_where_to_go_or_that_its_port_is_taken_and_ends_well(command: Command):
     process = command("serve", "--port", "0")
     lines = lines_until(process, "Open")
@@ -104,22 +105,24 @@ def says_that_a_port_is_taken(command: Command, port: str) -> None:
     second = command("serve", "--port", port)
     output, _ = second.communicate(timeout=60)
     assert second.returncode == 2
-    assert f"error: cannot listen at 127.0.0.1 port {port}" in output
+    assert f"error[TS609]: cannot listen at 127.0.0.1 port {port}" in output
     assert "--port" in output
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_worker_refuses_a_queue_that_is_not_there(command: Command):
     process = command("worker", "--queue", "default,nix")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "error: there is no queue 'nix': default, critical" in output
+    assert "error[TS303]: there is no queue 'nix': default, critical" in output
 
 
+@pytest.mark.usefixtures("processes")
 def test_another_address_needs_a_user_first(command: Command):
     refused = command("serve", "--host", "0.0.0.0", "--port", "0")
     output, _ = refused.communicate(timeout=60)
     assert refused.returncode == 2
-    assert "error: not listening at 0.0.0.0: there is no user yet" in output
+    assert "error[TS608]: not listening at 0.0.0.0: there is no user yet" in output
     assert "targcc user add NAME" in output
     adding = command("user", "add", "dana", "--password-stdin")
     assert adding.communicate(PASSWORD + "\n", timeout=60)[0] == "dana may sign in as admin\n"
@@ -178,6 +181,7 @@ class Sender:
         return self.ask("/jobs/login", form, X_Forwarded_For=forwarded)[0]
 
 
+@pytest.mark.usefixtures("processes")
 def test_only_a_trusted_proxy_says_who_it_is_and_from_where(command: Command, tmp_path: Path):
     process = command(
         *("serve", "--port", "0"),
@@ -256,6 +260,7 @@ def test_a_header_that_anybody_could_send_is_not_taken(monkeypatch, settings, wh
         Settings(_env_file=None, database_url="sqlite:///jobs.db")
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_log_is_json_when_nobody_reads_it(command: Command):
     process = command("serve", "--port", "0", TARGCC_LOG_FORMAT="json")
     logged = [line for line in lines_until(process, "Open") if line.startswith("{")]
@@ -272,6 +277,7 @@ def call(address: str, token: str, method: str = "GET") -> Any:
         return json.load(answer)
 
 
+@pytest.mark.usefixtures("processes")
 def test_web_and_worker_in_two_processes(command: Command):
     made = command("token", "create", "ci", "--role", "operator", "--quiet")
     token = made.communicate(timeout=60)[0].strip()

@@ -154,6 +154,7 @@ async def retrying(scheduler, run_ids):
     return [(rows[run_id], rows[run_id].DueAt - rows[run_id].EndedAt) for run_id in run_ids]
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(
     ("target", "hows"),
     [
@@ -177,6 +178,7 @@ async def test_a_rule_decides_whatever_way_an_attempt_fails(scheduler, target, h
     ]
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("target", [BrokenRuleJob, BrokenRuleProcessJob])
 async def test_a_rule_that_fails_leaves_the_default_and_the_run_says_so(scheduler, target):
     run_id = await scheduler.enqueue(target)
@@ -194,6 +196,7 @@ async def test_a_rule_that_fails_leaves_the_default_and_the_run_says_so(schedule
     assert line.endswith("ZeroDivisionError: no service level\n")
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_rule_is_asked_only_if_there_is_another_attempt(scheduler):
     asked.clear()
     hopeless = await scheduler.enqueue(LastJob, hopeless=True)

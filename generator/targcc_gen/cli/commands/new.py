@@ -21,13 +21,16 @@ from targcc_gen.cli.options import (
     sides_of,
     writing_options,
 )
-from targcc_gen.errors import InputError
+from targcc_gen.errors import FolderTakenError, InputError, OptionError
 from targcc_gen.visible import visible
 
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec
 
 _DATABASES = ("sqlite", "postgresql")
+_CHECKS = ("standard", "strict")
+_HOSTS = ("github", "gitlab")
+_CHOICES = ("database", "scheduler", "checks", "ci")
 
 
 @click.command(short_help="Render a project from a spec or from a few answers.")
@@ -52,6 +55,14 @@ _DATABASES = ("sqlite", "postgresql")
     "--description", help="Description in one sentence, for the README and the dashboard."
 )
 @scheduler_option
+@click.option(
+    "--checks",
+    type=click.Choice(_CHECKS),
+    help="Rules of ruff, mypy and pytest in the project.  [default: standard]",
+)
+@click.option(
+    "--ci", type=click.Choice(_HOSTS), help="Host of the repository, for CI.  [default: github]"
+)
 @conflict_options
 @writing_options
 def new(
@@ -77,6 +88,7 @@ def new(
       targcc-gen new acme-jobs --yes
       targcc-gen new acme-jobs --spec acme.yaml
       targcc-gen new acme-jobs --yes --scheduler vendored
+      targcc-gen new acme-jobs --yes --ci gitlab --checks strict
       targcc-gen new acme-jobs --timezone Asia/Jerusalem --database postgresql
     """
     from targcc_gen.cli.plans import carry_out
@@ -111,9 +123,9 @@ def _refuse_project(dest: Path) -> None:
     from targcc_gen.cli.project import SPEC_FILE
 
     if dest.exists() and not dest.is_dir():
-        raise InputError(f"{dest} is a file", hint="name a folder that does not exist yet")
+        raise FolderTakenError(f"{dest} is a file", hint="name a folder that does not exist yet")
     if (dest / SPEC_FILE).exists() and (dest / ".targcc").exists():
-        raise InputError(
+        raise FolderTakenError(
             f"{dest} is a project already",
             hint=f"bring it up to date with: targcc-gen regenerate --project {dest}",
         )
@@ -137,7 +149,7 @@ def _spec(
         return spec, text
     if not (yes or given):
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise InputError(
+            raise OptionError(
                 "what should the project be?",
                 hint="give it a spec with --spec FILE, or take a small one that runs at once with --yes",
             )
@@ -153,7 +165,7 @@ def first_spec(dest: Path, answers: dict[str, str]) -> Spec:
 
     Args:
         dest: The project's folder; gives the default name.
-        answers: Values of `name`, `package`, `timezone`, `database`, `scheduler` and `description`, as far as given.
+        answers: Values of `name`, `package`, `timezone`, `description`, and of the spec's keys in `_CHOICES`, as far as given.
 
     Raises:
         InputError: An answer is wrong.
@@ -163,11 +175,11 @@ def first_spec(dest: Path, answers: dict[str, str]) -> Spec:
     from targcc_gen.spec import Spec
 
     project = {"name": _name_of(dest), **answers}
-    database = project.pop("database", "sqlite")
-    scheduler = project.pop("scheduler", "package")
+    choices = {key: project.pop(key) for key in _CHOICES if key in project}
     heartbeat = {
-        "cron": "* * * * *",
-        "description": "Shows that the scheduler is alive",
+        "cron": "0 * * * *",
+        "description": "Shows that the scheduler works",
+        "blueprint": "heartbeat",
         "retries": 0,
         "timeout": "30s",
     }
@@ -176,8 +188,7 @@ def first_spec(dest: Path, answers: dict[str, str]) -> Spec:
             {
                 "targcc": 1,
                 "project": project,
-                "database": database,
-                "scheduler": scheduler,
+                **choices,
                 "jobs": {"Heartbeat": heartbeat},
             }
         )
@@ -188,7 +199,7 @@ def first_spec(dest: Path, answers: dict[str, str]) -> Spec:
 def _wrong_answer(error: Any) -> InputError:
     first = error.errors()[0]
     option = first["loc"][-1]
-    return InputError(f"--{option}: {first['msg']}", hint=first.get("ctx", {}).get("hint"))
+    return OptionError(f"--{option}: {first['msg']}", hint=first.get("ctx", {}).get("hint"))
 
 
 def _name_of(dest: Path) -> str:

@@ -1,9 +1,10 @@
-"""``targcc job``: show, run, disable and enable jobs."""
+"""``targcc job``: show, run, pause and resume jobs."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from copy import copy
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
@@ -481,16 +482,18 @@ def _value(text: str) -> Any:
     return text
 
 
-@job_group.command("disable")
+@job_group.command("pause")
 @click.argument("name", shell_complete=job_names)
 @pause_options
 @json_option
-def disable_job(name: str, *, reason: str | None, until: datetime | None, as_json: bool) -> None:
+def pause_job(name: str, *, reason: str | None, until: datetime | None, as_json: bool) -> None:
     """Pause the schedule of a job. The job can still be run by hand.
+
+    The older name of the command is `targcc job disable`.
 
     \b
     Example:
-      targcc job disable DailyReport --reason "moving house" --until 2026-12-31T08:00
+      targcc job pause DailyReport --reason "moving house" --until 2026-12-31T08:00
       targcc job pause DailyReport --until 2h
     """
 
@@ -505,15 +508,16 @@ def disable_job(name: str, *, reason: str | None, until: datetime | None, as_jso
     run(work())
 
 
-@job_group.command("enable")
+@job_group.command("resume")
 @click.argument("name", shell_complete=job_names)
 @json_option
-def enable_job(name: str, *, as_json: bool) -> None:
+def resume_job(name: str, *, as_json: bool) -> None:
     """Resume the schedule of a job.
+
+    The older name of the command is `targcc job enable`.
 
     \b
     Example:
-      targcc job enable DailyReport
       targcc job resume DailyReport
     """
 
@@ -528,5 +532,7 @@ def enable_job(name: str, *, as_json: bool) -> None:
     run(work())
 
 
-job_group.add_command(disable_job, "pause")
-job_group.add_command(enable_job, "resume")
+for _older_name, _command in (("disable", pause_job), ("enable", resume_job)):
+    _hidden = copy(_command)
+    _hidden.hidden = True
+    job_group.add_command(_hidden, _older_name)

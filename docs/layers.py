@@ -1,4 +1,4 @@
-"""Tables of the layers in ``docs/architecture.md``, generated from the code. Run this file to write the tables anew."""
+"""The page of layers: each folder of generator and scheduler with its modules. Written at each build, see ``references.py``."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "architecture.md"
 GENERATOR = ROOT / "generator" / "targcc_gen"
 SCHEDULER = ROOT / "templates" / "scheduler" / "targcc_scheduler"
+HEAD = """\
+# Folders and layers
+
+A module imports modules of its own layer and of lower layers; imports form no cycle. [Architecture](../architecture.md) explains the layers.
+"""
 
 
-def drawn(page: str) -> str:
-    """Return the page with both tables generated from the current code."""
-    for name in ("generator", "scheduler"):
-        sys.path.insert(0, str(ROOT / "tests" / name))
+def page() -> str:
+    """Return the Markdown of the page. The tests of imports have the layers."""
+    tests = ROOT / "tests"
+    sys.path += [str(folder) for folder in (tests, tests / "generator", tests / "scheduler")]
     import test_generator_layers
     import test_layers
 
-    page = _with_table(page, "generator layers", _table(GENERATOR, test_generator_layers.LAYERS))
-    return _with_table(page, "layers", _table(SCHEDULER, test_layers.LAYERS))
+    tables = {
+        "The generator": table(GENERATOR, test_generator_layers.LAYERS),
+        "The scheduler": table(SCHEDULER, test_layers.LAYERS),
+    }
+    return "\n".join([HEAD, *(f"## {title}\n\n{rows}" for title, rows in tables.items())])
 
 
-def _with_table(page: str, name: str, table: str) -> str:
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, _, rest = page.partition(begin)
-    _, _, after = rest.partition(end)
-    return f"{before}{begin}\n{table}{end}{after}"
-
-
-def _table(package: Path, layers: tuple[tuple[str, ...], ...]) -> str:
+def table(package: Path, layers: tuple[tuple[str, ...], ...]) -> str:
+    """Return the table of a package, the highest layer first."""
     lines = ["| layer | folder or module | what is in it | modules |", "|---|---|---|---|"]
     for layer in reversed(range(len(layers))):
         for name in layers[layer]:
@@ -67,7 +68,3 @@ def _first_line(path: Path) -> str:
     file = path / "__init__.py" if path.is_dir() else path
     text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     return text.splitlines()[0].replace("|", "\\|")
-
-
-if __name__ == "__main__":
-    PAGE.write_text(drawn(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
