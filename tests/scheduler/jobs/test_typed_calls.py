@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -80,6 +81,88 @@ def test_pyright_finds_an_error_in_each_wrong_call_and_in_no_right_call(tmp_path
     python = ("--pythonpath", sys.executable)
     checker = ("basedpyright", "--level", "error", "--project", options)
     assert _reported_lines(*checker, *python) == _marked_lines()
+
+
+class Editor:
+    """A language server, asked as an editor asks."""
+
+    def __init__(self, folder: Path) -> None:
+        self._root = folder.as_uri()
+        command = [
+            sys.executable,
+            "-c",
+            "from basedpyright.langserver import main; main()",
+            "--stdio",
+        ]
+        self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._count = 0
+        self._ask("initialize", processId=None, rootUri=self._root, capabilities={})
+        self._send(method="initialized", params={})
+
+    def names_at_the_end_of(self, text: str) -> list[str]:
+        """Return the keyword arguments that the server offers behind the text of a file."""
+        uri = f"{self._root}/typed.py"
+        document = {"uri": uri, "languageId": "python", "version": 1, "text": text}
+        self._send(method="textDocument/didOpen", params={"textDocument": document})
+        lines = text.split("\n")
+        place = {"line": len(lines) - 1, "character": len(lines[-1])}
+        answer = self._ask("textDocument/completion", textDocument={"uri": uri}, position=place)
+        self._send(method="textDocument/didClose", params={"textDocument": {"uri": uri}})
+        labels = (item["label"] for item in answer["items"])
+        return sorted(label for label in labels if label.endswith("="))
+
+    def close(self) -> None:
+        """End the server."""
+        self._ask("shutdown")
+        self._send(method="exit")
+        self._server.communicate()
+
+    def _ask(self, method: str, **params: object) -> dict[str, Any]:
+        self._count += 1
+        self._send(id=self._count, method=method, params=params)
+        while True:
+            message = self._receive()
+            if message.get("id") == self._count and "method" not in message:
+                return message["result"]
+            if "id" in message:  # a request of the server
+                items = message.get("params", {}).get("items", [])
+                settings = [{"pythonPath": sys.executable}] * len(items)
+                self._send(id=message["id"], result=settings)
+
+    def _send(self, **message: object) -> None:
+        content = json.dumps({"jsonrpc": "2.0"} | message).encode()
+        self._server.stdin.write(b"Content-Length: %d\r\n\r\n%b" % (len(content), content))
+        self._server.stdin.flush()
+
+    def _receive(self) -> dict[str, Any]:
+        length = 0
+        while line := self._server.stdout.readline().strip():
+            if line.startswith(b"Content-Length:"):
+                length = int(line.partition(b":")[2])
+        return json.loads(self._server.stdout.read(length))
+
+
+@pytest.fixture
+def editor(tmp_path):
+    made = Editor(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.usefixtures("processes")
+def test_editors_complete_the_names_of_arguments_and_options(editor):
+    start = (
+        CALLS.read_text(encoding="utf-8").partition("async def right_plain")[0]
+        + "\n\nasync def call(scheduler: Scheduler) -> None:\n    "
+    )
+    assert editor.names_at_the_end_of(f"{start}await scheduler.job(SyncTenantJob).enqueue(") == [
+        "full=",
+        "tenant_id=",
+    ]
+    options = editor.names_at_the_end_of(f"{start}scheduler.job(SyncTenantJob, ")
+    assert {"queue=", "delay=", "after="} <= set(options)
+    plain = editor.names_at_the_end_of(f"{start}await scheduler.enqueue(SyncTenantJob, ")
+    assert {"tenant_id=", "full=", "queue="} <= set(plain)
 
 
 @pytest.fixture
