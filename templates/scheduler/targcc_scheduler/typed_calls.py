@@ -471,6 +471,8 @@ class BoundJob(Generic[P, R]):
 
     def arguments(self, *args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
         """Return arguments of ``execute`` by name, such as for ``enqueue_many`` and ``trigger``. Type checkers check the call."""
+        if not args:  # the creation of the run finds the job, once the database is open
+            return dict(kwargs)
         return self._find().signature.by_name(args, kwargs)
 
 
