@@ -17,6 +17,7 @@ import sys
 import zlib
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from types import CodeType
 from typing import Any
 
 import pytest
@@ -142,8 +143,13 @@ def _functions_of(item: Any) -> Iterator[Any]:
 
 def _asks_by_name(function: Any) -> bool:
     code = getattr(function, "__code__", None)
-    is_ours = code is not None and "site-packages" not in code.co_filename
-    return is_ours and "getfixturevalue" in code.co_names
+    return code is not None and "site-packages" not in code.co_filename and _names_a_fixture(code)
+
+
+def _names_a_fixture(code: CodeType) -> bool:
+    """Return whether the code, or a function inside it, calls `getfixturevalue`."""
+    inner = (value for value in code.co_consts if isinstance(value, CodeType))
+    return "getfixturevalue" in code.co_names or any(map(_names_a_fixture, inner))
 
 
 @pytest.hookimpl(trylast=True)

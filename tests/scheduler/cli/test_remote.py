@@ -457,7 +457,7 @@ def test_every_command_that_shows_something_can_be_watched_and_read_by_programs(
 
     walk(main, [])
     assert plainly == [
-        *("serve", "worker", "alert-rules", "docs", "audit export", "token create"),
+        *("serve", "dev", "worker", "alert-rules", "docs", "audit export", "token create"),
         *("secret key", "completion", "import-history"),
     ]
     shown = ("list", "show", "info", "history", "stats", "status", "report", "why", "doctor")
