@@ -18,7 +18,10 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from targcc_scheduler.core.error_codes import Explanation
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -132,6 +135,7 @@ def settings_page() -> str:
             f"| `TARGCC_{name.upper()}` | {default} | {text} |"
             for name, default, text in settings()
         ),
+        "| `TARGCC_MANUAL_URL` |  | The address of a copy of the manual, such as `https://docs.example.com/targcc/`: messages of errors link to it. Only the process's environment sets it, not `.env`. |",
         "| `TARGCC_ENVIRONMENT` |  | The entry of `environments` in `targcc.yaml` that this process runs in. Only the process's environment sets it, not `.env`: see [teams](../teams.md). |",
     ]
     return "\n".join(
@@ -293,12 +297,14 @@ def events_page(types: dict[str, str]) -> str:
 
 
 def errors_page() -> str:
-    """Return the page of errors: exit statuses, exceptions, and problems of the API."""
+    """Return the page of errors: exit statuses, exceptions, problems of the API, and codes with their texts."""
+    from targcc_scheduler.web.problems import CODES
+
     return "\n".join(
         [
             "# Errors",
             "",
-            "Find a message in [troubleshooting](../troubleshooting.md). This page lists the kinds.",
+            "Find a code below, or a message without one in [troubleshooting](../troubleshooting.md).",
             "",
             "## Exit statuses",
             "",
@@ -309,37 +315,80 @@ def errors_page() -> str:
             "| 2 | wrong input, nothing was written | impossible; the message says why |",
             "| 3 | a person must decide, nothing was written | |",
             "",
-            "`targcc-gen … --json` prints each error with `code`, `message`, `file`, `line`, `column` and `hint`; `targcc-gen schema errors` prints the schema.",
+            "A message begins with the code of its kind, as in `error[TS102]`, and its last line says how to look the code up. A code keeps its meaning over releases.",
+            "`targcc explain TS102` and `targcc-gen explain TG201` print the texts of this page without a network. `TARGCC_MANUAL_URL` names a copy of this manual: messages then end with the address of their code.",
+            "",
+            "`targcc-gen … --json` prints each error with `code`, `message`, `file`, `line`, `column` and `hint`, the code of this page in `error_code` and its address in `manual`; `targcc-gen schema errors` prints the schema.",
             "",
             "## Exceptions",
             "",
             "Import them from `<package>.scheduler`, or from `targcc_scheduler.core.errors`.",
             "",
-            "| exception | meaning |",
-            "|---|---|",
-            *(f"| `{name}` | {_cell(text)} |" for name, text in exceptions()),
+            "| exception | code | meaning |",
+            "|---|---|---|",
+            *(
+                f"| `{name}` | {_link(code) if code else ''} | {_cell(text)} |"
+                for name, code, text in exceptions()
+            ),
             "",
             "## Problems of the API",
             "",
-            "`type` is `urn:targcc:problem:` and the title in small letters with dashes. The type of a problem stays the same between releases.",
+            "`type` is `urn:targcc:problem:` and the title in small letters with dashes. The type and the `code` of a problem stay the same between releases; `manual` is the address of the code.",
             "",
-            "| type | status |",
-            "|---|---|",
+            "| type | code | status |",
+            "|---|---|---|",
             *(
-                f"| `{kind}` | {', '.join(map(str, sorted(statuses)))} |"
+                f"| `{kind}` | {_link(CODES[kind])} | {', '.join(map(str, sorted(statuses)))} |"
                 for kind, statuses in problems()
             ),
             "",
+            "## Codes of targcc-gen",
+            "",
+            *_codes("TG"),
+            "## Codes of the scheduler",
+            "",
+            *_codes("TS"),
         ]
     )
 
 
-def exceptions() -> Iterator[tuple[str, str]]:
-    """Each public exception of the scheduler with the first line of its docstring."""
+def _codes(program: str) -> Iterator[str]:
+    """Yield the lines of a program's codes: each as a heading, with its meaning, an example and the next step."""
+    for code, entry in error_codes().items():
+        if code.startswith(program):
+            yield from (
+                f"### {code}",
+                "",
+                f"**{_prose(entry.title)}.** {_prose(entry.meaning)}",
+                "",
+            )
+            yield from ("```text", entry.example, "```", "")
+            yield from (f"**What to do.** {_prose(entry.action)}", "")
+
+
+def error_codes() -> dict[str, Explanation]:
+    """Return the explanation of each code of both programs."""
+    from targcc_gen.assets import ERROR_CODES
+    from targcc_scheduler.core.error_codes import explanations
+
+    return explanations(ERROR_CODES) | explanations()
+
+
+def _link(code: str) -> str:
+    return f"[{code}](#{code.lower()})"
+
+
+def exceptions() -> Iterator[tuple[str, str, str]]:
+    """Each public exception of the scheduler: its name, its code if it has one, and the first line of its docstring."""
+    from targcc_scheduler.core import errors
+
     tree = ast.parse((SCHEDULER / "core" / "errors.py").read_text(encoding="utf-8"))
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and (text := ast.get_docstring(node)):
-            yield node.name, text.partition("\n\n")[0].replace("``", "`")
+        if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
+            continue
+        if text := ast.get_docstring(node):
+            code = str(getattr(getattr(errors, node.name), "code", ""))
+            yield node.name, code, text.partition("\n\n")[0].replace("``", "`")
 
 
 def problems() -> list[tuple[str, set[int]]]:

@@ -37,7 +37,6 @@ KEYWORDS = {
             "marked_plural",
             "count",
             "Problem",
-            "problem_page",
         ),
         None,
     ),

@@ -34,3 +34,7 @@ def examples() -> Path:
 def scheduler_distribution() -> Path:
     """Return the folder of `targcc-scheduler`'s pyproject.toml, README.md and LICENSE."""
     return _folder("templates") / "scheduler"
+
+
+ERROR_CODES = _PACKAGE / "error_codes.toml"
+"""The texts of the codes of errors."""

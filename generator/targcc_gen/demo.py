@@ -32,7 +32,8 @@ _WINDOWS = os.name == "nt"
 class DemoError(TargccError):
     """The demo project did not start, or its job did not succeed (exit status 2)."""
 
-    code = "demo"
+    code = "TG701"
+    kind = "demo"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import InputError, JobNameError
 
 MAX_LENGTH = 100
 """The width of the `JobName` columns, in characters."""
@@ -52,7 +52,7 @@ class JobName:
         problem = _problem(text, key)
         if problem:
             example = cls.from_text(text).key if key else "DailyReport"
-            raise InputError(problem, hint=f'use a name such as "{example}"')
+            raise JobNameError(problem, hint=f'use a name such as "{example}"')
         return cls(key)
 
     @classmethod

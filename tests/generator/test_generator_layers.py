@@ -65,13 +65,19 @@ def test_no_folder_holds_a_single_module():
     assert single_module_folders(PACKAGE) == []
 
 
-def test_of_the_scheduler_only_schedules_flows_and_names_of_features_are_imported():
+def test_of_the_scheduler_only_schedules_flows_feature_names_and_error_codes_are_imported():
     names = {
         f"{file.relative_to(PACKAGE)}: {name}"
         for file in module_files(PACKAGE).values()
         for name in imported_names(file)
         if name.startswith("targcc_scheduler")
-        and not name.startswith(("targcc_scheduler.schedules", "targcc_scheduler.features.flows"))
+        and not name.startswith(
+            (
+                "targcc_scheduler.schedules",
+                "targcc_scheduler.features.flows",
+                "targcc_scheduler.core.error_codes",
+            )
+        )
         and name not in {"targcc_scheduler.features", "targcc_scheduler.features.FEATURES"}
     }
     assert names == set()

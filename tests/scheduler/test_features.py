@@ -53,7 +53,8 @@ def check(outcome: dict[str, Any], name: str) -> None:
         assert status == 2, command
         assert (
             text
-            == f"error: targcc {command} comes with the feature {name}, which is not installed\n"
+            == f"error[TS611]: targcc {command} comes with the feature {name}, which is not installed\n"
+            "  targcc explain TS611\n"
         )
     assert outcome["imported"] == []
 

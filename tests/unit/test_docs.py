@@ -142,6 +142,25 @@ def test_each_command_line_that_a_page_shows_is_one():
     assert [text for text in wrong if not text.endswith(": None")] == []
 
 
+def test_each_command_and_setting_that_the_text_of_an_error_names_exists():
+    known, settings = known_options(), {name for name, _, _ in references.settings()}
+    others = {"LEGACY_PASSWORD", "GEN"}  # an environment variable of the generator
+    wrong = []
+    for code, entry in references.error_codes().items():
+        text = f"{entry.meaning} {entry.action}"
+        lines = re.findall(r"`((?:targcc|targcc-gen) [^`]+)`", text)
+        wrong += [
+            f"{code}: {line}"
+            for line in lines
+            for words in calls(re.sub("NAME:|[|…]", "", line))
+            if complaint(words, known)
+        ]
+        variables = set(re.findall(r"TARGCC_([A-Z_]+)", text)) - others
+        wrong += [f"{code}: {name}" for name in variables if name.lower() not in settings]
+
+    assert wrong == []
+
+
 def test_what_containers_start_is_a_command():
     known = known_options()
     lists = [

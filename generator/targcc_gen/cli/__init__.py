@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from targcc_gen import __version__
-from targcc_gen.errors import TargccError
+from targcc_gen.errors import INTERNAL, USAGE, CheckFailed, TargccError
 from targcc_gen.visible import visible
 
 # Sections of the help: each command with its summary. A command's module has the command's name.
@@ -42,7 +42,7 @@ _SECTIONS = (
         "Look",
         (
             ("status", "List edited, deleted and ejected files, and needed updates."),
-            ("explain", "Show the effective value of a spec key and its origin."),
+            ("explain", "Explain an error code, or the origin of a spec key's value."),
             ("blueprints", "List, check or fetch blueprints: starting points of job files."),
             ("cron", "Explain a schedule and list its next runs."),
             ("schema", "Print the JSON Schema of targcc.yaml, or of the JSON output of commands."),
@@ -128,7 +128,7 @@ class _Commands(click.Group):
             )
             error.show()
             status = 2
-            tell.text("usage", error.format_message(), status)
+            tell.text("usage", USAGE, error.format_message(), status)
         except TargccError as error:
             if self.debug:
                 raise
@@ -146,7 +146,7 @@ class _Commands(click.Group):
                 raise
             click.echo(
                 visible(
-                    f"error: this should not have happened: {type(error).__name__}: {error}",
+                    f"error[{INTERNAL}]: this should not have happened: {type(error).__name__}: {error}",
                     lines=True,
                 ),
                 err=True,
@@ -155,7 +155,7 @@ class _Commands(click.Group):
                 "  Run it again as targcc-gen --debug … and report what it prints.", err=True
             )
             status = _OUR_FAULT
-            tell.text("internal", f"{type(error).__name__}: {error}", status)
+            tell.text("internal", INTERNAL, f"{type(error).__name__}: {error}", status)
         finally:
             _forget_templates()
         sys.exit(status if isinstance(status, int) else 0)
@@ -182,12 +182,12 @@ class _Program:
 
             json_output.print_errors(json_output.of_error(error), error.exit_status)
 
-    def text(self, code: str, text: str, status: int) -> None:
+    def text(self, kind: str, code: str, text: str, status: int) -> None:
         """Print a usage error or an unexpected error as JSON."""
         if self._reads:
             from targcc_gen.cli import json_output
 
-            json_output.print_errors([json_output.of_text(code, text)], status)
+            json_output.print_errors([json_output.of_text(kind, code, text)], status)
 
 
 def _end_at_once() -> None:
@@ -204,12 +204,19 @@ def _forget_templates() -> None:
 
 
 def show_error(error: TargccError) -> None:
-    """Print an error and its hint to standard error."""
-    prefix = click.style("error: ", fg="red") if error.prefix else ""
-    click.echo(f"{prefix}{visible(error.message, lines=True)}", err=True)
+    """Print an error to standard error: its message with its code, its hint, and where the code is explained."""
+    text = visible(error.report(), lines=True)
+    if error.prefix:
+        head, _, rest = text.partition(" ")
+        text = f"{click.style(head, fg='red')} {rest}"
+    click.echo(text, err=True)
     if error.hint:
         hint = visible(error.hint, lines=True)
         click.echo("\n".join(f"  {line}" for line in hint.splitlines()), err=True)
+    if error.exit_status != CheckFailed.exit_status:
+        from targcc_scheduler.core.error_codes import pointer
+
+        click.echo(pointer(error.codes, "targcc-gen"), err=True)
 
 
 def _use_utf8() -> None:

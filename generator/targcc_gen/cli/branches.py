@@ -66,6 +66,8 @@ def print_merged(project: Project) -> None:
 class DisputedError(ConflictError):
     """Both branches changed the same key of the spec differently."""
 
+    code = "TG111"
+
     def __init__(self, root: Path, before: str, merged: MergedSpec) -> None:
         ours, theirs = merged.names
         lines = [

@@ -26,13 +26,15 @@ _COLORS = {"added": "green", "changed": "cyan", "conflict": "red", "removed": "m
 class UndecidedError(ConflictError):
     """Rows or files changed on both sides; the listing above the error names each conflict."""
 
+    code = "TG508"
     prefix = ""
 
 
 class RejectedError(CheckFailed):
     """Rows were rejected; the listing above the error names each row."""
 
-    code = "rejected"
+    code = "TG509"
+    kind = "rejected"
 
     prefix = ""
 

@@ -57,32 +57,42 @@ def of_error(error: TargccError) -> list[dict[str, Any]]:
         name = getattr(error, "filename", "")
         return [
             _entry(
-                error.code,
+                error.kind,
+                problem.code,
                 problem.message,
                 problem.hint,
                 (name, problem.line + 1, problem.column + 1),
             )
             for problem in problems
         ]
-    return [of_text(error.code, error.message, error.hint)]
+    return [of_text(error.kind, error.code, error.message, error.hint)]
 
 
-def of_text(code: str, text: str, hint: str | None = None) -> dict[str, Any]:
+def of_text(kind: str, code: str, text: str, hint: str | None = None) -> dict[str, Any]:
     """Return the entry of a text; a place at the start, as in `jobs.sql:12:5: error: …`, fills file, line and column."""
     match = _PLACE.match(text)
     if match is None:
-        return _entry(code, text.removeprefix(_ERROR), hint, None)
+        return _entry(kind, code, text.removeprefix(_ERROR), hint, None)
     rest = text[match.end() :]
     column = int(match["column"]) if match["column"] else None
-    return _entry(code, match["message"] + rest, hint, (match["file"], int(match["line"]), column))
+    place = (match["file"], int(match["line"]), column)
+    return _entry(kind, code, match["message"] + rest, hint, place)
 
 
 def _entry(
-    code: str, message: str, hint: str | None, place: tuple[str, int, int | None] | None
+    kind: str,
+    code: str,
+    message: str,
+    hint: str | None,
+    place: tuple[str, int, int | None] | None,
 ) -> dict[str, Any]:
+    from targcc_scheduler.core.error_codes import address
+
     file, line, column = place or (None, None, None)
     return {
-        "code": code,
+        "code": kind,
+        "error_code": code,
+        "manual": address(code),
         "message": message,
         "file": file,
         "line": line,
@@ -116,7 +126,7 @@ CODES = (
     ),
     *("demo", "error", "internal"),
 )
-"""The codes of errors; a release may add codes."""
+"""The kinds of errors; a release may add kinds."""
 
 ACTIONS = ("create", "update", "merge", "conflict", "delete", "keep", "unchanged")
 OWNERS = ("managed", "scaffold", "patched")
@@ -203,6 +213,21 @@ _SCHEMAS: dict[str, tuple[str, dict[str, Any]]] = {
         "What explain prints with --json",
         _object({"schema_version": _VERSION, "path": _TEXT, "value": {}, "origin": _TEXT, "overrides": _array(_object({"value": {}, "origin": _TEXT}))}, {"environment": _MAYBE}),
     ),
+    "codes": (
+        "What explain prints with --json for codes of errors",
+        _object(
+            {
+                "schema_version": _VERSION,
+                "codes": _array(
+                    _object(
+                        dict.fromkeys(
+                            ("code", "title", "meaning", "example", "action", "manual"), _TEXT
+                        )
+                    )
+                ),
+            }
+        ),
+    ),
     "errors": (
         "What every command prints with --json when it fails before it has printed anything else",
         _object(
@@ -217,7 +242,11 @@ _SCHEMAS: dict[str, tuple[str, dict[str, Any]]] = {
                             "line": _NUMBER,
                             "column": _NUMBER,
                             "hint": _MAYBE,
-                        }
+                        },
+                        {
+                            "error_code": {"type": "string", "pattern": "^TG[0-9]{3}$"},
+                            "manual": _TEXT,
+                        },
                     )
                 ),
                 "exit_status": {"type": "integer"},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import NoProjectError, PathError
 
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec
@@ -90,7 +90,7 @@ def spec_text(root: Path) -> str:
 
     path = root / SPEC_FILE
     if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-        raise InputError(f"{SPEC_FILE} is a link to a place outside of the project {root}")
+        raise PathError(f"{SPEC_FILE} is a link to a place outside of the project {root}")
     return read_text(path)
 
 
@@ -125,17 +125,17 @@ def find_root(given: Path | None) -> Path:
     """
     if given is not None:
         if not given.is_dir():
-            raise InputError(
+            raise NoProjectError(
                 f"no folder {given}", hint="--project names the folder with targcc.yaml"
             )
         if not (given / SPEC_FILE).is_file():
-            raise InputError(f"{given} is no project: it has no {SPEC_FILE}", hint=_MAKE_ONE)
+            raise NoProjectError(f"{given} is no project: it has no {SPEC_FILE}", hint=_MAKE_ONE)
         return given.resolve()
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / SPEC_FILE).is_file():
             return folder
-    raise InputError(
+    raise NoProjectError(
         f"no project here: neither {here} nor a folder above has a {SPEC_FILE}",
         hint=f"go to one, name it with --project DIR, or make one: {_MAKE_ONE}",
     )
@@ -151,7 +151,7 @@ def path_in(root: Path, path: str) -> str:
         InputError: The path is outside the project, or empty (an unset variable of a shell).
     """
     if not path:
-        raise InputError("a path is empty", hint="the present folder is written as a dot")
+        raise PathError("a path is empty", hint="the present folder is written as a dot")
     here = Path.cwd() / path
     place = here if here.exists() or not (root / path).exists() else root / path
     try:
@@ -161,7 +161,7 @@ def path_in(root: Path, path: str) -> str:
     try:
         return place.resolve().relative_to(root).as_posix()
     except ValueError:
-        raise InputError(f"{path} is not in the project {root}") from None
+        raise PathError(f"{path} is not in the project {root}") from None
 
 
 def shown(path: Path) -> str:

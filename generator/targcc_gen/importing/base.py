@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import DamagedError, InputError, NewerProjectError
 from targcc_gen.spec import build_job
 from targcc_gen.sync.lock import json_object
 
@@ -109,7 +109,7 @@ class Base:
             data = _object(number, line)
             if "targcc_legacy" in data:
                 if data["targcc_legacy"] != FORMAT:
-                    raise InputError(
+                    raise NewerProjectError(
                         f"{BASE_FILE}:{number}: a newer targcc-gen wrote it",
                         hint="upgrade: uv tool install --upgrade targcc-gen",
                     )
@@ -142,7 +142,7 @@ def _order(place: tuple[str, str]) -> tuple[str, int, str]:
 
 def _damaged(line: int, problem: str) -> InputError:
     hint = f"take it back from version control: git checkout {BASE_FILE}; of two branches keep every line"
-    return InputError(f"{BASE_FILE}:{line}: it is damaged: {problem}", hint=hint)
+    return DamagedError(f"{BASE_FILE}:{line}: it is damaged: {problem}", hint=hint)
 
 
 def _object(number: int, line: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import OptionError, UnknownJobError
 from targcc_gen.importing.base import BASE_FILE, Base, BaseRow, FieldChange, plain, shown
 from targcc_gen.render.tree import Owner
 from targcc_gen.sources.model import Import, ImportedJob
@@ -116,7 +116,7 @@ class Choices:
         sides = {place.casefold(): "old" for place in old}
         for place in mine:
             if sides.get(place.casefold()) == "old":
-                raise InputError(f"{place} is given to both --mine and --old")
+                raise OptionError(f"{place} is given to both --mine and --old")
             sides[place.casefold()] = "mine"
         return cls(sides)
 
@@ -147,7 +147,7 @@ class Choices:
         places = {word.casefold() for word in (*known, *names)} | {"."}
         for place in self.sides:
             if place not in places and not any(place.startswith(f"{word}.") for word in places):
-                raise InputError(
+                raise UnknownJobError(
                     f"no job {place} in this import or this project",
                     hint=nearest(place, known) or "write Job, Job.field, or . for all",
                 )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import ImportMismatchError
 from targcc_gen.importing.changes import SPEC_FILE
 from targcc_gen.sources.model import Import, ImportedJob
 
@@ -35,7 +35,7 @@ def named_already(root: Path) -> list[Moving]:
         entries: list[Moving] = json.loads(path.read_text(encoding="utf-8"))["jobs"]
     except (ValueError, KeyError, TypeError):
         hint = "Move it away, and repeat the import. Nothing was written."
-        raise InputError(f"{path} is not a list of jobs to cut over", hint=hint) from None
+        raise ImportMismatchError(f"{path} is not a list of jobs to cut over", hint=hint) from None
     return entries
 
 

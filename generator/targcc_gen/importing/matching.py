@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import ImportMismatchError
 from targcc_gen.importing.base import NAMES, Base, BaseRow, plain
 from targcc_gen.names import MAX_LENGTH, JobName
 from targcc_gen.sources.model import SECOND, Import, ImportedJob, Rejection
@@ -50,7 +50,7 @@ def source_of(base: Base, asked: str | None, default: str) -> str:
     if asked is not None:
         return asked
     if len(known) > 1:
-        raise InputError(
+        raise ImportMismatchError(
             f"the project has rows of {len(known)} old tables: {', '.join(known)}",
             hint="--source NAME says which one this export is of, or names a new one",
         )
@@ -119,7 +119,7 @@ def _refuse_strangers(
     strange = [row for row in common if _is_another(before[row], jobs[row])]
     if len(common) >= _FEWEST and len(strange) * 2 > len(common):
         row = strange[0]
-        raise InputError(
+        raise ImportMismatchError(
             f"this is another table than the one that was imported as {source}: {len(strange)} of {len(common)} known IDs"
             f' are other jobs (row {row} was "{before[row].name}" and is "{jobs[row].old.name}")',
             hint="--source NAME gives the rows of a second server a name of their own",
@@ -229,7 +229,7 @@ def _as(job: ImportedJob, key: str, values: Mapping[str, Any]) -> ImportedJob:
         return replace(job, key=key, spec=JobSpec.model_validate(values))
     except ValidationError as error:
         reasons = "; ".join(str(detail["msg"]) for detail in error.errors())
-        raise InputError(f"{job.row.place}: {reasons}") from None
+        raise ImportMismatchError(f"{job.row.place}: {reasons}") from None
 
 
 def _rekey(result: Import, matches: Sequence[Matched], final: Sequence[Matched]) -> None:

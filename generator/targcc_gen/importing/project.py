@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import FolderTakenError, ImportMismatchError
 from targcc_gen.importing.base import Base, BaseRow
 from targcc_gen.importing.changes import SPEC_FILE, Arrival, Request, base_row, queues_of, with_base
 from targcc_gen.importing.matching import matched, source_of
@@ -75,7 +75,7 @@ def spec_of(result: Import, root: Path, jobs: Mapping[str, JobSpec], scheduler: 
             f"{rejection.file}:{rejection.line}: {rejection.reason}"
             for rejection in result.rejected[:_FEW]
         ]
-        raise InputError(
+        raise ImportMismatchError(
             "\n".join([f"no row of {result.tables.main_shown} can become a job:", *reasons]),
             hint="Nothing was written.",
         )
@@ -89,10 +89,10 @@ def spec_of(result: Import, root: Path, jobs: Mapping[str, JobSpec], scheduler: 
 def _refuse(root: Path) -> None:
     if (root / SPEC_FILE).exists():
         hint = f"Add the jobs to it with --into {root}"
-        raise InputError(f"{root} is a project already", hint=hint)
+        raise FolderTakenError(f"{root} is a project already", hint=hint)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         hint = "Name a folder that does not exist yet."
-        raise InputError(f"{root} is there already and not empty", hint=hint)
+        raise FolderTakenError(f"{root} is there already and not empty", hint=hint)
 
 
 def _checked(**fields: Any) -> Spec:
@@ -102,7 +102,7 @@ def _checked(**fields: Any) -> Spec:
         return Spec.model_validate(fields)
     except ValidationError as error:
         reasons = "; ".join(str(detail["msg"]) for detail in error.errors())
-        raise InputError(f"the imported jobs make no spec: {reasons}") from None
+        raise ImportMismatchError(f"the imported jobs make no spec: {reasons}") from None
 
 
 # Hybrid mode: the rows stay in ``c_Job``, and only settings are written.
@@ -119,7 +119,7 @@ def check_mode(result: Import) -> None:
         InputError: The cron dialect is not Cronos.
     """
     if result.options.dialect != "cronos":
-        raise InputError(
+        raise ImportMismatchError(
             f"--mode hybrid reads the cron texts where they are, as Cronos does; not as {result.options.dialect}",
             hint="Without --mode hybrid the import translates them.",
         )

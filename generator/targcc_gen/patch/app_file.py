@@ -20,13 +20,16 @@ from targcc_gen.errors import InputError
 class SourceError(InputError):
     """A source file that cannot be read or edited; the message begins with the place in the file."""
 
-    code = "source"
+    code = "TG603"
+    kind = "source"
 
     prefix = ""
 
 
 class RefusalError(SourceError):
     """An app that a patch cannot wire safely; the hint has the lines that a person can add."""
+
+    code = "TG604"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import AppChoiceError, InputError
 from targcc_gen.patch.app_file import (
     FUNCTIONS,
     AppFile,
@@ -381,6 +381,8 @@ _HEAD = 400  # bytes searched for the mark, which is in the first or second line
 class NoAppError(InputError):
     """No file of a project makes a FastAPI app."""
 
+    code = "TG601"
+
 
 def find_file(root: Path, module: str | None = None) -> Path:
     """Return the only file of the project that makes a FastAPI app; tests, examples and environments do not count.
@@ -412,7 +414,7 @@ def find_file(root: Path, module: str | None = None) -> Path:
                 "A program without a web application: targcc-gen new NAME makes a project for the jobs, which runs beside it."
             ),
         )
-    raise InputError(
+    raise AppChoiceError(
         f"{len(making)} files in {root} make a FastAPI app\n{_listed(root, making)}",
         hint=f"Name the one to patch: targcc-gen patch {making[0].relative_to(root).as_posix()}",
     )
@@ -437,7 +439,7 @@ def file_of_module(root: Path, module: str) -> Path:
     existing = [place for place in places if place.is_file()]
     if len(existing) != 1:
         where = _listed(root, existing or places)
-        raise InputError(
+        raise AppChoiceError(
             f"--app {module}: {'several files could be' if existing else 'no file is'} that module\n{where}",
             hint="Name the file too: targcc-gen patch FILE --app …",
         )

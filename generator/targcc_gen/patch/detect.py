@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import AppChoiceError, InputError, PathError
 from targcc_gen.patch.app_file import AppFile, RefusalError, Source, dotted, targets_of
 from targcc_gen.patch.apps import (
     LARGEST,
@@ -191,7 +191,7 @@ def find_target(project: Path | None, file: Path | None, app: str | None) -> Tar
     named = _Named(file.parent.resolve() / file.name if file else None, module, name)
     root = project.resolve() if project else find_root(named.file or Path.cwd())
     if not root.is_dir():
-        raise InputError(f"{root} is no folder")
+        raise PathError(f"{root} is no folder")
     return _Finder(root, named).target()
 
 
@@ -212,7 +212,7 @@ class _Finder:
         served = self._served()
         if len(served) > 1:
             listed = "\n".join(f"  {entry.where}  {entry.shown}" for entry, _ in served)
-            raise InputError(
+            raise AppChoiceError(
                 f"the files of {self._root} name several apps\n{listed}",
                 hint=f"Name the one to patch: targcc-gen patch --app {served[0][0].shown}",
             )
@@ -250,7 +250,7 @@ class _Finder:
         _check(path)
         shown = path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else ""
         if not shown:
-            raise InputError(
+            raise PathError(
                 f"{path} is not in the project {self._root}", hint="Name its folder with --project"
             )
         parsed = self._follower.file(path)
@@ -347,7 +347,7 @@ def entry_by_name(target: Target, app: str | None) -> Entry:
         else f"{target.relative} has no app of a usual name"
     )
     if isinstance(result, str):
-        raise InputError(result, hint="Name what the server loads: --app module:name")
+        raise AppChoiceError(result, hint="Name what the server loads: --app module:name")
     return result
 
 
@@ -363,13 +363,13 @@ def _known_file(root: Path) -> Path | None:
 
 def _check(path: Path) -> None:
     if path.is_dir():
-        raise InputError(
+        raise AppChoiceError(
             f"{path} is a folder", hint="Name the file that makes the app, or none at all."
         )
     if path.is_symlink():
-        raise InputError(f"{path} is a link", hint="Name the file itself.")
+        raise PathError(f"{path} is a link", hint="Name the file itself.")
     if not path.is_file():
-        raise InputError(f"{path}: No such file or directory")
+        raise PathError(f"{path}: No such file or directory")
 
 
 # The file with the scheduler's lines: the app's file or the server's file.

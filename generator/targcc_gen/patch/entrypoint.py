@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import AppChoiceError, InputError
 from targcc_gen.patch.app_file import FUNCTIONS, AppFile, Function, Source, dotted, targets_of, walk
 from targcc_gen.patch.apps import LARGEST, App, apps_of, python_files
 from targcc_gen.patch.layout import find_layout
@@ -115,7 +115,7 @@ class Resolver:
             try:
                 data = path.read_bytes() if path.stat().st_size <= LARGEST else b""
             except OSError as error:
-                raise InputError(f"{path}: {error.strerror or error}") from error
+                raise AppChoiceError(f"{path}: {error.strerror or error}") from error
             shown = path.relative_to(self._root).as_posix()
             file = self._files[path] = AppFile(Source(shown, data))
             if imported := frozenset(self._imported_classes(path, file)):

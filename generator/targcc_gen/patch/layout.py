@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import AppChoiceError, LayoutError, PathError
 from targcc_gen.patch.app_file import AppFile, SourceError
 
 SPEC = "targcc.yaml"
@@ -68,7 +68,7 @@ def find_layout(file: AppFile, path: Path, root: Path, module: str | None = None
         InputError: The file is outside the project, or can be imported in more than one way.
     """
     if not path.is_relative_to(root):
-        raise InputError(
+        raise PathError(
             f"{path} is not in the project {root}", hint="Name its folder with --project"
         )
     parts = _module_parts(path)
@@ -78,7 +78,7 @@ def find_layout(file: AppFile, path: Path, root: Path, module: str | None = None
     package_parts = parts[len(parts) - depth :]
     source = path.parents[depth - 1 if path.name != "__init__.py" else depth]
     if not source.is_relative_to(root):
-        raise InputError(
+        raise LayoutError(
             f"{path}: its package begins outside the project {root}",
             hint="Name its folder with --project",
         )
@@ -93,7 +93,7 @@ def _module_parts(path: Path) -> tuple[str, ...]:
 def _named_depth(parts: tuple[str, ...], module: str, file: AppFile) -> int:
     wanted = tuple(module.split("."))
     if parts[-len(wanted) :] != wanted:
-        raise InputError(f"--app {module}: {file.source.name} is not the file of that module")
+        raise AppChoiceError(f"--app {module}: {file.source.name} is not the file of that module")
     return len(wanted)
 
 

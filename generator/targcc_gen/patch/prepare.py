@@ -11,7 +11,7 @@ from typing import Any
 
 from targcc_gen.dependencies.declare import Declared, Texts, declare
 from targcc_gen.dependencies.dependency import app_dependencies
-from targcc_gen.errors import ConflictError, InputError
+from targcc_gen.errors import InputError, ObstacleError
 from targcc_gen.patch.app_file import AppFile, RefusalError, SourceError, code_of, targets_of
 from targcc_gen.patch.apps import App, apps_of, outer_apps
 from targcc_gen.patch.detect import Target, detect_lines, entry_of, host_in, refusal_of
@@ -157,7 +157,7 @@ class Prepared:
         plan = make_plan(Tree.of(files, complete=False), self.target.root)
         if plan.conflicts:
             listed = "\n".join(f"  {change.path}: {change.reason}" for change in plan.conflicts)
-            raise ConflictError(f"something is in the way, nothing was written\n{listed}")
+            raise ObstacleError(f"something is in the way, nothing was written\n{listed}")
         return _with_known(plan, self.kept)
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import NoProjectError, TrialError
 from targcc_gen.patch import rollback
 from targcc_gen.patch.app_file import RefusalError
 from targcc_gen.patch.detect import entry_by_name, package_of
@@ -75,7 +75,7 @@ def _tried(prepared: Prepared) -> Outcome:
         rollback.mark(root)
         apply(prepared.plan)
         return _starts_neither(outcome.looked, alone)
-    raise InputError(
+    raise TrialError(
         f"{outcome.text}\nEverything is as it was before.",
         hint=outcome.hint or "Once that works, run this again.",
     )
@@ -174,7 +174,7 @@ def try_again(prepared: Prepared) -> Outcome:
             return outcome
         if alone := _taken_out(prepared, trial):
             return _starts_neither(outcome.looked, alone)
-    raise InputError(
+    raise TrialError(
         f"{outcome.text}\nThe scheduler is out of the app again.", hint=_by_hand(prepared, None)
     )
 
@@ -209,7 +209,9 @@ def verify_by_hand(prepared: Prepared, app_name: str | None) -> Outcome:
         InputError: The app does not work with the scheduler, or the project has no scheduler.
     """
     if prepared.package.is_new:
-        raise InputError("the project has no scheduler yet", hint="targcc-gen patch puts it in.")
+        raise NoProjectError(
+            "the project has no scheduler yet", hint="targcc-gen patch puts it in."
+        )
     entry = entry_by_name(prepared.target, app_name)
     named = replace(prepared, target=replace(prepared.target, entry=entry))
     trial = _trial(named)
@@ -219,4 +221,4 @@ def verify_by_hand(prepared: Prepared, app_name: str | None) -> Outcome:
     if outcome.kind in {"verified", "untried"}:
         return outcome
     before = trial.before() if isinstance(trial, Trial) else None
-    raise InputError(outcome.text, hint=_otherwise(named, outcome, before))
+    raise TrialError(outcome.text, hint=_otherwise(named, outcome, before))

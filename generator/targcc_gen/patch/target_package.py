@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import LayoutError
 from targcc_gen.names import package_problem
 from targcc_gen.patch.layout import SPEC, Layout
 
@@ -71,7 +71,7 @@ def find_target_package(
 
     spec = load_spec(path)
     if scheduler not in {None, spec.scheduler}:
-        raise InputError(
+        raise LayoutError(
             f"{SPEC} says scheduler: {spec.scheduler}",
             hint=f"switch with: targcc-gen scheduler {scheduler}",
         )
@@ -79,7 +79,7 @@ def find_target_package(
         spec.project.package, layout.root / (spec.project.inside or "src"), spec
     )
     if not (package.folder / "scheduler.py").is_file():
-        raise InputError(
+        raise LayoutError(
             f"{SPEC} asks for a scheduler in {package.folder.relative_to(layout.root).as_posix()}, but it is not there",
             hint="Run targcc-gen regenerate first.",
         )
@@ -98,7 +98,7 @@ def _new_package(layout: Layout, pyproject: dict[str, Any], scheduler: str) -> T
             )
     folder = layout.source / package
     if package == OWN_PACKAGE and folder.exists():
-        raise InputError(f"{folder} is there already, and targcc-gen did not make it")
+        raise LayoutError(f"{folder} is there already, and targcc-gen did not make it")
     spec = _spec(layout, pyproject, package, scheduler)
     return TargetPackage(package, layout.source, spec, is_new=True, notes=tuple(notes))
 
@@ -139,7 +139,7 @@ def _spec(layout: Layout, pyproject: dict[str, Any], package: str, scheduler: st
         )
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
-        raise InputError(
+        raise LayoutError(
             f"no spec can be made for {layout.root}: {reason}", hint=f"Write a {SPEC} first."
         ) from error
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal
 
 from packaging.requirements import Requirement
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import TrialError
 from targcc_gen.patch.layout import Layout
 from targcc_gen.patch.server_settings import Entry
 from targcc_gen.render.wheel import meets
@@ -61,10 +61,10 @@ def missing(python: Path, layout: Layout, requirements: Sequence[str]) -> list[s
     wanted = [Requirement(text) for text in requirements]
     answer = ask(python, layout, {"distributions": [requirement.name for requirement in wanted]})
     if "error" in answer:
-        raise InputError(f"{python} does not run\n{answer['error']}")
+        raise TrialError(f"{python} does not run\n{answer['error']}")
     if tuple(answer["python"]) < (3, 11):
         version = ".".join(map(str, answer["python"]))
-        raise InputError(f"{python} is Python {version}; the scheduler needs 3.11 or later")
+        raise TrialError(f"{python} is Python {version}; the scheduler needs 3.11 or later")
     versions = answer["versions"]
     return [
         text
@@ -161,7 +161,7 @@ def _start(
             start_new_session=sys.platform != "win32",
         )
     except OSError as error:
-        raise InputError(f"{command[0]} does not run: {error}") from error
+        raise TrialError(f"{command[0]} does not run: {error}") from error
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

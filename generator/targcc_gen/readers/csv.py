@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import PurePath
 from typing import NamedTuple
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import ExportError, NoTableError
 from targcc_gen.readers.rows import ColumnKind, Item, KnownTables, Remark, RemarkKind, Row, Value
 from targcc_gen.readers.text import Truncated
 
@@ -208,7 +208,7 @@ def read_csv(chunks: Iterator[str], file: str, tables: KnownTables) -> Iterator[
     columns, delimiter = header
     table = tables.table_of(columns, PurePath(file).name)
     if table is None:
-        raise InputError(
+        raise NoTableError(
             f"{file}:1: the columns {', '.join(columns[:6])} are of no table this import knows",
             hint=f"Export {tables.shown}.",
         )
@@ -232,7 +232,7 @@ def _lines(chunks: Iterator[str], file: str) -> Iterator[str]:
     for chunk in chunks:
         *lines, rest = (rest + chunk).split("\n")
         if len(rest) > _MAX_FIELD:
-            raise InputError(
+            raise ExportError(
                 f"{file}: a line of more than {_MAX_FIELD:,} letters",
                 hint="Export it again with line ends, or as a script.",
             )
@@ -266,7 +266,7 @@ def _headerless(
 ) -> Iterator[Item]:
     grid = _best_grid(sample, file, tables)
     if grid is None:
-        raise InputError(
+        raise NoTableError(
             f"{file}:1: no header, and the values are of no table this import knows",
             hint="Save the grid with column headers (Options, Query Results, SQL Server, Results to Grid).",
         )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from zoneinfo import ZoneInfo
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import ExportError, InputError, NoTableError, OldDatabaseError
 from targcc_gen.readers.dates import EVERY_ORDER
 from targcc_gen.readers.exports import ExportFile
 from targcc_gen.readers.rows import Item, KnownTables, Remark, RemarkKind, Row, Value
@@ -100,7 +100,9 @@ def parse_address(text: str) -> Address:
     kind = scheme.partition("+")[0]
     kind = {"postgres": "postgresql", "sqlserver": "mssql"}.get(kind, kind)
     if kind not in _DRIVERS:
-        raise InputError(f"import-legacy reads no {kind} database", hint=f"It reads {_FORMS}.")
+        raise OldDatabaseError(
+            f"import-legacy reads no {kind} database", hint=f"It reads {_FORMS}."
+        )
     _need("sqlalchemy", kind)
     _need(_DRIVERS[kind], kind)
     from sqlalchemy import make_url
@@ -109,11 +111,11 @@ def parse_address(text: str) -> Address:
     try:
         url = make_url(_DIALECTS[kind] + text[len(scheme) :])
     except (ArgumentError, ValueError):
-        raise InputError(f"this is no address of a {kind} database", hint=f"One looks like {_FORMS}.") from None  # fmt: skip
+        raise OldDatabaseError(f"this is no address of a {kind} database", hint=f"One looks like {_FORMS}.") from None  # fmt: skip
     server = url.host or url.query.get("host")
     if not url.database or (kind != "sqlite" and not server):
         missing = "file" if kind == "sqlite" else "database" if server else "server"
-        raise InputError(f"the address names no {missing}", hint=f"One looks like {_FORMS}.")
+        raise OldDatabaseError(f"the address names no {missing}", hint=f"One looks like {_FORMS}.")
     if url.username and not url.password and (password := os.environ.get(PASSWORD_VARIABLE)):
         url = url.set(password=password)
     host = f"{url.host or ''}:{url.port}" if url.port else url.host or ""  # empty for a Unix socket
@@ -126,7 +128,7 @@ def _need(module: str, kind: str) -> None:
     except ImportError as error:
         missing = error.name == module
         what = "is not installed" if missing else f"cannot be loaded: {error}"
-        raise InputError(
+        raise OldDatabaseError(
             f"to read {_PRODUCTS[kind]} the package {module} is needed, and it {what}",
             hint=_INSTALL,
         ) from None
@@ -204,7 +206,7 @@ def read_database(
     finally:
         reader.stop()
     if not sum(file.counts[wanted.tables.main] for file in files):
-        raise InputError(f"{address.label}: {wanted.tables.main_shown} has no rows")
+        raise NoTableError(f"{address.label}: {wanted.tables.main_shown} has no rows")
     return files
 
 
@@ -242,7 +244,7 @@ class _Reader:
         self._stopped.set()
 
     def _silent(self) -> InputError:
-        return InputError(
+        return OldDatabaseError(
             f"{self._address.label} does not answer: nothing came for {self._seconds:g} s, {self._doing}",
             hint="Is the server up, and its port open from here? --timeout gives it longer. Nothing was written.",
         )
@@ -252,7 +254,7 @@ class _Reader:
             return error
         lines = str(getattr(error, "orig", None) or error).strip().splitlines()
         words = self._address.redacted(" ".join(line.strip() for line in lines)) or type(error).__name__  # fmt: skip
-        return InputError(
+        return OldDatabaseError(
             f"{self._address.label}: {words}", hint=f"This came {self._doing}. Nothing was written."
         )
 
@@ -407,7 +409,7 @@ def _sqlite(address: Address, seconds: float) -> Iterator[Session]:
 
     path = Path(str(address.url.database))
     if not path.is_file():
-        raise InputError(f"there is no file {path}")
+        raise ExportError(f"there is no file {path}")
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(contextlib.closing(_open(path, seconds)))
         (journal,) = source.execute("PRAGMA journal_mode").fetchone()
@@ -594,10 +596,10 @@ class Contents:
         name, label = self._tables.main_shown, self._address.label
         if schemas and self._schema is None:
             where = " and ".join(schemas)
-            return InputError(f"{label} has {name} in {where}", hint="Choose one with --schema.")
+            return NoTableError(f"{label} has {name} in {where}", hint="Choose one with --schema.")
         inside = f" in the schema {self._schema}" if self._schema else ""
         hint = "Is it the right database, and may this log-in see the table?"
-        return InputError(f"{label} has no table {name}{inside}", hint=hint)
+        return NoTableError(f"{label} has no table {name}{inside}", hint=hint)
 
     def _place(self, schema: str, name: str) -> Place:
         quote = self._connection.dialect.identifier_preparer.quote_identifier

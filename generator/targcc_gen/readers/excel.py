@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from xml.parsers import expat
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import ExportError, InputError, NoTableError
 from targcc_gen.readers.rows import Item, KnownTables, Row, Value
 
 # Refuse an oversized workbook before loading.
@@ -52,7 +52,7 @@ def refuse_bombs(path: Path) -> None:
         OSError,
         ValueError,
     ) as error:
-        raise InputError(f"{path}: not a workbook: {error}") from None
+        raise ExportError(f"{path}: not a workbook: {error}") from None
 
 
 class _Measure:
@@ -128,7 +128,7 @@ class _Measure:
         raise self._too_much("a DOCTYPE has no place in a workbook")
 
     def _too_much(self, what: str, hint: str = "Save the sheet as CSV.") -> InputError:
-        return InputError(f"{self._path}: {what}", hint=hint)
+        return ExportError(f"{self._path}: {what}", hint=hint)
 
 
 class _Sheet:
@@ -218,7 +218,7 @@ def read_excel(path: Path, tables: KnownTables) -> Iterator[Item]:
         sheets = _read_apart(path)
     rows = [row for sheet, cells in sheets for row in _sheet_rows(name, sheet, cells, tables)]
     if not rows:
-        raise InputError(f"{name}: no sheet has a header with the columns of {tables.shown}")
+        raise NoTableError(f"{name}: no sheet has a header with the columns of {tables.shown}")
     return iter(rows)
 
 
@@ -236,7 +236,7 @@ def read_sheets(path: Path) -> list[tuple[str, list[list[Any]]]]:
             (sheet, workbook.get_sheet_by_name(sheet).to_python()) for sheet in workbook.sheet_names
         ]
     except (CalamineError, OSError) as error:
-        raise InputError(f"{path}: not a workbook: {error}") from None
+        raise ExportError(f"{path}: not a workbook: {error}") from None
 
 
 def _read_apart(path: Path) -> list[tuple[str, list[list[Any]]]]:
@@ -246,7 +246,7 @@ def _read_apart(path: Path) -> list[tuple[str, list[list[Any]]]]:
         InputError: The file is not a workbook, or exceeds the limits of memory or time.
     """
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
+        raise ExportError(f"{path}: there is no such file")
     # -P and absolute folders: no module of the current folder replaces an installed module.
     folders = [folder for folder in sys.path if Path(folder).is_absolute()]
     limits = [str(_MOST_MEMORY), json.dumps(folders)]
@@ -254,11 +254,11 @@ def _read_apart(path: Path) -> list[tuple[str, list[list[Any]]]]:
     try:
         done = subprocess.run(command, capture_output=True, timeout=_MOST_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        raise InputError(f"{path}: it takes too long", hint=_INSTEAD) from None
+        raise ExportError(f"{path}: it takes too long", hint=_INSTEAD) from None
     if done.returncode == _IS_NONE:
-        raise InputError(done.stdout.decode("utf-8", "replace"))
+        raise ExportError(done.stdout.decode("utf-8", "replace"))
     if done.returncode:
-        raise InputError(f"{path}: it asks for more memory than an export needs", hint=_INSTEAD)
+        raise ExportError(f"{path}: it asks for more memory than an export needs", hint=_INSTEAD)
     sheets: list[tuple[str, list[list[Any]]]]
     sheets = pickle.loads(done.stdout)  # noqa: S301 - the process has just written it
     return sheets

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import ExportError, InputError, NoTableError
 from targcc_gen.readers.dates import EVERY_ORDER, orders_of, usual_order
 from targcc_gen.readers.rows import Item, KnownTables, Remark, RemarkKind, Routine, Row
 from targcc_gen.readers.text import TextFile, open_text
@@ -205,7 +205,7 @@ def _paths(paths: Sequence[Path]) -> Iterator[Path]:
             else [path]
         )
         if not inside:
-            raise InputError(
+            raise ExportError(
                 f"{path}: no export in this folder", hint="Expected .sql, .csv, .json, …"
             )
         for file in inside:
@@ -220,7 +220,7 @@ def _no_rows(files: Sequence[ExportFile], tables: KnownTables) -> InputError:
     what = ", ".join(
         f"{count:,} of {tables.names.get(table, table)}" for table, count in counts.items()
     )
-    return InputError(
+    return NoTableError(
         f"no row of {tables.main_shown} in {names}" + (f" (there are {what})" if what else ""),
         hint='In SSMS: Tasks, Generate Scripts, Advanced, "Types of data to script": Data only.',
     )

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 from pathlib import PurePath
 from typing import Any
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import ExportError, InputError
 from targcc_gen.readers.rows import Item, KnownTables, Remark, RemarkKind, Row, Value
 
 _FOR_JSON = re.compile(r"\s*\"?JSON_F52E2B61-[0-9A-Fa-f-]+\"?[ \t]*\r?\n(?:-+[ \t]*\r?\n)?")
@@ -149,13 +149,13 @@ class _Walk:
 
     def _wrong(self, at: int, what: str) -> InputError:
         if at >= len(self._text.rstrip()) - 1:
-            return InputError(
+            return ExportError(
                 f"{self._file}: the JSON stops before its end",
                 hint="The export is cut off: copy or export it again.",
             )
         line = 1 if self._one_line else self._text.count("\n", 0, at) + 1
         column = at - self._text.rfind("\n", 0, at)
-        return InputError(f"{self._file}:{line}:{column}: not JSON: {what}")
+        return ExportError(f"{self._file}:{line}:{column}: not JSON: {what}")
 
 
 def _value(cell: Any) -> Value:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import ExportError, InputError
 
 _CHUNK = 1 << 20
 _SAMPLE = 1 << 16
@@ -62,7 +62,8 @@ _ZERO_SHARE = 0.3
 class Truncated(InputError):  # noqa: N818 - says what happened to the file
     """A script that ends inside a string, comment, row or statement, since the export is cut off."""
 
-    code = "truncated"
+    code = "TG503"
+    kind = "truncated"
 
     def __init__(self, file: str, line: int, what: str) -> None:
         super().__init__(
@@ -126,11 +127,11 @@ class TextFile:
 
     def _undecodable(self, error: UnicodeDecodeError, done: int, *, at_end: bool) -> InputError:
         if at_end:
-            return InputError(
+            return ExportError(
                 f"{self.name}: the file ends in the middle of a character",
                 hint="The export is cut off: copy or export it again.",
             )
-        return InputError(
+        return ExportError(
             f"{self.name}: not {self.label} near byte {done + error.start}",
             hint="Name the encoding with --encoding, for example --encoding cp1255.",
         )
@@ -156,9 +157,9 @@ def open_text(path: Path, *, encoding: str | None = None, zone: str = "") -> Tex
         with path.open("rb") as stream:
             head = stream.read(_SAMPLE)
     except OSError as error:
-        raise InputError(f"{name}: {error.strerror or error}") from None
+        raise ExportError(f"{name}: {error.strerror or error}") from None
     if not head.strip(b"\x00 \t\r\n\xff\xfe\xef\xbb\xbf"):
-        raise InputError(f"{name}: the file is empty", hint="Export the table again.")
+        raise ExportError(f"{name}: the file is empty", hint="Export the table again.")
     if encoding is not None:
         return _named(path, name, size, head, encoding)
     for bom, codec, label in _BOMS:
@@ -181,7 +182,7 @@ def _named(path: Path, name: str, size: int, head: bytes, encoding: str) -> Text
     try:
         codec = codecs.lookup(encoding).name
     except LookupError:
-        raise InputError(
+        raise ExportError(
             f'no encoding "{encoding}"', hint="Such as utf-8, utf-16-le, cp1252."
         ) from None
     if codec == "utf-16":
@@ -193,7 +194,7 @@ def _named(path: Path, name: str, size: int, head: bytes, encoding: str) -> Text
 def _refuse_binary(name: str, head: bytes) -> None:
     for magic, what, instead in _MAGIC:
         if head.startswith(magic):
-            raise InputError(f"{name}: this is {what}, not an export", hint=instead.capitalize())
+            raise ExportError(f"{name}: this is {what}, not an export", hint=instead.capitalize())
 
 
 def _wide(head: bytes) -> str | None:
@@ -211,7 +212,7 @@ def _refuse_control(name: str, head: bytes) -> None:
     zeros = head.count(0)
     odd = len(_CONTROL.findall(head)) + (zeros if zeros > head.count(b"\t") else 0)
     if odd > max(_FEW_CONTROL, len(head) * _MAX_CONTROL_SHARE):
-        raise InputError(
+        raise ExportError(
             f"{name}: this is a binary file, not an export",
             hint="Give a data script of SSMS, CSV or JSON.",
         )

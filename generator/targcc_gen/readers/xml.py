@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from xml.parsers import expat
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import ExportError
 from targcc_gen.readers.rows import Item, KnownTables, Row, Value
 
 _FOR_XML = re.compile(r"\s*XML_F52E2B61-[0-9A-Fa-f-]+[ \t]*\r?\n(?:-+[ \t]*\r?\n)?")
@@ -33,13 +33,13 @@ def read_xml(text: str, file: str, tables: KnownTables) -> Iterator[Item]:
     if chunked:
         text = _FOOTER.sub("", text[chunked.end() :])
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise InputError(f"{file}: a DOCTYPE has no place in an export")
+        raise ExportError(f"{file}: a DOCTYPE has no place in an export")
     reader = _Reader(file, tables)
     body = _DECLARATION.sub("", text, count=1)
     try:
         reader.parser.Parse(f"<export>{body}</export>", True)  # noqa: FBT003 - expat's own
     except expat.ExpatError as error:
-        raise InputError(
+        raise ExportError(
             f"{file}:{error.lineno}: not XML: {expat.ErrorString(error.code)}",
             hint="If the export is cut off, copy or export it again.",
         ) from None

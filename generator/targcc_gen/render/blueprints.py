@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from targcc_gen import assets
-from targcc_gen.errors import InputError
+from targcc_gen.errors import BlueprintError, UnknownBlueprintError
 from targcc_gen.render.python_source import broken, fits
 from targcc_gen.spec.blueprint_names import TeamBlueprint, current
 
@@ -58,10 +58,10 @@ def _of_team(team: TeamBlueprint) -> Blueprint:
     data = parse_tree(team.texts["blueprint.yaml"], where)[0].data()
     for key in ("summary", "docstring"):
         if not isinstance(data.get(key), str):
-            raise InputError(f"{where}: it has no {key}", hint=f'write "{key}: one sentence"')
+            raise BlueprintError(f"{where}: it has no {key}", hint=f'write "{key}: one sentence"')
     defaults = data.get("defaults") or {}
     if not isinstance(defaults, dict):
-        raise InputError(f"{where}: defaults is a mapping", hint="for example {retries: 5}")
+        raise BlueprintError(f"{where}: defaults is a mapping", hint="for example {retries: 5}")
     return Blueprint(
         team.name, data["summary"], data["docstring"], defaults, team.origin, team.source
     )
@@ -73,7 +73,9 @@ def _own(name: str) -> Blueprint:
 
     path = assets.blueprints() / name / "blueprint.yaml"
     if name not in blueprint_names():
-        raise InputError(f"no blueprint {name}", hint=f"use one of {', '.join(blueprint_names())}")
+        raise UnknownBlueprintError(
+            f"no blueprint {name}", hint=f"use one of {', '.join(blueprint_names())}"
+        )
     tree, _ = parse_tree(path.read_text(encoding="utf-8"), str(path))
     data = tree.data()
     return Blueprint(name, data["summary"], data["docstring"], data.get("defaults", {}))

@@ -13,7 +13,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import BlueprintError
 from targcc_gen.render.literals import mdtext, pyliteral, tomlstr, yamlstr
 
 if TYPE_CHECKING:
@@ -109,11 +109,11 @@ def rendered(origin: str, text: str, values: Mapping[str, Any]) -> str:
     try:
         result = _environment().from_string(text).render(values)
     except jinja2.TemplateSyntaxError as error:
-        raise InputError(f"{origin}:{error.lineno}: {error.message}") from error
+        raise BlueprintError(f"{origin}:{error.lineno}: {error.message}") from error
     except (jinja2.TemplateError, SecurityError, ArithmeticError, TypeError, ValueError, LookupError, AttributeError, RecursionError, MemoryError) as error:  # fmt: skip
-        raise InputError(f"{origin}:{_line(error)}: {error}") from error
+        raise BlueprintError(f"{origin}:{_line(error)}: {error}") from error
     if len(result) > _LONGEST:
-        raise InputError(f"{origin}: it makes more than {_LONGEST // 1_000_000} MB")
+        raise BlueprintError(f"{origin}: it makes more than {_LONGEST // 1_000_000} MB")
     return result
 
 

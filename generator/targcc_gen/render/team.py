@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import BlueprintError, InputError
 from targcc_gen.render.blueprints import blueprint
 from targcc_gen.render.python_source import formatted
 from targcc_gen.render.tree import TreeFile, is_inherited, owner_of, path_problem, summary_of
@@ -73,7 +73,7 @@ def _check(override: Override, path: str, spec: Spec) -> None:
     if problem is None and (path == "targcc.yaml" or path.startswith(ours)):
         problem = "is not a team's to replace: jobs come from blueprints, the scheduler is as it is"
     if problem is not None:
-        raise InputError(f"{override.origin}: {path} {problem}")
+        raise BlueprintError(f"{override.origin}: {path} {problem}")
 
 
 def pins() -> dict[str, str]:

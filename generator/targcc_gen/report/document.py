@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import ReportError
 from targcc_gen.evidence.model import Weighed
 from targcc_gen.parity.shapes import Difference
 from targcc_gen.report.content import QUEUE_HEADINGS, content, queue_cells
@@ -202,7 +202,7 @@ def write_report(
     """
     render = {".md": markdown, ".html": _html, ".json": _json}.get(path.suffix.lower())
     if render is None:
-        raise InputError(
+        raise ReportError(
             f"{path}: a report is {', '.join(FORMATS)}", hint="Such as --report cutover.html"
         )
     text = render(content(result, differences, weighed or Weighed()))
@@ -210,7 +210,7 @@ def write_report(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
+        raise ReportError(f"{path}: {error.strerror or error}") from None
 
 
 def _json(content: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from zoneinfo import ZoneInfo, available_timezones
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import ZoneError
 
 # Windows names and their IANA zones.
 # Facts of the Unicode CLDR table ``windowsZones`` (territory 001, the default of each name). ``tzutil /g`` prints a server's name.
@@ -180,4 +180,4 @@ def resolve_zone(name: str) -> ZoneInfo:
     shown = {key.lower(): key for key in WINDOWS_ZONES} | known
     close = [f'"{shown[word]}"' for word in get_close_matches(wanted, shown, n=3)]
     hint = f"Did you mean {' or '.join(close)}?" if close else HINT
-    raise InputError(f'no time zone "{name}"', hint=hint)
+    raise ZoneError(f'no time zone "{name}"', hint=hint)

@@ -10,7 +10,7 @@ from bisect import bisect
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import InputError, SpecEditError, UnknownJobError
 from targcc_gen.names import JobName, key_of, same_job
 from targcc_gen.spec.dump import entry_lines, job_in_braces, job_lines, job_values, queue_entry
 from targcc_gen.spec.errors import nearest
@@ -75,7 +75,7 @@ def change_jobs(text: str, jobs: Mapping[str, JobSpec], filename: str = "targcc.
             return verified(start + changed, expected, problem)
         except InputError:
             continue
-    raise InputError(f"{problem} without changing something else", hint="edit the file by hand")
+    raise SpecEditError(f"{problem} without changing something else", hint="edit the file by hand")
 
 
 def _written(root: Node, key: str) -> str:
@@ -407,13 +407,13 @@ def remove_job(text: str, key: str, filename: str = "targcc.yaml") -> str:
     spec = parse_spec(text, filename)
     if key not in spec.jobs:
         known = list(spec.jobs)
-        raise InputError(
+        raise UnknownJobError(
             f"no job {key} in {filename}", hint=nearest(key, known) or f"it has {', '.join(known)}"
         )
     _refuse_needed(spec, key, filename)
     places = [name for name, place in spec.environments.items() if key in place.jobs]
     if places:
-        raise InputError(
+        raise SpecEditError(
             f"environments.{places[0]} says what is different of job {key}",
             hint=f"take environments.{places[0]}.jobs.{key} out of {filename} first",
         )
@@ -436,7 +436,7 @@ def _refuse_needed(spec: Spec, key: str, filename: str) -> None:
     followers = spec.followers(key)
     if followers:
         verb = "comes" if len(followers) == 1 else "come"
-        raise InputError(
+        raise SpecEditError(
             f"{' and '.join(followers)} {verb} after {key}",
             hint=f"take {key} out of the after of {' and '.join(followers)} in {filename} first",
         )
@@ -444,7 +444,7 @@ def _refuse_needed(spec: Spec, key: str, filename: str) -> None:
         for step, flow_step in flow.steps.items():
             if spec.current_key(flow_step.job) == key:
                 hint = f"take the step {step} of {name} out of {filename} first"
-                raise InputError(f"flow {name} runs {key}", hint=hint)
+                raise SpecEditError(f"flow {name} runs {key}", hint=hint)
 
 
 def set_scheduler(text: str, value: str, filename: str = "targcc.yaml") -> str:

@@ -13,6 +13,27 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from targcc_gen.errors import InputError
 
+# Codes of errors with a position, explained in `error_codes.toml`.
+
+SYNTAX = "TG101"
+"""The text is not YAML, or uses YAML that a spec does not allow."""
+UNKNOWN_KEY = "TG102"
+"""The key does not exist here."""
+MISSING_KEY = "TG103"
+"""A required key or its value is missing."""
+WRONG_VALUE = "TG104"
+"""The value has the wrong type or form."""
+CONTRADICTION = "TG105"
+"""The value does not fit another value of the spec."""
+GIT_MARKERS = "TG106"
+"""The text has lines that git could not merge."""
+ENCODING = "TG107"
+"""The bytes are not a text file in UTF-8, or too many."""
+EXTENDS = "TG108"
+"""The file cannot be extended."""
+BLUEPRINTS = "TG404"
+"""The folder or repository of blueprints cannot be used."""
+
 # Errors of a value, carried by Pydantic.
 
 PROBLEM: LiteralString = "targcc_problem"
@@ -73,6 +94,7 @@ class Finding:
         column: The first wrong character in the text of the value, from 0; None if the whole value is wrong.
         length: The number of wrong characters, if `column` is given.
         rule: Whether the fault is between several values, from `targcc_gen.spec.rules`.
+        code: The code in the manual.
     """
 
     path: Steps
@@ -82,6 +104,7 @@ class Finding:
     column: int | None = None
     length: int = 1
     rule: bool = False
+    code: str = CONTRADICTION
 
 
 def findings_of(
@@ -114,7 +137,11 @@ def _finding(detail: ErrorDetails, path: Steps, keys: Mapping[str, list[str]]) -
     context = detail.get("ctx", {})
     if path[-1:] == ("[key]",):
         return Finding(
-            path[:-1], context.get("message", detail["msg"]), context.get("hint"), at="key"
+            path[:-1],
+            context.get("message", detail["msg"]),
+            context.get("hint"),
+            at="key",
+            code=WRONG_VALUE,
         )
     if detail["type"] in {PROBLEM, RULE}:
         return Finding(
@@ -124,19 +151,21 @@ def _finding(detail: ErrorDetails, path: Steps, keys: Mapping[str, list[str]]) -
             column=context["column"],
             length=context["length"],
             rule=detail["type"] == RULE,
+            code=CONTRADICTION if detail["type"] == RULE else WRONG_VALUE,
         )
     if detail["type"] == "extra_forbidden":
         return _unknown_key(path, keys)
     if detail["type"] == "missing":
         return _missing_key(path)
-    return Finding(path, *_in_words(detail, name_of(path)))
+    return Finding(path, *_in_words(detail, name_of(path)), code=WRONG_VALUE)
 
 
 def _unknown_key(path: Steps, keys: Mapping[str, list[str]]) -> Finding:
     *parent, key = path
     allowed = keys[kind_at(tuple(parent))]
     hint = nearest(str(key), allowed) or f"allowed here: {', '.join(allowed)}"
-    return Finding(path, f'unknown key "{shown(key)}" in {name_of(tuple(parent))}', hint, at="key")
+    message = f'unknown key "{shown(key)}" in {name_of(tuple(parent))}'
+    return Finding(path, message, hint, at="key", code=UNKNOWN_KEY)
 
 
 def _missing_key(path: Steps) -> Finding:
@@ -147,7 +176,8 @@ def _missing_key(path: Steps) -> Finding:
         "name": "name: acme-jobs",
     }
     hint = f'add "{example.get(str(key), f"{key}: …")}"'
-    return Finding(path, f'{name_of(tuple(parent))} has no "{key}"', hint, at="key")
+    message = f'{name_of(tuple(parent))} has no "{key}"'
+    return Finding(path, message, hint, at="key", code=MISSING_KEY)
 
 
 def _in_words(detail: ErrorDetails, name: str) -> tuple[str, str | None]:
@@ -292,6 +322,7 @@ class Problem:
         length: The number of characters marked by carets; 0 shows no line.
         message: The fault.
         hint: The advice.
+        code: The code in the manual.
     """
 
     line: int
@@ -299,6 +330,7 @@ class Problem:
     length: int
     message: str
     hint: str | None = None
+    code: str = SYNTAX
 
 
 class SpecErrors(InputError):  # noqa: N818 - it carries several errors
@@ -311,7 +343,7 @@ class SpecErrors(InputError):  # noqa: N818 - it carries several errors
         problems: The errors, ordered by position.
     """
 
-    code = "spec"
+    kind = "spec"
     prefix = ""
 
     def __init__(self, filename: str, text: str, problems: Iterable[Problem]) -> None:
@@ -319,14 +351,25 @@ class SpecErrors(InputError):  # noqa: N818 - it carries several errors
         self.problems = sorted(
             set(problems), key=lambda problem: (problem.line, problem.column, problem.message)
         )
-        super().__init__(self._report(split_lines(text.removeprefix("\ufeff"))))
+        self._lines = split_lines(text.removeprefix("\ufeff"))
+        super().__init__(self._report(with_codes=False))
 
-    def _report(self, lines: list[str]) -> str:
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes of the printed errors, in the order of the report, each once."""
+        return tuple(dict.fromkeys(problem.code for problem in self.problems[:MAX_PROBLEMS]))
+
+    def report(self) -> str:
+        """Return the report as printed, with the code of each error."""
+        return self._report(with_codes=True)
+
+    def _report(self, *, with_codes: bool) -> str:
         report: list[str] = []
         for problem in self.problems[:MAX_PROBLEMS]:
             where = f"{self.filename}:{problem.line + 1}:{problem.column + 1}"
-            report.append(f"{where}: error: {_printable(problem.message)}")
-            report += _frame(lines, problem)
+            code = f"[{problem.code}]" if with_codes else ""
+            report.append(f"{where}: error{code}: {_printable(problem.message)}")
+            report += _frame(self._lines, problem)
         hidden = len(self.problems) - MAX_PROBLEMS
         if hidden > 0:
             report.append(f"… and {hidden} more.")

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import InputError, UnknownKeyError
 from targcc_gen.names import JobName
 from targcc_gen.spec.dump import shown_default
 from targcc_gen.spec.errors import nearest
@@ -71,7 +71,7 @@ def explain(
     if environment is not None and environment not in spec.environments:
         known = list(spec.environments)
         hint = nearest(environment, known) or f"it has {', '.join(known) or 'none'}"
-        raise InputError(f"no environment {environment}", hint=hint)
+        raise UnknownKeyError(f"no environment {environment}", hint=hint)
     steps = _known(tuple(path.split(".")), spec)
     settings = [
         setting
@@ -152,7 +152,7 @@ def _check_keys(keys: Sequence[str], model: type[BaseModel]) -> None:
 
 
 def _no_key(key: str, known: list[str], kind: str = "") -> InputError:
-    return InputError(
+    return UnknownKeyError(
         f"no {kind or 'key '}{key}", hint=nearest(key, known) or f"there is {', '.join(known)}"
     )
 

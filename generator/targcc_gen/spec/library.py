@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Protocol
 
 from targcc_gen import assets
-from targcc_gen.errors import InputError
+from targcc_gen.errors import BlueprintError
 from targcc_gen.spec.blueprint_names import OVERRIDES, PARTS, Library, Override, TeamBlueprint
-from targcc_gen.spec.errors import Problem, SpecErrors
+from targcc_gen.spec.errors import BLUEPRINTS, Problem, SpecErrors
 from targcc_gen.spec.nodes import Node
 
 # Paths in a spec: inside the repository, through no link out of the repository.
@@ -158,7 +158,7 @@ def fetched_commit(upstream: Upstream, root: Path) -> str | None:
             data = json.loads(file.read(_LARGEST_RECORD))
         source, commit = data["source"], data["commit"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(
+        raise BlueprintError(
             f"{place} is not what was written", hint="run: targcc-gen blueprints fetch"
         ) from error
     if source != upstream.text or not isinstance(commit, str) or not is_commit(commit):
@@ -235,7 +235,7 @@ def read_library(sources: Sequence[Source], root: Path) -> Library:
             for blueprint in _blueprints(folder, root, named):
                 twin = blueprints.setdefault(blueprint.name, blueprint)
                 if twin.origin != blueprint.origin:
-                    raise InputError(
+                    raise BlueprintError(
                         f"there are two blueprints {blueprint.name}: in {twin.origin} and in {blueprint.origin}",
                         hint="rename one of the folders",
                     )
@@ -270,7 +270,7 @@ def _upstream(source: Source, node: Node) -> Upstream | None:
 
 def _at(source: Source, node: Node, problem: tuple[str, str]) -> SpecErrors:
     length = max(1, node.end.column - node.start.column)
-    located = Problem(node.start.line, node.start.column, length, *problem)
+    located = Problem(node.start.line, node.start.column, length, *problem, BLUEPRINTS)
     return SpecErrors(source.shown, source.text, [located])
 
 
@@ -297,12 +297,12 @@ def _blueprints(folder: Path, root: Path, source: str) -> Iterator[TeamBlueprint
     for path in folders[:MOST]:
         origin = _shown(path, root)
         if not NAME.fullmatch(path.name):
-            raise InputError(
+            raise BlueprintError(
                 f"{origin}: a blueprint's name is lower-case letters, digits and -",
                 hint="for example nightly-report",
             )
         if path.name in built_in:
-            raise InputError(
+            raise BlueprintError(
                 f"{origin}: targcc-gen has a blueprint {path.name} itself",
                 hint="give the folder another name",
             )
@@ -314,14 +314,14 @@ def _overrides(folder: Path, root: Path) -> Iterator[Override]:
     if not folder.is_dir():
         return
     if problem := target_problem(folder, root, folder=True):
-        raise InputError(f"{_shown(folder, root)}: {problem[0]}", hint=problem[1])
+        raise BlueprintError(f"{_shown(folder, root)}: {problem[0]}", hint=problem[1])
     count = 0
     for base, folders, names in os.walk(folder.resolve()):
         folders.sort()
         for name in sorted(names):
             count += 1
             if count > MOST:
-                raise InputError(f"{_shown(folder, root)} has more than {MOST} files")
+                raise BlueprintError(f"{_shown(folder, root)} has more than {MOST} files")
             place = Path(base) / name
             path = place.relative_to(folder.resolve()).as_posix()
             is_template = path.endswith(".jinja")
@@ -336,19 +336,19 @@ def _text(path: Path, root: Path) -> str:
     try:
         status = path.lstat()
     except OSError as error:
-        raise InputError(
+        raise BlueprintError(
             f"{shown}: there is no such file", hint=f"a blueprint has {', '.join(PARTS)}"
         ) from error
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{shown} is no regular file", hint="links are not followed here")
+        raise BlueprintError(f"{shown} is no regular file", hint="links are not followed here")
     if not path.resolve().is_relative_to(repository_of(root)):
-        raise InputError(f"{shown} is outside of the repository")
+        raise BlueprintError(f"{shown} is outside of the repository")
     if status.st_size > LARGEST:
-        raise InputError(f"{shown} is larger than {LARGEST // 1000} kB")
+        raise BlueprintError(f"{shown} is larger than {LARGEST // 1000} kB")
     try:
         return path.read_bytes().decode().replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{shown} cannot be read: {error}") from error
+        raise BlueprintError(f"{shown} cannot be read: {error}") from error
 
 
 def _shown(path: Path, root: Path) -> str:

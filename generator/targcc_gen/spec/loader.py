@@ -11,9 +11,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import SpecFileError
 from targcc_gen.spec import blueprint_names, nodes, rules
 from targcc_gen.spec.errors import (
+    ENCODING,
+    GIT_MARKERS,
+    MISSING_KEY,
     Finding,
     Problem,
     SpecErrors,
@@ -145,11 +148,11 @@ def read_text(path: Path) -> str:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise InputError(
+        raise SpecFileError(
             f"no file {name}", hint="targcc-gen new makes a project with one"
         ) from None
     except OSError as error:
-        raise InputError(f"cannot read {name}: {error.strerror}") from error
+        raise SpecFileError(f"cannot read {name}: {error.strerror}") from error
     if len(raw) > MAX_BYTES:
         raise _too_large(name)
     return _decoded(raw, name)
@@ -265,9 +268,8 @@ def _missing_values(node: Node, path: Steps = ()) -> Iterator[Finding]:
     for key, (_, value) in node.entries.items():
         here = (*path, key)
         if value.is_null() and not _may_be_empty(here):
-            yield Finding(
-                here, f"{shown(key)} has no value", "give it one, or remove the line", at="key"
-            )
+            message, hint = f"{shown(key)} has no value", "give it one, or remove the line"
+            yield Finding(here, message, hint, at="key", code=MISSING_KEY)
         if value.entries:
             yield from _missing_values(value, here)
 
@@ -333,38 +335,46 @@ def _at_value(finding: Finding, node: Node) -> Problem:
 
 def _problem(finding: Finding, node: Node, shift: int, length: int) -> Problem:
     start = node.start
-    return Problem(start.line, start.column + shift, length, finding.message, finding.hint)
+    return Problem(
+        start.line, start.column + shift, length, finding.message, finding.hint, finding.code
+    )
 
 
 def _decoded(raw: bytes, name: str) -> str:
     """Decode UTF-8 bytes, with or without a byte order mark."""
     if raw[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-        raise SpecErrors(name, "", [Problem(0, 0, 0, "the file is UTF-16", "save it as UTF-8")])
+        raise SpecErrors(
+            name, "", [Problem(0, 0, 0, "the file is UTF-16", "save it as UTF-8", ENCODING)]
+        )
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
         lines = split_lines(raw[: error.start].decode().removeprefix("\ufeff"))
         message = f"byte 0x{raw[error.start]:02X} is not UTF-8"
-        bad = Problem(len(lines) - 1, len(lines[-1]), 1, message, "save the file as UTF-8")
+        bad = Problem(
+            len(lines) - 1, len(lines[-1]), 1, message, "save the file as UTF-8", ENCODING
+        )
         raise SpecErrors(name, raw.decode(errors="replace"), [bad]) from error
 
 
 def _hidden_character(text: str, index: int) -> Problem:
     lines = split_lines(text[:index])
     message = f"U+{ord(text[index]):04X} is no character for a text file"
-    return Problem(len(lines) - 1, len(lines[-1]), 1, message, "remove it")
+    return Problem(len(lines) - 1, len(lines[-1]), 1, message, "remove it", ENCODING)
 
 
 def _git_markers(text: str) -> Problem:
     lines = split_lines(text)
     line = next(number for number, content in enumerate(lines) if content.startswith("<<<<<<< "))
     hint = "targcc-gen regenerate merges both sides, job by job"
-    return Problem(line, 0, len(lines[line]), "git could not merge these lines", hint)
+    return Problem(line, 0, len(lines[line]), "git could not merge these lines", hint, GIT_MARKERS)
 
 
 def _too_large(name: str) -> SpecErrors:
     message = f"the file is larger than {MAX_BYTES // 1_000_000} MB"
-    return SpecErrors(name, "", [Problem(0, 0, 0, message, "a spec of 10,000 jobs has 2 MB")])
+    return SpecErrors(
+        name, "", [Problem(0, 0, 0, message, "a spec of 10,000 jobs has 2 MB", ENCODING)]
+    )
 
 
 def _displayed(path: Path) -> str:

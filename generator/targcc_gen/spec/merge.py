@@ -167,6 +167,8 @@ class MergedSpec:
 class Unmergeable(InputError):  # noqa: N818 - an error for people, with what they can do
     """The versions cannot be merged by key: a version is not YAML, or is written in braces."""
 
+    code = "TG112"
+
 
 def merge_specs(
     base: str | None, ours: str, theirs: str, *, names: tuple[str, str] = ("", "")

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import InputError, JobTakenError, SpecValueError
 from targcc_gen.spec import parts, rules
 from targcc_gen.spec.blueprint_names import Blueprint
 from targcc_gen.spec.errors import RULE, Finding, findings_of, problem
@@ -564,7 +564,7 @@ def with_job(spec: Spec, key: str, job: JobSpec) -> Spec:
         InputError: The job does not fit the spec: its name is taken, or its queue does not exist.
     """
     if key in spec.jobs:
-        raise InputError(f"the spec has a job {key} already", hint="choose another name")
+        raise JobTakenError(f"the spec has a job {key} already", hint="choose another name")
     added = spec.model_copy(update={"jobs": {**spec.jobs, key: job}})
     findings = list(rules.spec_findings(rules.as_written(added)))
     if findings:
@@ -575,12 +575,12 @@ def with_job(spec: Spec, key: str, job: JobSpec) -> Spec:
 def _input_error(findings: list[Finding], values: Mapping[str, Any]) -> InputError:
     first, *others = (_with_carets(finding, values) for finding in findings)
     if not others:
-        return InputError(first, hint=findings[0].hint)
+        return SpecValueError(first, hint=findings[0].hint)
     lines = [
         f"{text}\n  {finding.hint}" if finding.hint else text
         for text, finding in zip([first, *others], findings, strict=True)
     ]
-    return InputError("\n".join(lines))
+    return SpecValueError("\n".join(lines))
 
 
 def _with_carets(finding: Finding, values: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from targcc_gen.spec import rules
 from targcc_gen.spec.blueprint_names import OVERRIDES, Library, use
-from targcc_gen.spec.errors import Problem, SpecErrors, findings_of
+from targcc_gen.spec.errors import EXTENDS, Problem, SpecErrors, findings_of
 from targcc_gen.spec.library import path_problem, read_library, target_problem
 from targcc_gen.spec.loader import parse_spec, parse_tree, placed, read_text, without_nulls
 from targcc_gen.spec.models import KEYS, Spec
@@ -35,7 +35,17 @@ MOST_FILES = 8
 
 _EXAMPLE = "../org-defaults.yaml"
 
-SECTIONS = ("database", "scheduler", "checks", "ci", "queues", "pools", "calendars", "defaults", "environments")
+SECTIONS = (
+    "database",
+    "scheduler",
+    "checks",
+    "ci",
+    "queues",
+    "pools",
+    "calendars",
+    "defaults",
+    "environments",
+)
 """The sections of an extended file."""
 
 
@@ -176,7 +186,7 @@ def _target_problem(target: Path, root: Path, seen: set[Path]) -> tuple[str, str
 
 def _at(value: Node, message: str, hint: str) -> Problem:
     length = max(1, value.end.column - value.start.column)
-    return Problem(value.start.line, value.start.column, length, message, hint)
+    return Problem(value.start.line, value.start.column, length, message, hint, EXTENDS)
 
 
 # The whole spec: extended files and a team's blueprints are read only in projects that have such files.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import SpecEditError
 from targcc_gen.spec.errors import SpecErrors
 from targcc_gen.spec.loader import parse_spec
 from targcc_gen.spec.models import Spec
@@ -28,7 +28,7 @@ def verified(text: str, expected: Spec, problem: str) -> str:
             return text
     except SpecErrors:
         pass
-    raise InputError(f"{problem} without changing something else", hint="edit the file by hand")
+    raise SpecEditError(f"{problem} without changing something else", hint="edit the file by hand")
 
 
 def into_braces(text: str, mapping: Node, entry: str) -> str:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from targcc_gen.errors import ConflictError, TargccError
+from targcc_gen.errors import BusyError, ConflictError, ObstacleError, RollbackError, TargccError
 from targcc_gen.render.tree import LOCK_PATH, PENDING_PATH
 from targcc_gen.sync.disk import Disk, Files
 from targcc_gen.sync.journal import Journal, Pending, RunClaim, Step, busy, digest_of, guarded
@@ -22,7 +22,8 @@ from targcc_gen.sync.plan.plan import Action, Change, Plan
 class WriteError(TargccError):
     """The disk refused; everything is as it was."""
 
-    code = "write"
+    code = "TG210"
+    kind = "write"
 
 
 def apply(
@@ -96,7 +97,7 @@ class _Run:
         """Create the project's folder and the staging folder."""
         root, pending = self.plan.root, self.pending.folder
         if pending.parent.is_symlink():
-            raise ConflictError(f"{pending.parent} is a link", hint="remove it and run this again")
+            raise ObstacleError(f"{pending.parent} is a link", hint="remove it and run this again")
         for folder in [*reversed(root.parents), root, pending.parent]:
             if not folder.is_dir():
                 self.files.make_folder(folder)
@@ -150,13 +151,13 @@ class _Run:
         for change in self.writes:
             on_disk = disk.look(change.path)
             if on_disk.raw != change.before or (on_disk.blocked and change.before is None):
-                raise ConflictError(
+                raise BusyError(
                     f"{change.path} changed while the plan was made",
                     hint="run the command again",
                 )
         before = self.plan.lock_before
         if disk.look(LOCK_PATH).raw != (None if before is None else before.encode()):
-            raise ConflictError(
+            raise BusyError(
                 "another targcc-gen has written to this project", hint="run the command again"
             )
 
@@ -193,7 +194,7 @@ class _Run:
         try:
             self.newer = self.pending.undo(self.journal, Files())
         except OSError as error:
-            raise TargccError(
+            raise RollbackError(
                 f"writing failed, and so did undoing it: {error}",
                 hint=f"run this again to undo it; the old versions of the files are in {self.pending.folder}",
             ) from error

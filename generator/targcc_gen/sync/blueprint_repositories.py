@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import BlueprintFetchError, GitError, InputError
 from targcc_gen.git import start_fetching
 from targcc_gen.render.tree import Owner
 from targcc_gen.spec.blueprint_names import PARTS
@@ -103,7 +103,7 @@ class _Git:
                     stderr=output.fileno(),
                 )
             except OSError as error:
-                raise InputError("git is not installed", hint="blueprints come by git") from error
+                raise GitError("git is not installed", hint="blueprints come by git") from error
             with process:
                 self._wait(process)
         if process.returncode:
@@ -137,7 +137,7 @@ class _Git:
 
     def problem(self, what: str) -> InputError:
         """Return the error for a problem with the repository."""
-        return InputError(
+        return BlueprintFetchError(
             f"{self.upstream.text}: {what}",
             hint="git needs to reach it without asking, and to find that tag or commit and folder",
         )

@@ -19,7 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from targcc_gen.errors import ConflictError, TargccError
+from targcc_gen.errors import (
+    BusyError,
+    ConflictError,
+    ForeignJournalError,
+    ObstacleError,
+    RollbackError,
+)
 from targcc_gen.render.tree import LOCK_PATH, PENDING_PATH, path_problem
 from targcc_gen.sync.disk import Disk, Files
 
@@ -286,7 +292,8 @@ _SHOWN = 10
 class UnfinishedError(ConflictError):
     """A run was killed while it wrote, and nothing may be planned before that is undone."""
 
-    code = "unfinished"
+    code = "TG208"
+    kind = "unfinished"
 
 
 def check_finished(root: Path) -> None:
@@ -327,7 +334,7 @@ def recover(root: Path, files: Files | None = None) -> list[str]:
             if journal is not None:
                 newer = pending.undo(journal, files)
         except OSError as error:
-            raise TargccError(
+            raise RollbackError(
                 f"a run was killed while it wrote, and undoing it failed: {error}",
                 hint=f"the old versions of the files are in {pending.folder}, *.old",
             ) from error
@@ -345,7 +352,7 @@ def _has_pending(pending: Pending) -> bool:
     for folder in (pending.folder.parent, pending.folder):
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             shown = folder.relative_to(pending.root).as_posix()
-            raise ConflictError(f"{shown} is no folder", hint="remove it and run this again")
+            raise ObstacleError(f"{shown} is no folder", hint="remove it and run this again")
     return pending.folder.exists()
 
 
@@ -382,7 +389,7 @@ def _journal_of(pending: Pending) -> Journal | None:
     try:
         return Journal.load(text)
     except ValueError as error:
-        raise TargccError(
+        raise RollbackError(
             f"{PENDING_PATH}/journal.json is damaged: {error}",
             hint=f"look at the old versions in it, *.old, then remove {PENDING_PATH}",
         ) from error
@@ -399,7 +406,7 @@ def _read(path: Path) -> bytes:
 
 
 def _foreign_journal() -> ConflictError:
-    return ConflictError(
+    return ForeignJournalError(
         f"{PENDING_PATH} was not left by a run of yours in this folder on this machine: it is not followed",
         hint=f"look at it, *.old are earlier versions of files; then remove it: rm -r {PENDING_PATH}",
     )
@@ -434,7 +441,7 @@ def guarded(file: BinaryIO) -> Iterator[None]:
 
 def busy() -> ConflictError:
     """Return the error for a second run at the same time."""
-    return ConflictError(
+    return BusyError(
         "another targcc-gen is writing to this project right now",
         hint="wait until it has finished, then run this again",
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from targcc_gen import __version__
-from targcc_gen.errors import InputError
+from targcc_gen.errors import DamagedError, InputError, NewerProjectError
 from targcc_gen.render.tree import LOCK_PATH, Owner, path_problem
 from targcc_gen.spec.library import PREFIX
 from targcc_gen.sync.disk import Disk
@@ -239,7 +239,7 @@ def _entry_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _damaged(where: int | str, problem: str, hint: str = _RESTORE) -> InputError:
-    return InputError(f"{LOCK_PATH}:{where}: the lock is damaged: {problem}", hint=hint)
+    return DamagedError(f"{LOCK_PATH}:{where}: the lock is damaged: {problem}", hint=hint)
 
 
 def json_object(line: str) -> dict[str, Any]:
@@ -269,7 +269,7 @@ def _header(number: int, data: dict[str, Any]) -> str:
     if not isinstance(generator, str) or not generator:
         raise _damaged(number, "it does not say which generator wrote it")
     if data["targcc_lock"] != FORMAT or _numbers(generator) > _numbers(__version__):
-        raise InputError(
+        raise NewerProjectError(
             f"{LOCK_PATH}: this project needs targcc-gen {generator} or newer, and this is the older {__version__}",
             hint=(
                 f"take a newer one: git pull in your clone of it and uv tool install ., or uv tool install"

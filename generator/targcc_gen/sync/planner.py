@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from targcc_gen import __version__
-from targcc_gen.errors import InputError
+from targcc_gen.errors import FolderTakenError, PathError
 from targcc_gen.render.team import pins
 from targcc_gen.render.tree import Owner, Tree, TreeFile
 from targcc_gen.sync.branches import git_conflict, is_certain, settled
@@ -127,7 +127,7 @@ def plan_eject(root: Path, paths: Collection[str], left: Collection[str] = ()) -
             outcomes[path] = forgotten(entry, disk.look(path))
             continue
         if entry is None or entry.owner is not Owner.MANAGED:
-            raise InputError(_not_managed(path, entry), hint="targcc-gen status lists the files")
+            raise PathError(_not_managed(path, entry), hint="targcc-gen status lists the files")
         outcomes[path] = ejected(entry, disk.look(path))
     changes = tuple(outcomes[path].change for path in sorted(outcomes))
     return Plan(root, changes, _after(lock, outcomes), text, lock)
@@ -183,7 +183,7 @@ def _checked(root: Path) -> Path:
     from targcc_gen.sync.journal import check_finished
 
     if root.exists() and not root.is_dir():
-        raise InputError(f"{root} is a file, not a folder")
+        raise FolderTakenError(f"{root} is a file, not a folder")
     root = root.resolve()
     check_finished(root)
     return root

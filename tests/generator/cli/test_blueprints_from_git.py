@@ -102,7 +102,7 @@ def test_a_repository_is_asked_by_fetch_alone_and_pinned(upstream, tmp_path, mon
 
     monkeypatch.setenv("PATH", "")  # without git on the path, any other call of git fails
     output = targcc_gen("regenerate", status=2)
-    assert "targcc.yaml:4:14: error: the project has no copy of it yet" in output
+    assert "targcc.yaml:4:14: error[TG404]: the project has no copy of it yet" in output
     assert "run: targcc-gen blueprints fetch" in output
     assert "git is not installed" in targcc_gen("blueprints", "fetch", status=2)
     monkeypatch.setenv("PATH", way)

@@ -76,7 +76,7 @@ def test_an_unknown_command_gets_a_suggestion(typed, meant):
 def test_errors_go_to_the_error_stream_without_a_traceback(tmp_path):
     done = in_process("status", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: no project here: neither ")
+    assert done.stderr.startswith("error[TG201]: no project here: neither ")
     assert "targcc-gen new NAME" in done.stderr
     assert "Traceback" not in done.stderr
 

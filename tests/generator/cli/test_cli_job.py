@@ -123,7 +123,7 @@ def test_alerts_of_a_blueprint_need_somebody_who_gets_them(project):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["X1", "--cron", "0 25 * * *"], "error: hour 25 is not between 0 and 23\n  0 25 * * *\n    ^^\n"),
+        (["X1", "--cron", "0 25 * * *"], "error[TG114]: hour 25 is not between 0 and 23\n  0 25 * * *\n    ^^\n"),
         (["X1"], "when does it run?"),
         (["X1", "--cron", "0 2 * * *", "--manual"], "--cron and --manual contradict each other"),
         (["X1", "--every", "soon"], "soon"),

@@ -107,9 +107,9 @@ def test_a_wrong_spec_is_shown_with_its_lines(tmp_path):
     )
     result = new(tmp_path / "jobs", "--spec", spec)
     assert result.exit_code == 2
-    assert f"{spec}:6:5: error: " in result.stderr
+    assert f"{spec}:6:5: error[TG102]: " in result.stderr
     assert 'did you mean "retries"?' in result.stderr
-    assert not result.stderr.startswith("error: ")
+    assert not result.stderr.startswith("error")
 
 
 def test_files_that_are_there_are_not_overwritten(tmp_path):

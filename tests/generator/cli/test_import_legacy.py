@@ -371,7 +371,7 @@ def test_what_is_no_export_is_refused_and_nothing_is_written(run, tmp_path, name
     done = run(name, *ZONE, "--new", "shop-jobs", status=2)
 
     assert words in done.stderr
-    assert done.stderr.startswith("error: ")
+    assert done.stderr.startswith("error[TG50")
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 

@@ -106,7 +106,7 @@ def test_a_refused_log_in_on_sql_server_shows_no_password(run):
         debug = run(url, *ZONE, status=1, debug=True, TARGCC_LEGACY_PASSWORD=SECRET)
 
     assert "Login failed for user" in failed.stderr
-    assert failed.stderr.startswith(f"error: mssql://127.0.0.1:{double.port}/acme: ")
+    assert failed.stderr.startswith(f"error[TG504]: mssql://127.0.0.1:{double.port}/acme: ")
     assert SECRET not in failed.stderr + debug.stderr
 
 

@@ -50,7 +50,7 @@ def promises(schema: dict, place: str) -> Iterator[str]:
 
 def test_what_a_release_printed_the_next_ones_print_too():
     """A new key adds a line to the file. A removed or changed line breaks existing programs."""
-    names = ("plan", "status", "doctor", "blueprints", "explain", "errors")
+    names = ("plan", "status", "doctor", "blueprints", "explain", "codes", "errors")
     now = [line for name in names for line in promises(schema_of(name), name)]
     published = PUBLISHED.read_text(encoding="utf-8").splitlines()
     assert [line for line in published if line not in now] == []
@@ -69,6 +69,7 @@ def test_what_a_release_printed_the_next_ones_print_too():
         ("status", ("status", "--json")),
         ("doctor", ("doctor", "--json")),
         ("blueprints", ("blueprints", "--json")),
+        ("codes", ("explain", "TG201", "--json")),
     ],
 )
 def test_an_output_is_as_its_schema_says(schema, command):
@@ -170,7 +171,7 @@ def test_every_code_is_in_the_schema():
     from targcc_gen.errors import TargccError
 
     def codes(kind: type[TargccError]) -> set[str]:
-        return {kind.code}.union(*(codes(subclass) for subclass in kind.__subclasses__()))
+        return {kind.kind}.union(*(codes(subclass) for subclass in kind.__subclasses__()))
 
     assert codes(TargccError) <= set(CODES)
 

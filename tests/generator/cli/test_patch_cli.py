@@ -315,7 +315,8 @@ def test_the_command_line_says_what_is_wrong_without_a_traceback(tmp_path: Path)
 
     assert result.returncode == 2
     assert result.stderr == (
-        "shop/main.py:2:14: error: '(' was never closed\n     2 | app = FastAPI(\n       |              ^\n"
+        "shop/main.py:2:14: error[TG603]: '(' was never closed\n     2 | app = FastAPI(\n       |              ^\n"
+        "  targcc-gen explain TG603\n"
     )
 
 

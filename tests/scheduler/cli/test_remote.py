@@ -197,7 +197,7 @@ def test_commands_say_at_a_server_what_they_say_here(
         assert twins.same(words)[0] == 0, words
     for words in REFUSED[::step]:
         status, _, output = twins.same(words)
-        assert (status, output[:7]) == (2, "error: "), words
+        assert (status, output[:7]) == (2, "error[T"), words
     assert "did you mean 'DailyReport'?" in twins.same(REFUSED[0])[2]
     files = [twins.at(["audit", "export"], where)[1] for where in (twins.here, twins.there)]
     assert [file.count("SOMEBODY") for file in files] == [files[0].count("SOMEBODY")] * 2
@@ -416,7 +416,7 @@ def test_a_certificate_is_trusted_if_its_authority_is_named(tmp_path: Path):
 
 def test_a_server_that_is_not_there_is_told_in_words():
     message = call("--server", "http://127.0.0.1:1", "job", "list", status=2).stderr
-    assert "error: http://127.0.0.1:1 cannot be reached: " in message
+    assert "error[TS901]: http://127.0.0.1:1 cannot be reached: " in message
     assert "is no address" in call("--server", "jobs.example.com", "job", "list", status=2).stderr
     assert (
         "is not set"

@@ -104,8 +104,8 @@ def test_a_vendored_scheduler_says_so(vendored: Path):
 
 
 WRONG_ENVIRONMENT = (
-    "error: TARGCC_ENVIRONMENT is 'stagin', and targcc.yaml has staging: set it to one of them,"
-    " or add it there and regenerate; it may be empty\n"
+    "error[TS606]: TARGCC_ENVIRONMENT is 'stagin', and targcc.yaml has staging: set it to one of them,"
+    " or add it there and regenerate; it may be empty\n  targcc explain TS606\n"
 )
 
 
@@ -134,8 +134,8 @@ def test_no_command_works_in_an_environment_of_a_project_that_has_none(
     monkeypatch.setenv("TARGCC_ENVIRONMENT", "production")
     configure(project.Project(name="acme", package="acme_jobs"))
     assert targcc(*words.split(), status=2).stderr == (
-        "error: TARGCC_ENVIRONMENT is 'production', and targcc.yaml has no environments: leave it empty,"
-        " or add it there and regenerate\n"
+        "error[TS606]: TARGCC_ENVIRONMENT is 'production', and targcc.yaml has no environments: leave it empty,"
+        " or add it there and regenerate\n  targcc explain TS606\n"
     )
 
 
@@ -143,6 +143,7 @@ def test_an_application_does_not_start_in_an_environment_that_is_not_there(vendo
     code = "from acme_jobs.scheduler import scheduler_router"
     result = at(vendored, "-c", code, TARGCC_ENVIRONMENT="stagin")
     assert (result.returncode, "ProjectError: TARGCC_ENVIRONMENT is" in result.stderr) == (1, True)
+    assert result.stderr.endswith("\nTS606: targcc explain TS606\n")
 
 
 def test_jobs_are_listed_plainly_in_a_pipe(targcc: Targcc):
@@ -196,7 +197,7 @@ def test_a_run_that_does_not_stop_is_shown_as_such(targcc: Targcc, database_url:
 )
 def test_an_option_that_no_request_can_say_is_told_in_words(targcc, option, value, why):
     result = targcc("job", "run", "DailyReport", option, value, status=2)
-    assert result.stderr.startswith(f"error: {why}")
+    assert result.stderr.startswith(f"error[TS801]: {why}")
     assert json.loads(targcc("run", "list", "--json").stdout)["runs"] == []
 
 
@@ -227,9 +228,15 @@ def test_arguments_come_one_by_one_or_as_json(targcc: Targcc):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["job", "run", "DailyRepotr"], "error: there is no job 'DailyRepotr': did you mean"),
+        (
+            ["job", "run", "DailyRepotr"],
+            "error[TS102]: there is no job 'DailyRepotr': did you mean",
+        ),
         (["job", "info", "x"], "targcc job list shows what there is"),
-        (["job", "run", "MailUser"], "error: the arguments do not fit: user_id: field required"),
+        (
+            ["job", "run", "MailUser"],
+            "error[TS103]: the arguments do not fit: user_id: field required",
+        ),
         (["job", "run", "MailUser", "--arg", "user_id"], "'user_id' is not NAME=VALUE"),
         (
             ["job", "run", "MailUser", "--arg", "user_id=1", "--arg", "user_id=2"],
@@ -237,13 +244,13 @@ def test_arguments_come_one_by_one_or_as_json(targcc: Targcc):
         ),
         (["job", "run", "MailUser", "--arguments", "{"], "not JSON"),
         (["job", "run", "MailUser", "--arguments", "[]"], "not an object"),
-        (["run", "show", "99"], "error: there is no run 99"),
+        (["run", "show", "99"], "error[TS201]: there is no run 99"),
         (["job", "cancel", "99"], "99"),
         (["job", "retry", "99"], "99"),
         (["job", "pause", "SyncStock", "--until", "soon"], "'soon' is no time"),
-        (["queue", "pause", "nix"], "error: there is no queue 'nix': default, critical"),
-        (["user", "remove", "nobody"], "error: there is no user nobody"),
-        (["token", "revoke", "nothing"], "error: there is no token nothing"),
+        (["queue", "pause", "nix"], "error[TS303]: there is no queue 'nix': default, critical"),
+        (["user", "remove", "nobody"], "error[TS705]: there is no user nobody"),
+        (["token", "revoke", "nothing"], "error[TS705]: there is no token nothing"),
         (["token", "create", "ci", "--role", "boss"], "viewer"),
         (["migrate", "--sql", "oracle"], "'oracle' is not one of 'sqlite', 'postgresql', 'mssql'"),
         (["migrate", "--sql", "sqlite", "--since", "9"], "there is no revision '9'"),
@@ -257,14 +264,18 @@ def test_what_cannot_be_done_is_status_2_in_words(targcc: Targcc, arguments: lis
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("OIDC_ROLES", "{operators", "error: TARGCC_OIDC_ROLES is not JSON\n"),
+        ("OIDC_ROLES", "{operators", "error[TS607]: TARGCC_OIDC_ROLES is not JSON\n"),
         (
             "OIDC_ISSUER",
             "https://id.example",
-            "error: TARGCC_OIDC_ISSUER needs TARGCC_OIDC_CLIENT_ID\n",
+            "error[TS607]: TARGCC_OIDC_ISSUER needs TARGCC_OIDC_CLIENT_ID\n",
         ),
-        ("SECRET_KEY", "short", "error: TARGCC_SECRET_KEY: not a key"),
-        ("POLL_SECONDS", "soon", "error: TARGCC_POLL_SECONDS: Input should be a valid number"),
+        ("SECRET_KEY", "short", "error[TS607]: TARGCC_SECRET_KEY: not a key"),
+        (
+            "POLL_SECONDS",
+            "soon",
+            "error[TS607]: TARGCC_POLL_SECONDS: Input should be a valid number",
+        ),
     ],
 )
 def test_a_setting_that_is_wrong_is_named_as_it_was_given(

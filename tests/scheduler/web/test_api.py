@@ -257,6 +257,27 @@ async def test_a_run_that_is_not_there_is_a_problem_in_words(site: Site, method:
     assert "99" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "/api/jobs/DailyRepotr", "TS102"),
+        ("GET", "/api/runs/99", "TS201"),
+        ("GET", "/api/runs?limit=0", "TS801"),
+        ("GET", "/api/runs?q=state:brokn", "TS805"),
+        ("POST", "/api/jobs/DailyReport/trigger", "TS702"),
+    ],
+)
+async def test_a_problem_has_a_code_and_its_address_in_the_manual(
+    site: Site, method: str, path: str, code: str
+):
+    client = await site.program("viewer")
+    problem = (await client.request(method, path)).json()
+    assert (problem["code"], problem["manual"]) == (
+        code,
+        f"reference/errors.html#{code.lower()}",
+    )
+
+
 async def test_only_an_admin_deletes_a_run(site: Site):
     run_id = await site.add_run("DailyReport", "succeeded")
     operator, admin = await site.program("operator"), await site.program("admin")

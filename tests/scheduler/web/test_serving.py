@@ -104,7 +104,7 @@ def says_that_a_port_is_taken(command: Command, port: str) -> None:
     second = command("serve", "--port", port)
     output, _ = second.communicate(timeout=60)
     assert second.returncode == 2
-    assert f"error: cannot listen at 127.0.0.1 port {port}" in output
+    assert f"error[TS609]: cannot listen at 127.0.0.1 port {port}" in output
     assert "--port" in output
 
 
@@ -112,14 +112,14 @@ def test_a_worker_refuses_a_queue_that_is_not_there(command: Command):
     process = command("worker", "--queue", "default,nix")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "error: there is no queue 'nix': default, critical" in output
+    assert "error[TS303]: there is no queue 'nix': default, critical" in output
 
 
 def test_another_address_needs_a_user_first(command: Command):
     refused = command("serve", "--host", "0.0.0.0", "--port", "0")
     output, _ = refused.communicate(timeout=60)
     assert refused.returncode == 2
-    assert "error: not listening at 0.0.0.0: there is no user yet" in output
+    assert "error[TS608]: not listening at 0.0.0.0: there is no user yet" in output
     assert "targcc user add NAME" in output
     adding = command("user", "add", "dana", "--password-stdin")
     assert adding.communicate(PASSWORD + "\n", timeout=60)[0] == "dana may sign in as admin\n"

@@ -73,13 +73,13 @@ def cron(
     from targcc_scheduler.schedules.errors import CronError
     from targcc_scheduler.schedules.zones import parse_zone
 
-    from targcc_gen.errors import InputError
+    from targcc_gen.errors import ScheduleError
 
     try:
         zone = parse_zone(timezone)
         schedule = _schedule(expression, every, anchor, zone)
     except CronError as error:
-        raise InputError(error.frame()) from None
+        raise ScheduleError(error.frame()) from None
     if compare and not isinstance(schedule, CronSchedule):
         raise click.UsageError("--compare takes a cron expression")
     start = _moment(after, zone)
@@ -120,14 +120,14 @@ def _moment(text: str | None, zone: tzinfo) -> datetime:
     """Return the moment to count from: now, or a time that may name its own offset."""
     from datetime import UTC
 
-    from targcc_gen.errors import InputError
+    from targcc_gen.errors import OptionError
 
     if text is None:
         return datetime.now(UTC)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise InputError(
+        raise OptionError(
             f'"{text}" is not a time', hint="Write 2026-03-28, or 2026-03-28T12:00."
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from targcc_gen.cli.options import FOLDER, scheduler_option
-from targcc_gen.errors import ConflictError
+from targcc_gen.errors import ObstacleError
 
 if TYPE_CHECKING:
     from targcc_gen.demo import DemoProject
@@ -69,7 +69,7 @@ def _prepare(dest: Path, scheduler: str | None) -> DemoProject:
     plan = make_plan(rendered(spec, text), dest)
     if plan.conflicts:
         paths = ", ".join(change.path for change in plan.conflicts[:3])
-        raise ConflictError(
+        raise ObstacleError(
             f"{dest} holds files of its own ({paths}); nothing was written",
             hint="name a folder that does not exist yet",
         )

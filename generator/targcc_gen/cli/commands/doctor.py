@@ -58,4 +58,5 @@ def doctor(*, as_json: bool, project: Path | None) -> None:
 class _Unhealthy(CheckFailed):
     """A check failed."""
 
+    code = "TG213"
     prefix = ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from targcc_gen.cli.options import FILE, scheduler_option
-from targcc_gen.errors import InputError
+from targcc_gen.errors import ZoneError
 from targcc_gen.visible import visible
 
 if TYPE_CHECKING:
@@ -496,5 +496,5 @@ def old_zone(name: str | None, *, ask: bool) -> ZoneInfo:
         click.echo(f"{WHY}\n{HINT}", err=True)
         name = click.prompt("Time zone of the old server", err=True)
     if name is None:
-        raise InputError("--timezone is missing. " + WHY, hint=HINT)
+        raise ZoneError("--timezone is missing. " + WHY, hint=HINT)
     return resolve_zone(name)

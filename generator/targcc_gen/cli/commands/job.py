@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from targcc_gen.cli.options import Writing, project_option, writing_options
-from targcc_gen.errors import InputError
+from targcc_gen.errors import InputError, JobTakenError, OptionError, UnknownJobError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -37,7 +37,7 @@ def find_job(project: Project, name: str) -> str:
             return key
     known = list(project.spec.jobs)
     hint = nearest(wanted, known) or (f"it has {', '.join(known)}" if known else "it has no jobs")
-    raise InputError(f"no job {wanted} in targcc.yaml", hint=hint)
+    raise UnknownJobError(f"no job {wanted} in targcc.yaml", hint=hint)
 
 
 def refuse_taken(spec: Spec, key: str) -> None:
@@ -46,7 +46,7 @@ def refuse_taken(spec: Spec, key: str) -> None:
 
     for other in spec.jobs:
         if same_job(other, key) or JobName(other).module == JobName(key).module:
-            raise InputError(
+            raise JobTakenError(
                 f"there is a job {other} already",
                 hint=f"choose another name, or change {other} in targcc.yaml and run: targcc-gen regenerate",
             )
@@ -406,15 +406,15 @@ def _limit(options: dict[str, Any]) -> dict[str, Any]:
     limit: dict[str, Any] = {}
     for text in options["limits"]:
         if not text.isdecimal() and "/" not in text:
-            raise InputError(f'--limit "{text}" is neither a number nor a rate', hint=_LIMITS)
+            raise OptionError(f'--limit "{text}" is neither a number nor a rate', hint=_LIMITS)
         key, value = ("rate", text) if "/" in text else ("running", int(text))
         if key in limit:
-            raise InputError(f"--limit {limit[key]} and --limit {text}: choose one", hint=_LIMITS)
+            raise OptionError(f"--limit {limit[key]} and --limit {text}: choose one", hint=_LIMITS)
         limit[key] = value
     for key in ("key", "burst", "weight"):
         if (value := options[f"limit_{key}"]) is not None:
             if not options["limits"]:
-                raise InputError(f"--limit-{key} goes with --limit", hint=_LIMITS)
+                raise OptionError(f"--limit-{key} goes with --limit", hint=_LIMITS)
             limit[key] = value
     return {"limit": limit} if limit else {}
 
@@ -437,12 +437,12 @@ def _params(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         name, colon, kind = text.partition(":")
         if not colon or not name.strip() or not kind.strip():
-            raise InputError(
+            raise OptionError(
                 f'--param "{text}" is not NAME:TYPE',
                 hint='write it like "user_id:int" or "since:date=2026-01-01"',
             )
         if name.strip() in params:
-            raise InputError(f"--param {name.strip()} is given twice")
+            raise OptionError(f"--param {name.strip()} is given twice")
         params[name.strip()] = kind.replace("=", " = ", 1).strip() if "=" in kind else kind.strip()
     return {"params": params} if params else {}
 

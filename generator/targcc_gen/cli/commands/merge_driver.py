@@ -65,16 +65,16 @@ def merge_driver(
 def _install(project: Path | None) -> None:
     from targcc_gen import git
     from targcc_gen.cli.project import open_project
-    from targcc_gen.errors import InputError
+    from targcc_gen.errors import GitError
     from targcc_gen.render.tree import layout_of
 
     opened = open_project(project)
     repository = git.Repository.around(opened.root)
     values = {"merge.targcc.name": "targcc-gen, by key", "merge.targcc.driver": _COMMAND}
     if repository is None:
-        raise InputError(f"{opened.root} is in no git repository", hint="git init makes one")
+        raise GitError(f"{opened.root} is in no git repository", hint="git init makes one")
     if not git.set_values(repository, values):
-        raise InputError(f"git cannot write {repository.common / 'config'}", hint="is git on PATH?")
+        raise GitError(f"git cannot write {repository.common / 'config'}", hint="is git on PATH?")
     below = opened.root.resolve().relative_to(repository.top).as_posix()
     prefix = "/" if below == "." else f"/{below}/"
     layout = layout_of(opened.spec)

@@ -21,7 +21,7 @@ from targcc_gen.cli.options import (
     sides_of,
     writing_options,
 )
-from targcc_gen.errors import InputError
+from targcc_gen.errors import FolderTakenError, InputError, OptionError
 from targcc_gen.visible import visible
 
 if TYPE_CHECKING:
@@ -123,9 +123,9 @@ def _refuse_project(dest: Path) -> None:
     from targcc_gen.cli.project import SPEC_FILE
 
     if dest.exists() and not dest.is_dir():
-        raise InputError(f"{dest} is a file", hint="name a folder that does not exist yet")
+        raise FolderTakenError(f"{dest} is a file", hint="name a folder that does not exist yet")
     if (dest / SPEC_FILE).exists() and (dest / ".targcc").exists():
-        raise InputError(
+        raise FolderTakenError(
             f"{dest} is a project already",
             hint=f"bring it up to date with: targcc-gen regenerate --project {dest}",
         )
@@ -149,7 +149,7 @@ def _spec(
         return spec, text
     if not (yes or given):
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise InputError(
+            raise OptionError(
                 "what should the project be?",
                 hint="give it a spec with --spec FILE, or take a small one that runs at once with --yes",
             )
@@ -199,7 +199,7 @@ def first_spec(dest: Path, answers: dict[str, str]) -> Spec:
 def _wrong_answer(error: Any) -> InputError:
     first = error.errors()[0]
     option = first["loc"][-1]
-    return InputError(f"--{option}: {first['msg']}", hint=first.get("ctx", {}).get("hint"))
+    return OptionError(f"--{option}: {first['msg']}", hint=first.get("ctx", {}).get("hint"))
 
 
 def _name_of(dest: Path) -> str:

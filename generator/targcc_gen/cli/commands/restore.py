@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from targcc_gen.cli.options import Writing, project_option, writing_options
-from targcc_gen.errors import ConflictError, InputError
+from targcc_gen.errors import ConflictError, InputError, PathError
 
 if TYPE_CHECKING:
     from targcc_gen.cli.project import Project
@@ -109,7 +109,7 @@ def _below(tree: Tree, path: str) -> list[str]:
         return [path]
     below = [file for file in tree.files if file.startswith(f"{path}/") or path == "."]
     if not below:
-        raise InputError(f"{path} is no file that targcc-gen makes", hint=_other_ways(path))
+        raise PathError(f"{path} is no file that targcc-gen makes", hint=_other_ways(path))
     return below
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-_NAMES = ("spec", "plan", "status", "doctor", "blueprints", "explain", "errors")
+_NAMES = ("spec", "plan", "status", "doctor", "blueprints", "explain", "codes", "errors")
 
 
 @click.command
@@ -15,7 +15,8 @@ def schema(what: str) -> None:
     With the schema of targcc.yaml, editors complete keys and mark mistakes. A generated project has this schema in
     .targcc/schema.json, named in the first line of its targcc.yaml. The other schemas are for programs that read a plan, a status
     or a doctor report. Later releases keep all keys and may add keys. Each object has schema_version: 1.
-    `errors` is the output of a failed command with --json: code, message, file, line, column and hint of each error.
+    `errors` is the output of a failed command with --json: code, error_code, message, file, line, column and hint of each error.
+    `codes` is the output of `explain --json` for codes of errors.
 
     \b
     Example:

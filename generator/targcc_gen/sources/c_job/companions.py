@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import ProceduresError
 from targcc_gen.readers import rows as reader_rows
 from targcc_gen.readers.exports import ExportFile
 from targcc_gen.readers.rows import Routine, Row
@@ -182,19 +182,23 @@ def load_procedure_map(path: Path) -> Mapping[str, str]:
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
+        raise ProceduresError(f"{path}: {error.strerror or error}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise InputError(f"{path}{where}: not YAML: {getattr(error, 'problem', error)}") from None
+        raise ProceduresError(
+            f"{path}{where}: not YAML: {getattr(error, 'problem', error)}"
+        ) from None
     hint = "Write one line for each code, such as  NightlyLoad: dbo.usp_NightlyLoad"
     if not isinstance(loaded, dict):
-        raise InputError(f"{path}: not a mapping of codes to procedures", hint=hint)
+        raise ProceduresError(f"{path}: not a mapping of codes to procedures", hint=hint)
     result: dict[str, str] = {}
     for code, text in loaded.items():
         name = procedure_name(text) if isinstance(text, str) else None
         if name is None:
-            raise InputError(f'{path}: "{text}" (for {code}) is no name of a procedure', hint=hint)
+            raise ProceduresError(
+                f'{path}: "{text}" (for {code}) is no name of a procedure', hint=hint
+            )
         result[str(code).lower()] = name
     return result
 

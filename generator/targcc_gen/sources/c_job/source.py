@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import CountError
 from targcc_gen.names import MAX_LENGTH, JobName
 from targcc_gen.readers import rows as reader_rows
 from targcc_gen.readers.exports import ExportFile
@@ -249,14 +249,14 @@ def _warn_about_history(exported: Exported, result: Import) -> None:
 def _account(result: Import) -> None:
     for companion in result.companions:
         if companion.difference:
-            raise InputError(
+            raise CountError(
                 f"the count does not add up: {companion.read} rows of {companion.table} were read, but {dict(companion.ends)} came out",
                 hint="Nothing was written. This is a fault of targcc-gen: please report it with the export.",
             )
     ends = [len(result.jobs), len(result.inactive), len(result.rejected)]
     if result.rows != sum(ends):
         counts = " + ".join(map(str, ends))
-        raise InputError(
+        raise CountError(
             f"the count does not add up: {result.rows} rows of c_Job were read, but {counts} (jobs, inactive, rejected) came out",
             hint="Nothing was written. This is a fault of targcc-gen: please report it with the export.",
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import InputError, JobCodeError, UnknownJobError
 from targcc_gen.names import JobName, same_job
 from targcc_gen.render import job_paths, render_job
 from targcc_gen.spec import Param, add_job, build_job, change_jobs, job_values
@@ -155,13 +155,13 @@ def strays(lock: Lock, disk: Disk) -> dict[str, str]:
 def _job_at(path: str, disk: Disk, key: str) -> DecoratedJob:
     text = disk.look(path).text
     if text is None:
-        raise InputError(f"no job {key} in the code", hint=f"its module would be {path}")
+        raise UnknownJobError(f"no job {key} in the code", hint=f"its module would be {path}")
     try:
         job = job_in(text, f"{key}Job")
     except (SyntaxError, ValueError) as error:
-        raise InputError(f"{path} is no Python: {error}") from error
+        raise JobCodeError(f"{path} is no Python: {error}") from error
     if job is None:
-        raise InputError(f"{path} has no @job(…) for {key}")
+        raise JobCodeError(f"{path} has no @job(…) for {key}")
     return job
 
 
@@ -318,7 +318,7 @@ def _with_keep(values: dict[str, Any]) -> dict[str, Any]:
 def unreadable(path: str, key: str, names: Iterable[str]) -> InputError:
     """Return the error for arguments that only running Python could compute."""
     listed = ", ".join(names)
-    return InputError(
+    return JobCodeError(
         f"{path}: what {listed} of {key} says is worked out by code",
         hint=f"write it as a plain value, or say in targcc.yaml that it is meant so: keep: [{listed}]",
     )

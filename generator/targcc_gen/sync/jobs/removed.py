@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from targcc_gen.errors import InputError
+from targcc_gen.errors import DamagedError
 from targcc_gen.render.jobs import test_of_module
 from targcc_gen.render.tree import REMOVED_PATH, Owner, path_problem
 from targcc_gen.sync.disk import Disk
@@ -206,7 +206,7 @@ def removed_jobs(root: Path) -> list[Removed]:
         try:
             records.append(_record(place, (disk.look(place).text or b"").decode()))
         except ValueError as error:
-            raise InputError(f"{place} cannot be read: {error}") from error
+            raise DamagedError(f"{place} cannot be read: {error}") from error
     return records
 
 

@@ -17,6 +17,7 @@ from pydantic_settings import SettingsError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import Actor, ActorKind
+from ..core.errors import SchedulerOff
 from ..db.engines import make_engine
 from ..kernel.audit import audit
 from ..kernel.feature import FirstLogin, load
@@ -26,7 +27,7 @@ from ..schedules.errors import CronError
 from ..schedules.words import parse_duration
 from ..schedules.zones import parse_zone
 from ..settings import Settings
-from .group import CliError
+from .group import CliError, LocalError, SettingError
 from .profiles import server
 
 T = TypeVar("T")
@@ -44,11 +45,11 @@ def settings(**overrides: Any) -> Settings:
         chosen = Settings(**{name: value for name, value in overrides.items() if value is not None})
     except pydantic.ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
-        raise CliError("\n".join(map(_wrong, problems))) from None
+        raise SettingError("\n".join(map(_wrong, problems))) from None
     except SettingsError as error:
-        raise CliError(_not_json(error)) from None
+        raise SettingError(_not_json(error)) from None
     if chosen.mode == "off":
-        raise CliError("the scheduler is off: TARGCC_MODE says so")
+        raise CliError("the scheduler is off: TARGCC_MODE says so", code=SchedulerOff.code)
     # A command runs the scheduler also in a test, where `auto` would turn the scheduler off.
     return chosen.model_copy(update={"mode": "embedded"}) if chosen.mode == "auto" else chosen
 
@@ -81,7 +82,7 @@ def refuse_server() -> None:
     """
     profile = server()
     if profile is not None:
-        raise CliError(
+        raise LocalError(
             f"{click.get_current_context().command_path} works where the project's database is, not at {profile.server}:"
             " leave --server out, or say targcc --profile local"
         )

@@ -8,6 +8,7 @@ from typing import Any, cast
 import click
 
 from ..core import errors
+from ..core.error_codes import code_of, pointer
 from ..core.masking import mask
 from ..core.search_language import SearchError
 from ..core.text import visible
@@ -38,15 +39,117 @@ _SHOWN_AS_THEY_ARE = (
     CronError,
 )
 
+_REQUEST, _DATABASE = "TS801", "TS601"
+"""Codes of an invalid request body, and of a database that cannot be used."""
+
 
 class CliError(click.ClickException):
-    """Error of a command with exit status 2. The message says why and what to do next."""
+    """Error of a command with exit status 2. The message says why and what to do next.
+
+    Args:
+        message: The text to print.
+        code: Code in the manual, for an error that an exception or a server's answer became; by default the code of the class.
+    """
 
     exit_code = 2
+    code = ""
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code or self.code
 
     def show(self, file: Any = None) -> None:
-        """Print the message to stderr, with secrets masked."""
-        click.echo(f"error: {visible(mask(self.message), lines=True)}", file=file or sys.stderr)
+        """Print the message to stderr, with secrets masked, the code, and where the code is explained."""
+        text = f"{self.report()}\n{pointer((self.code,), 'targcc')}"
+        click.echo(text, file=file or sys.stderr)
+
+    def report(self) -> str:
+        """Return the message with its code, with secrets masked."""
+        return f"error[{self.code}]: {visible(mask(self.message), lines=True)}"
+
+
+class SettingError(CliError):
+    """A setting is missing or invalid."""
+
+    code = "TS607"
+
+
+class NoUserError(CliError):
+    """The server would listen to other machines, and no user exists."""
+
+    code = "TS608"
+
+
+class PortError(CliError):
+    """The address and port cannot be listened at."""
+
+    code = "TS609"
+
+
+class AppError(CliError):
+    """The app to serve cannot be imported, or has no scheduler."""
+
+    code = "TS610"
+
+
+class FeatureError(CliError):
+    """The command belongs to a feature that is not installed."""
+
+    code = "TS611"
+
+
+class UnreachableError(CliError):
+    """The server does not answer."""
+
+    code = "TS901"
+
+
+class CertificateError(CliError):
+    """The certificate of the server cannot be trusted or checked."""
+
+    code = "TS902"
+
+
+class AnswerError(CliError):
+    """The answer of the server is not one of this release."""
+
+    code = "TS903"
+
+
+class ProfileError(CliError):
+    """A profile, or the address of a server, is wrong."""
+
+    code = "TS904"
+
+
+class LocalError(CliError):
+    """The command needs the project's database and was sent to a server."""
+
+    code = "TS905"
+
+
+class ChoiceError(CliError):
+    """An option that the command needs is missing, or names nothing that exists."""
+
+    code = "TS906"
+
+
+class OutputError(CliError):
+    """The file to write exists or cannot be written."""
+
+    code = "TS907"
+
+
+class NotOverError(CliError):
+    """The time to wait is up, and what the command waited for goes on."""
+
+    code = "TS908"
+
+
+class UnknownCodeError(CliError):
+    """No error has this code."""
+
+    code = "TS909"
 
 
 class Commands(click.Group):
@@ -90,7 +193,7 @@ class Commands(click.Group):
                 if any(
                     isinstance(part, CommandPart) and part.name == name for part in feature.parts
                 ):
-                    raise CliError(
+                    raise FeatureError(
                         f"targcc {name} comes with the feature {feature.name}, which is not installed"
                     )
         return super().resolve_command(ctx, args)
@@ -107,7 +210,12 @@ class Commands(click.Group):
             message = _in_words(error)
             if message is None:
                 raise
-            raise CliError(message) from error
+            raise CliError(message, code=_code(error)) from error
+
+
+def _code(error: Exception) -> str:
+    """Return the code of an expected error: the code of its class, else of a request or of the database."""
+    return code_of(error) or (_REQUEST if type(error).__name__ == "ValidationError" else _DATABASE)
 
 
 def _in_words(error: Exception) -> str | None:

@@ -31,6 +31,7 @@ KERNEL = {
     "server": ("cli.commands.server", "server_group"),
     "release": ("cli.commands.server", "release_group"),
     "docs": ("cli.commands.docs", "docs"),
+    "explain": ("cli.commands.docs", "explain"),
     "prune": ("cli.commands.system", "prune"),
     "secret": ("cli.commands.secrets", "secret_group"),
     "profile": ("cli.commands.profile", "profile_group"),
@@ -74,7 +75,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: Any)
         try:
             name = current().name
         except ProjectError as error:  # runs before the command, outside `Commands.invoke`
-            raise CliError(str(error)) from None
+            raise CliError(str(error), code=error.code) from None
         click.echo(f"{name}, {DISTRIBUTION} {__version__} ({MODE})")
         ctx.exit()
 

@@ -75,7 +75,7 @@ def _look(command: Callable[[], Any], *, first: bool, as_json: bool) -> None:
     except CliError as error:
         if first:
             raise
-        screen.write(f"error: {error.message}\n")  # a server may be up again at the next repetition
+        screen.write(f"{error.report()}\n")  # a server may be up again at the next repetition
     except (SystemExit, click.exceptions.Exit):
         pass  # an exit status, such as doctor's: the output shows the findings
     _show(screen.getvalue(), terminal=terminal, as_json=as_json)

@@ -15,7 +15,7 @@ import click
 from ..core.errors import SecretError
 from ..core.masking import mask
 from ..core.secrets import register_secret, resolve
-from .group import CliError
+from .group import CliError, ProfileError
 
 LOCAL = "local"
 """Profile for the project's own database, without a server."""
@@ -45,15 +45,15 @@ class Profile:
         try:
             parts = urlsplit(self.server)
         except ValueError:
-            raise CliError(
+            raise ProfileError(
                 "the server is no address such as https://jobs.example.com/jobs"
             ) from None
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise CliError(
+            raise ProfileError(
                 f"{mask(self.server)!r} is no address such as https://jobs.example.com/jobs"
             )
         if parts.username or parts.query or parts.fragment:
-            raise CliError("the address of a server has no user, no ? and no #")
+            raise ProfileError("the address of a server has no user, no ? and no #")
 
     def secret(self) -> str:
         """Resolve and return the token, and register the token for masking.
@@ -64,7 +64,7 @@ class Profile:
         try:
             token = resolve(self.token)
         except SecretError as error:
-            raise CliError(str(error)) from None
+            raise CliError(str(error), code=error.code) from None
         if token:
             register_secret(token)
         return token
@@ -87,7 +87,7 @@ class Profiles:
             return None
         if name not in self.named:
             known = ", ".join([LOCAL, *self.named])
-            raise CliError(f"there is no profile {name!r}: {known}")
+            raise ProfileError(f"there is no profile {name!r}: {known}")
         return self.named[name]
 
 
@@ -112,7 +112,7 @@ def load() -> Profiles:
     except FileNotFoundError:
         return Profiles()
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise CliError(f"{path} cannot be read: {error}") from None
+        raise ProfileError(f"{path} cannot be read: {error}") from None
 
 
 def save(profiles: Profiles) -> None:
@@ -142,7 +142,9 @@ def added(profiles: Profiles, name: str, profile: Profile) -> Profiles:
         CliError: the name is invalid.
     """
     if name == LOCAL or not _NAME.fullmatch(name):
-        raise CliError(f"{name!r} is no name for a profile: letters, digits, - _ . and not {LOCAL}")
+        raise ProfileError(
+            f"{name!r} is no name for a profile: letters, digits, - _ . and not {LOCAL}"
+        )
     return replace(profiles, named={**profiles.named, name: profile})
 
 

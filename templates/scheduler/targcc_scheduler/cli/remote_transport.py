@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 
 from ..core.version import __version__
-from .group import CliError
+from .group import CertificateError
 from .profiles import Profile
 from .transport import Api
 
@@ -41,4 +41,4 @@ def _trusted(ca: str) -> ssl.SSLContext | bool:
     try:
         return ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:
-        raise CliError(f"the certificates in {ca} cannot be read: {error}") from None
+        raise CertificateError(f"the certificates in {ca} cannot be read: {error}") from None

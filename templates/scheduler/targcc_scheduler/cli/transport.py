@@ -13,7 +13,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ..core.search_language import SearchError
-from .group import CliError
+from .group import AnswerError, CertificateError, CliError, UnreachableError
 
 if TYPE_CHECKING:
     from ..scheduler import Scheduler
@@ -32,19 +32,20 @@ def refusal(answer: httpx.Response, where: str) -> CliError:
     """Return the error for an answer with an unsuccessful status."""
     problem = _problem(answer)
     if problem is None:
-        return CliError(_not_ours(answer, where))
+        return AnswerError(_not_ours(answer, where))
     title, detail = str(problem.get("title", "")), str(problem.get("detail", ""))
     kind = str(problem.get("type", ""))
+    code = str(problem.get("code", AnswerError.code))  # a server of release 0.1 sends none
     if kind == "urn:targcc:problem:the-arguments-do-not-fit":
-        return CliError(f"the arguments do not fit: {detail}")
+        return CliError(f"the arguments do not fit: {detail}", code=code)
     if "search" in problem and "position" in problem:
         wrong = SearchError(
             "", text=str(problem["search"]), at=problem["position"], length=problem["length"]
         )
-        return CliError(f"the search cannot be understood {detail}\n{wrong.frame}")
+        return CliError(f"the search cannot be understood {detail}\n{wrong.frame}", code=code)
     if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
         detail = f"{title[:1].lower()}{title[1:]}: {detail}"
-    return CliError(f"{detail or title}{_ADVICE.get(kind, '')}{_whose(answer, where)}")
+    return CliError(f"{detail or title}{_ADVICE.get(kind, '')}{_whose(answer, where)}", code=code)
 
 
 def _problem(answer: httpx.Response) -> dict[str, Any] | None:
@@ -80,20 +81,20 @@ def unreachable(error: httpx.HTTPError, where: str) -> CliError:
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return CliError(
+            return CertificateError(
                 f"the certificate of {where} cannot be trusted: {cause.verify_message}\n"
                 "  --ca FILE, or the profile's, names the authority that signed it."
             )
         if isinstance(cause, ssl.SSLError):
-            return CliError(f"{where} does not speak TLS: is it http:// instead?")
+            return CertificateError(f"{where} does not speak TLS: is it http:// instead?")
     if isinstance(error, httpx.TimeoutException):
-        return CliError(f"{where} does not answer in time")
+        return UnreachableError(f"{where} does not answer in time")
     if isinstance(error, httpx.RemoteProtocolError):
-        return CliError(f"{where} does not speak HTTP: is it https:// instead?")
+        return UnreachableError(f"{where} does not speak HTTP: is it https:// instead?")
     reason = next(
         (str(exception) for exception in reversed(causes) if str(exception)), type(error).__name__
     )
-    return CliError(f"{where} cannot be reached: {_one_line(reason)}")
+    return UnreachableError(f"{where} cannot be reached: {_one_line(reason)}")
 
 
 def _one_line(text: str) -> str:
@@ -252,7 +253,7 @@ class Api:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, first["loc"]))
-            raise CliError(
+            raise AnswerError(
                 f"{self._where or 'the API'} does not answer as this release expects: {place}: {first['msg']}\n"
                 "  Use the targcc of the release that the server has."
             ) from None

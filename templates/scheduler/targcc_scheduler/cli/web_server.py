@@ -26,7 +26,7 @@ from ..scheduler import Scheduler
 from ..settings import Settings
 from ..web.host_login import FROM_PROXY
 from .common import first_login
-from .group import CliError
+from .group import AppError
 from .interrupts import HANDS_BACK, Interrupts
 
 if TYPE_CHECKING:
@@ -261,9 +261,9 @@ def load_app(where: str | None) -> Any:
             from ..web.router import create_app
 
             return create_app()
-        raise CliError(f"cannot import {module_name}: {error}") from error
+        raise AppError(f"cannot import {module_name}: {error}") from error
     if not callable(app) or not hasattr(app, "state"):
-        raise CliError(
+        raise AppError(
             f"there is no app with the scheduler {name or 'app'!r} in {module_name}: a FastAPI or Starlette app, or with_scheduler(app)"
         )
     return app

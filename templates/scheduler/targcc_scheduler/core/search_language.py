@@ -27,6 +27,8 @@ class SearchError(ValueError):
         length: Length of the wrong part, in characters.
     """
 
+    code = "TS805"
+
     def __init__(self, reason: str, *, text: str, at: int, length: int = 1) -> None:
         self.reason = reason
         self.text = text

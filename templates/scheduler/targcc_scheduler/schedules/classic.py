@@ -31,6 +31,8 @@ _END_OF_TIME = 9000
 class ClassicScheduleError(ValueError):
     """The columns of a row make no schedule; the message names the column and the reason."""
 
+    code = "TS302"
+
 
 @dataclass(frozen=True, slots=True)
 class ClassicTimes:

@@ -21,6 +21,8 @@ class CronError(ValueError):
         allowed: The allowed values at the position, or an alternative.
     """
 
+    code = "TS301"
+
     def __init__(
         self, message: str, *, text: str, column: int = 1, length: int = 0, allowed: str = ""
     ) -> None:

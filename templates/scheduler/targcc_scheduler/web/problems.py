@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from ..core.actor import everything_visible
+from ..core.error_codes import address
 from ..core.errors import QueryTimeout, SchedulerOff, SchemaError
 from ..core.identity import Principal
 from ..core.numbers import whole
@@ -36,6 +37,65 @@ SECURITY_HEADERS = {
 
 _TYPE = "urn:targcc:problem:"
 _WORD = re.compile("[a-z]+")
+CODES = {
+    "no-such-job": "TS102",
+    "the-arguments-do-not-fit": "TS103",
+    "the-file-is-gone": "TS105",
+    "no-such-file": "TS106",
+    "no-such-run": "TS201",
+    "not-in-this-state": "TS202",
+    "key-of-another-call": "TS203",
+    "no-such-flow": "TS204",
+    "no-such-batch": "TS206",
+    "it-cannot-be-done": "TS207",
+    "no-such-operation": "TS208",
+    "no-such-failure": "TS210",
+    "no-such-queue": "TS303",
+    "no-such-server": "TS304",
+    "no-such-release": "TS305",
+    "it-cannot-be-overridden-so": "TS306",
+    "a-pause-ends-later": "TS307",
+    "no-such-window": "TS308",
+    "no-such-calendar": "TS309",
+    "the-database-does-not-answer": "TS601",
+    "the-tables-are-of-another-release": "TS602",
+    "the-question-took-too-long": "TS604",
+    "the-scheduler-is-off": "TS605",
+    "not-running": "TS605",
+    "sign-in-first": "TS701",
+    "nobody-can-sign-in": "TS701",
+    "not-allowed": "TS702",
+    "not-here": "TS702",
+    "second-factor-needed": "TS702",
+    "not-from-this-site": "TS703",
+    "this-form-has-expired": "TS703",
+    "another-site-s-name": "TS704",
+    "no-such-session": "TS705",
+    "too-many-views": "TS705",
+    "that-head-says-nothing": "TS706",
+    "no-such-webhook": "TS708",
+    "no-such-webhook-is-possible": "TS709",
+    "refused": "TS801",
+    "the-request-cannot-be-understood": "TS801",
+    "the-form-cannot-be-understood": "TS801",
+    "no-such-field": "TS801",
+    "no-such-time": "TS801",
+    "too-far-away": "TS801",
+    "no-such-page": "TS802",
+    "no-such-language": "TS802",
+    "that-is-too-much": "TS803",
+    "changed-meanwhile": "TS804",
+    "the-search-cannot-be-understood": "TS805",
+    "which-zone": "TS806",
+    "an-instant-needs-a-zone": "TS806",
+    "no-such-zone": "TS806",
+    "no-such-key": "TS807",
+    "key-of-another-request": "TS807",
+    "not-with-a-key": "TS807",
+    "not-answered-yet": "TS808",
+    "too-many-streams": "TS809",
+}
+"""Code of each kind of problem, explained in ``core/error_codes.toml``. A problem that is an exception has the code of the exception."""
 _MOST_BODY_BYTES = 1_000_000
 _CLIENT_CLOSED_REQUEST = 499
 """Status for a request whose client has disconnected, as in nginx's log."""
@@ -48,7 +108,16 @@ _CHECKED = "targcc.checked"
 
 
 class Problem(Exception):  # noqa: N818 - the name of RFC 9457
-    """Error answered as problem details (RFC 9457)."""
+    """Error answered as problem details (RFC 9457).
+
+    Args:
+        status: HTTP status.
+        title: Kind of problem: ``type`` is made from it, and ``code`` is its entry in :data:`CODES`.
+        detail: Message about this occurrence.
+        headers: Headers of the answer.
+        code: Code of the exception that the problem was made from, if the kind has several.
+        more: Further members of the document.
+    """
 
     def __init__(
         self,
@@ -57,22 +126,27 @@ class Problem(Exception):  # noqa: N818 - the name of RFC 9457
         detail: str,
         *,
         headers: dict[str, str] | None = None,
+        code: str = "",
         **more: Any,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.title = title
         self.detail = detail
+        self.kind = "-".join(_WORD.findall(title.lower()))
+        self.code = code or CODES.get(self.kind, CODES["refused"])
         self.headers = headers or {}
         self.more = more
 
     def response(self) -> Response:
         """Return the problem as ``application/problem+json``."""
         body = {
-            "type": _TYPE + "-".join(_WORD.findall(self.title.lower())),
+            "type": _TYPE + self.kind,
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
+            "code": self.code,
+            "manual": address(self.code),
             **self.more,
         }
         return JSONResponse(

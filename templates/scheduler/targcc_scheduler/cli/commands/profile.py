@@ -11,7 +11,7 @@ from click.shell_completion import get_completion_class
 
 from .. import profiles
 from ..completing import profile_names
-from ..group import CliError, Commands
+from ..group import Commands, OutputError
 from ..output import done, json_option, print_json, print_table, shows
 from ..profiles import LOCAL, Profile
 
@@ -155,7 +155,7 @@ def completion(shell: str, *, install: bool) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(script, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise CliError(f"{file} cannot be written: {error.strerror}") from None
+        raise OutputError(f"{file} cannot be written: {error.strerror}") from None
     click.echo(f"{file} is written; {advice}")
 
 

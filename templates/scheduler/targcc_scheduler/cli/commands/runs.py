@@ -40,7 +40,7 @@ from ...web.api.schemas import (
 from ..common import run
 from ..completing import job_names
 from ..connect import connect, path
-from ..group import CliError, Commands
+from ..group import ChoiceError, CliError, Commands, NotOverError, OutputError
 from ..output import (
     as_shown,
     done,
@@ -144,7 +144,7 @@ async def until_over(
         if detail.state in FINAL or once:
             return detail
         if deadline is not None and time.monotonic() >= deadline:
-            raise CliError(
+            raise NotOverError(
                 f"run {run_id} is still {humanize.STATE_WORDS[detail.state]}; it goes on"
             )
         await asyncio.sleep(pause)
@@ -583,9 +583,9 @@ def download_file(run_id: int, name: str | None, *, to: Path, force: bool, as_js
                         file.write(piece)
                 partly.replace(target)
             except FileError as error:
-                raise CliError(str(error)) from None
+                raise CliError(str(error), code=error.code) from None
             except OSError as error:
-                raise CliError(f"{target} cannot be written: {error.strerror}") from None
+                raise OutputError(f"{target} cannot be written: {error.strerror}") from None
             finally:
                 with contextlib.suppress(OSError):
                     partly.unlink(missing_ok=True)
@@ -597,7 +597,7 @@ def download_file(run_id: int, name: str | None, *, to: Path, force: bool, as_js
 def _target(to: Path, name: str, *, force: bool) -> Path:
     target = to / safe_name(name) if to.is_dir() else to
     if target.exists() and not force:
-        raise CliError(f"{target} is there already: --force replaces it")
+        raise OutputError(f"{target} is there already: --force replaces it")
     return target
 
 
@@ -611,7 +611,7 @@ def _chosen(run_id: int, found: list[FileOut], name: str | None) -> FileOut:
     if len({file.sha256 for file in fit}) == 1:
         return fit[-1]
     names = ", ".join(file.name for file in found) or "none"
-    raise CliError(f"which file of run {run_id}? It has {names}: targcc run files {run_id}")
+    raise ChoiceError(f"which file of run {run_id}? It has {names}: targcc run files {run_id}")
 
 
 def _results(found: list[FileOut]) -> list[FileOut]:

@@ -11,7 +11,7 @@ from ...kernel.audit import audit
 from ...kernel.runs.operate import reseal
 from ...scheduler import Scheduler
 from ..common import opened, operator, run
-from ..group import CliError
+from ..group import SettingError
 from ..output import done, json_option
 
 _AT_ONCE = 500
@@ -50,7 +50,7 @@ def rotate(*, as_json: bool) -> None:
     async def work() -> None:
         async with opened() as scheduler:
             if not SEALS.keys:
-                raise CliError("TARGCC_SECRET_KEY is not set: targcc secret key makes one")
+                raise SettingError("TARGCC_SECRET_KEY is not set: targcc secret key makes one")
             count = await _rotate(scheduler, operator())
         message = f"the secret arguments of {count} runs are sealed with the first key"
         done(message, as_json=as_json, runs=count)

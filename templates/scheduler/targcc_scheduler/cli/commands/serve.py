@@ -16,7 +16,7 @@ from ...scheduler import Scheduler
 from ...schema_setup import prepare
 from ...settings import Settings
 from ..common import first_login, run, settings
-from ..group import CliError
+from ..group import NoUserError, PortError
 from ..interrupts import HANDS_BACK, NAMES, Interrupts
 
 
@@ -50,7 +50,7 @@ def serve(*, host: str | None, port: int | None, no_worker: bool, where: str | N
     configure_logging(chosen)
     version = prepare(chosen)
     if not _is_loopback(chosen.host) and run(first_login(chosen)) is not None:
-        raise CliError(
+        raise NoUserError(
             f"not listening at {chosen.host}: there is no user yet, and the login link is for this machine only.\n"
             "  Make one first: targcc user add NAME"
         )
@@ -85,7 +85,7 @@ def _listen(chosen: Settings) -> socket.socket:
         listener.listen(128)  # bind alone may succeed while another process has the port
     except OSError as error:
         listener.close()
-        raise CliError(
+        raise PortError(
             f"cannot listen at {chosen.host} port {chosen.port}: {error.strerror}; choose another with --port"
         ) from None
     return listener

@@ -18,7 +18,7 @@ from ...web.api.schemas import BusyOut, DrainOut
 from ..common import run
 from ..completing import server_names
 from ..connect import connect, path
-from ..group import CliError, Commands
+from ..group import ChoiceError, Commands, NotOverError
 from ..output import as_shown, done, json_option, print_json, print_table, shows, wait_options, when
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ async def _until_empty(api: Api, name: str, patience: timedelta | None) -> None:
             return
         empty = not busy
         if deadline is not None and time.monotonic() >= deadline:
-            raise CliError(
+            raise NotOverError(
                 f"{humanize.count(busy, 'run')} still go on; the server takes nothing new"
             )
         await asyncio.sleep(_LOOK_SECONDS)
@@ -231,7 +231,7 @@ def use_release(name: str | None, *, newest: bool, as_json: bool) -> None:
       targcc release use --newest
     """
     if (name is None) != newest:
-        raise CliError("say which release, or --newest")
+        raise ChoiceError("say which release, or --newest")
 
     async def work() -> None:
         async with connect() as api:

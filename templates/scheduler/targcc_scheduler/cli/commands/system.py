@@ -18,7 +18,7 @@ from ...web.api.schemas import QueueOut
 from ..common import opened, operator, run, settings
 from ..completing import queue_names
 from ..connect import connect, path
-from ..group import CliError, Commands
+from ..group import ChoiceError, Commands
 from ..output import done, json_option, pause_options, print_json, print_table, progress_line, shows
 
 
@@ -72,7 +72,7 @@ def migrate(*, dialect: str | None, since: str | None, revision: str | None, as_
 def _print_sql(dialect: str, since: str | None) -> None:
     known = known_revisions()
     if since is not None and since not in known:
-        raise CliError(f"there is no revision {since!r}: {', '.join(known)}")
+        raise ChoiceError(f"there is no revision {since!r}: {', '.join(known)}")
     click.echo(sql_script(dialect, since or ""), nl=False)
     if since is None and (of_features := feature_tables_sql(dialect)):
         click.echo(f"\n{of_features.rstrip()}")

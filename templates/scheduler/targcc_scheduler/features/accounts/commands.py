@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...cli.common import audited, duration, opened, operator, refuse_server, run
 from ...cli.connect import connect, path
-from ...cli.group import CliError, Commands
+from ...cli.group import ChoiceError, Commands
 from ...cli.output import done, json_option, print_json, print_table, shows, when
 from ...core.identity import Grant, Role
 from ...web.api.schema import DoneOut
@@ -40,7 +40,9 @@ def _password(*, from_stdin: bool) -> str:
     except click.Abort:
         if sys.stdin.isatty():
             raise  # Ctrl-C
-        raise CliError("no password came: where nobody types, --password-stdin reads it") from None
+        raise ChoiceError(
+            "no password came: where nobody types, --password-stdin reads it"
+        ) from None
 
 
 @user_group.command("add")
@@ -471,7 +473,7 @@ def end_sessions(
       targcc session end --user dana
     """
     if sum([session_id is not None, user is not None, everybody]) != 1:
-        raise CliError("say which: ID, --user NAME or --all")
+        raise ChoiceError("say which: ID, --user NAME or --all")
 
     async def work() -> None:
         async with connect() as api:

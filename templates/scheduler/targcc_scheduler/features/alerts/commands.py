@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...cli.common import opened, operator, run, settings
 from ...cli.group import CliError, Commands
 from ...cli.output import json_option, print_json, print_table, shows, when
+from ...core.errors import AlertError
 from ...kernel.audit import audit
 from ...kernel.jobs.definition import JobDefinition
 from ...project import current
@@ -78,7 +79,8 @@ def try_alerts(*, channels: tuple[str, ...], name: str | None, as_json: bool) ->
     tried = run(work())
     if not tried:
         raise CliError(
-            "there is nobody to tell: set TARGCC_ALERT_EMAIL, or alerts in targcc.yaml, or name a job"
+            "there is nobody to tell: set TARGCC_ALERT_EMAIL, or alerts in targcc.yaml, or name a job",
+            code=AlertError.code,
         )
     report = [
         {

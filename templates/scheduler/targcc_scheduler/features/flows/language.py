@@ -22,6 +22,8 @@ class FlowError(ValueError):
         length: Length of the wrong part, in characters.
     """
 
+    code = "TS211"
+
     def __init__(self, message: str, column: int | None = None, length: int = 1) -> None:
         super().__init__(message)
         self.column = column

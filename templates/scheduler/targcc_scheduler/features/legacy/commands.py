@@ -16,10 +16,10 @@ import click
 from ...cli.common import Function, duration, opened, operator, run, settings
 from ...cli.completing import job_names
 from ...cli.connect import connect, path
-from ...cli.group import CliError, Commands
+from ...cli.group import ChoiceError, CliError, Commands, SettingError
 from ...cli.output import as_shown, done, json_option, print_json, print_table, shows, when
 from ...core import humanize
-from ...core.errors import CutoverError, HistoryError
+from ...core.errors import CutoverError, HistoryError, UnknownJob
 from ...core.outage import OUTAGES
 from ...core.states import RunState
 from ...kernel import job_owner as owners
@@ -94,7 +94,7 @@ def report(*, days: int, tolerance: timedelta, as_json: bool) -> None:
     async def work() -> bool:
         async with both_sides() as (scheduler, old):
             if old is None:
-                raise CliError("TARGCC_CUTOVER_URL says where the old server's database is")
+                raise SettingError("TARGCC_CUTOVER_URL says where the old server's database is")
             comparison = await shadow_report.shadow_report(scheduler, old, tolerance=tolerance)
             now = scheduler.clock.now()
         clean = comparison.clean_days >= days
@@ -102,7 +102,9 @@ def report(*, days: int, tolerance: timedelta, as_json: bool) -> None:
             print_json({"clean": clean, "clean_days": comparison.clean_days, "report": comparison})
             return clean
         if not (comparison.jobs or comparison.uncompared):
-            raise CliError("no job is in shadow: targcc owner set --all shadow")
+            raise CliError(
+                "no job is in shadow: targcc owner set --all shadow", code=CutoverError.code
+            )
         print_table(
             ["DAY", "SAME", "ONLY HERE", "ONLY THERE", ""],
             [_day(day) for day in comparison.days],
@@ -387,7 +389,10 @@ def import_owners(file: Path, *, dry_run: bool, as_json: bool) -> None:
             owned = await scheduler.read(owners.load)
             unknown = [entry.job for entry in moving if entry.job not in scheduler.definitions]
             if unknown:
-                raise CliError(f"{file} names jobs that are not here: {', '.join(unknown)}")
+                raise CliError(
+                    f"{file} names jobs that are not here: {', '.join(unknown)}",
+                    code=UnknownJob.code,
+                )
             new = [entry.job for entry in moving if entry.job not in owned]
             if not dry_run:
                 new = await scheduler.operate(owning.register, None, moving, Owner.OLD, operator())
@@ -524,11 +529,18 @@ def _chosen(
     """Return the jobs that the options select, grouped by runner."""
     names = [key_of(name) for name in asked["names"]]
     if not (names or asked["runners"] or asked["every"]):
-        raise CliError("say which jobs: --runner, --job or --all; targcc cutover plan shows them")
+        raise ChoiceError(
+            "say which jobs: --runner, --job or --all; targcc cutover plan shows them"
+        )
     if unknown := [name for name in names if name not in owned]:
-        raise CliError(f"{', '.join(unknown)}: no job of the old server; targcc owner list")
+        raise CliError(
+            f"{', '.join(unknown)}: no job of the old server; targcc owner list",
+            code=UnknownJob.code,
+        )
     if unknown := sorted(set(asked["runners"]) - {one.runner for one in owned.values()}):
-        raise CliError(f"no job has the runner {', '.join(unknown)}; targcc owner list shows them")
+        raise ChoiceError(
+            f"no job has the runner {', '.join(unknown)}; targcc owner list shows them"
+        )
     chosen = [
         one
         for one in owned.values()
@@ -660,7 +672,7 @@ def import_history(file: Path) -> None:
                 progress=lambda at: bar.update(at - bar.pos),
             )
     except (HistoryError, OSError, EOFError, zlib.error) as error:
-        raise CliError(f"{error}\n  Nothing was loaded.") from None
+        raise CliError(f"{error}\n  Nothing was loaded.", code=HistoryError.code) from None
     click.echo(f"{loaded.added:,} runs added, {loaded.present:,} were there already")
     limit = datetime.now(UTC) - timedelta(days=chosen.history_days)
     if loaded.oldest is not None and loaded.oldest < limit:

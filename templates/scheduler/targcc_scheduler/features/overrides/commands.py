@@ -14,6 +14,7 @@ from ...cli.completing import job_names
 from ...cli.connect import connect, path
 from ...cli.group import CliError, Commands
 from ...cli.output import as_shown, json_option, print_json, print_table, shows, when
+from ...core.errors import OverrideError
 from ...kernel.jobs.overrides import FIELDS
 from ...web.api.schemas import JobDetailOut, OverrideOut
 from .schemas import OverrideIn, OverridesOut, PreviewOut, ResetOut
@@ -142,7 +143,7 @@ def _wish(**options: Any) -> OverrideIn:
         return OverrideIn(**options)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise CliError(f"--{first['loc'][0]}: {first['msg']}") from None
+        raise CliError(f"--{first['loc'][0]}: {first['msg']}", code=OverrideError.code) from None
 
 
 def _say(seen: PreviewOut, now: datetime) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 from fastapi import Depends, Query, Request, Response
 
 from ...core.actor import everything_visible
+from ...core.error_codes import code_of
 from ...core.errors import (
     ArgumentsError,
     BatchError,
@@ -158,7 +159,7 @@ async def tried(action: Awaitable[T]) -> T:
         status, title = next(
             problem for kind, problem in _PROBLEM_OF.items() if isinstance(error, kind)
         )
-        raise Problem(status, title, str(error)) from None
+        raise Problem(status, title, str(error), code=code_of(error)) from None
 
 
 async def trigger(

@@ -59,6 +59,8 @@ class ProblemOut(Schema):
                 "title": "No such job",
                 "status": 404,
                 "detail": "there is no job DialyReport; did you mean DailyReport?",
+                "code": "TS102",
+                "manual": "reference/errors.html#ts102",
             }
         }
     )
@@ -69,6 +71,14 @@ class ProblemOut(Schema):
     title: str
     status: int
     detail: str
+    code: str = Field(
+        default="",
+        description="Code of the kind of error, such as `TS102`; keeps its meaning across releases. `targcc explain TS102` prints what it means.",
+    )
+    manual: str = Field(
+        default="",
+        description="Address of the code in the manual; relative to the manual unless `TARGCC_MANUAL_URL` names its place.",
+    )
     errors: list[ErrorOut | str] = Field(
         default=[], description="With status 422: each invalid value."
     )

@@ -46,20 +46,23 @@ class PageRoute(GuardedRoute):
             web = getattr(request.app.state, "targcc", None)
             if problem.status == _UNAUTHORIZED and web is not None and web.login_url:
                 return _to_login(request)
-            page = problem_page(request, problem.status, problem.title, problem.detail)
+            page = problem_page(request, problem)
             page.headers.update(problem.headers)
             return page
         except RequestValidationError:
-            return problem_page(request, 404, "No such page", "The address is not one of a page.")
+            return problem_page(
+                request, Problem(404, "No such page", "The address is not one of a page.")
+            )
 
 
 def _to_login(request: Request) -> Response:
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     web = get_web(request)
     if web.host_login and not web.login_url:
-        return problem_page(request, _UNAUTHORIZED, "Sign in first", "Sign in to the application.")
+        problem = Problem(_UNAUTHORIZED, "Sign in first", "Sign in to the application.")
+        return problem_page(request, problem)
     if not web.host_login and not any(part.sign_in for _, part in parts(Pages)):
-        return problem_page(request, _UNAUTHORIZED, "Nobody can sign in", NOBODY_SIGNS_IN)
+        return problem_page(request, Problem(_UNAUTHORIZED, "Nobody can sign in", NOBODY_SIGNS_IN))
     target = web.login_url if web.host_login else f"{base_path(request)}/login"
     if request.method == "GET" and here != base_path(request):
         target += f"{'&' if '?' in target else '?'}{urlencode({'next': here})}"
@@ -68,19 +71,20 @@ def _to_login(request: Request) -> Response:
     return RedirectResponse(target, 303)
 
 
-def problem_page(request: Request, status: int, title: str, detail: str) -> Response:
+def problem_page(request: Request, problem: Problem) -> Response:
     """Render a problem as a page."""
     html = (
         environment()
         .get_template("pages/problem.html")
         .render(
             frame=Frame(request, None),
-            title=translated(title),
-            detail=translated(detail),
-            status=status,
+            title=translated(problem.title),
+            detail=translated(problem.detail),
+            status=problem.status,
+            code=problem.code,
         )
     )
-    return HTMLResponse(html, status)
+    return HTMLResponse(html, problem.status)
 
 
 def page_needs(role: Role) -> Callable[[Request], Awaitable[Principal]]:
