@@ -63,6 +63,13 @@ def test_a_wrong_input_is_answered_with_the_way_out(typed: str, way_out: str):
     assert "Traceback" not in result.stderr
 
 
+def test_without_a_project_the_error_says_where_the_program_is(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("targcc_scheduler.project._configured", None)
+    result = targcc("job", "list")
+    assert result.exit_code == 2
+    assert "python -m <package>.scheduler, or uv run targcc" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
