@@ -1,4 +1,4 @@
-"""Write the manual's generated pages into ``docs/reference``: commands, settings, spec, API, events, errors, guides, changelog.
+"""Write the manual's generated pages into ``docs/reference``: commands, settings, spec, API, events, errors, layers, guides, changelog.
 
     uv run python docs/references.py
 
@@ -29,7 +29,7 @@ FOLDER = DOCS / "reference"
 SCHEDULER = ROOT / "templates" / "scheduler" / "targcc_scheduler"
 ENVIRONMENT_FILE = ROOT / "templates" / "project" / ".env.example"
 PAGES = (
-    *("targcc-gen", "targcc", "spec", "settings", "api", "events", "errors"),
+    *("targcc-gen", "targcc", "spec", "settings", "api", "events", "errors", "layers"),
     *("job-guide", "migration-guide", "security-guide", "changelog"),
 )
 """Names of all generated pages, without ``.md``."""
@@ -45,6 +45,7 @@ def write_all(folder: Path = FOLDER) -> None:
 
 def pages() -> dict[str, str]:
     """Return the Markdown of each page by its name."""
+    import layers
     from targcc_gen.cli.reference import generator_page
     from targcc_gen.spec.reference import reference
 
@@ -57,6 +58,7 @@ def pages() -> dict[str, str]:
         "api": api_page(schema),
         "events": events_page(event_types),
         "errors": errors_page(),
+        "layers": layers.page(),
         "job-guide": guide("JOB_DEVELOPMENT_GUIDE.md"),
         "migration-guide": guide("MIGRATION_GUIDE.md"),
         "security-guide": guide("security.md"),
@@ -333,7 +335,7 @@ def errors_page() -> str:
             "",
             "## Problems of the API",
             "",
-            "`type` is `urn:targcc:problem:` and the title in small letters with dashes. The type and the `code` of a problem stay the same between releases; `manual` is the address of the code.",
+            "`type` is `urn:targcc:problem:` and a name. The type and the `code` of a problem stay the same between releases; `manual` is the address of the code.",
             "",
             "| type | code | status |",
             "|---|---|---|",
@@ -405,8 +407,13 @@ def problems() -> list[tuple[str, set[int]]]:
             status, title = (
                 value.value for value in node.args[:2] if isinstance(value, ast.Constant)
             )
+            [kind] = [
+                keyword.value.value
+                for keyword in node.keywords
+                if keyword.arg == "kind" and isinstance(keyword.value, ast.Constant)
+            ] or ["-".join(re.findall("[a-z]+", str(title).lower()))]
             if isinstance(status, int):
-                statuses["-".join(re.findall("[a-z]+", str(title).lower()))].add(status)
+                statuses[str(kind)].add(status)
     return sorted(statuses.items())
 
 

@@ -98,8 +98,7 @@ def extracted() -> Catalog:
                 continue  # read by programs, in English
             for message in _messages(function, texts):
                 context = texts[0] if function in _IN_CONTEXT else None
-                # Without line numbers, which change all the time.
-                catalog.add(message, locations=[(place, None)], context=context)  # type: ignore[list-item]
+                catalog.add(message, context=context)
     return catalog
 
 
@@ -251,7 +250,7 @@ def update(language: str) -> Catalog:
     catalog.obsolete.clear()
     catalog.fuzzy = False
     content = BytesIO()
-    write_po(content, catalog, width=140, sort_output=True)
+    write_po(content, catalog, width=140, sort_output=True, no_location=True)
     lines = content.getvalue().decode().splitlines(keepends=True)
     kept = "".join(line for line in lines if not line.startswith(_DATED))
     path.write_text(kept, encoding="utf-8", newline="\n")

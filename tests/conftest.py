@@ -21,6 +21,8 @@ from targcc_scheduler import configure
 if TYPE_CHECKING:
     from postgresql import PostgreSQL
 
+pytest_plugins = ["rings"]
+
 gc.disable()  # until the collection is done: imported modules stay anyway
 
 # A shared machine is slow at times, which says nothing about the code. Benchmarks measure speed.
@@ -62,11 +64,6 @@ if (
 # Test processes take as long to compile their imports as to run.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Return twice the cores: a test spends half its time waiting for processes, servers and databases."""
-    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -133,6 +130,11 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
+def processes() -> None:
+    """Let a test start processes: it belongs to ring 2; see ``rings.py``."""
+
+
+@pytest.fixture(scope="session")
 def postgresql_server() -> "Iterator[PostgreSQL]":
     """The PostgreSQL server, started by the first test that needs it."""
     import postgresql
@@ -141,9 +143,18 @@ def postgresql_server() -> "Iterator[PostgreSQL]":
         yield server
 
 
+def _forbid_in_ring_1(request: pytest.FixtureRequest) -> None:
+    from rings import forbid_postgresql  # pytest has registered the plugin by now
+
+    forbid_postgresql(request)
+
+
 @pytest.fixture
-def postgresql_url(postgresql_server: "PostgreSQL") -> Iterator[str]:
+def postgresql_url(
+    postgresql_server: "PostgreSQL", request: pytest.FixtureRequest
+) -> Iterator[str]:
     """URL of an empty database."""
+    _forbid_in_ring_1(request)
     name = postgresql_server.create()
     yield postgresql_server.url(name)
     postgresql_server.drop(name)
@@ -164,9 +175,10 @@ def _postgresql_template(postgresql_server: "PostgreSQL") -> str:
 
 @pytest.fixture
 def migrated_postgresql_url(
-    postgresql_server: "PostgreSQL", _postgresql_template: str
+    postgresql_server: "PostgreSQL", _postgresql_template: str, request: pytest.FixtureRequest
 ) -> Iterator[str]:
     """URL of a PostgreSQL database with the scheduler's tables."""
+    _forbid_in_ring_1(request)
     name = postgresql_server.create(_postgresql_template)
     yield postgresql_server.url(name)
     postgresql_server.drop(name)

@@ -1,10 +1,13 @@
-"""Pages of the dashboard by its router; each page is tested in a browser and has a picture in the manual."""
+"""Pages of the dashboard by its router; each page is tested in a browser, and the manual has pictures of some pages."""
 
 import re
+from pathlib import Path
 
 from fastapi.routing import APIRoute
 from targcc_scheduler.web.dashboard.router import ROUTERS
 
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PICTURES = DOCS / "pictures"
 NO_PAGES = {
     "/audit/export",
     "/batches/{batch_id}/live",
@@ -37,3 +40,9 @@ def page_paths() -> list[str]:
 def picture_of(path: str) -> str:
     """Return the name of a page's picture: ``jobs-name`` for ``/jobs/{name}``."""
     return re.sub(r"[^\w]+", "-", path).strip("-") or "overview"
+
+
+def shown_pictures() -> set[str]:
+    """Return the names of the pictures that the manual's dashboard page shows."""
+    text = (DOCS / "dashboard.md").read_text(encoding="utf-8")
+    return set(re.findall(r"\(pictures/([\w-]+)\.png\)", text))

@@ -26,9 +26,11 @@ UNSEALED
 _.flow_declarations
 _.IS_NEEDED
 _.IS_OURS
+alert_addresses
 alert_queue
 AlertRules
 alert_watch
+timeout_graceful_shutdown
 AuditChain
 note_retries
 external_jobs

@@ -13,6 +13,11 @@ from targcc_gen.spec import parse_spec, set_scheduler
 from targcc_gen.sync import apply, make_plan
 
 
+@pytest.fixture(autouse=True)
+def _starts_processes(processes: None) -> None:
+    """Put every test of this folder into ring 2."""
+
+
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Render a read-only project with every blueprint and job type, for each way of installing the scheduler. Tests use ``project``."""

@@ -37,8 +37,8 @@ TEXTS = (
     "Recalculate Prices",
     "Coming next",
     "Daily Sales Report",
-    "Who touched what",
-    "Every job",
+    "Recent activity",
+    "All jobs",
     "Monthly Clean-up",
 )
 
@@ -70,7 +70,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 @pytest.fixture(scope="module")
-def browser(shop: Shop) -> Iterator[webdriver.Chrome]:
+def browser(processes: None, shop: Shop) -> Iterator[webdriver.Chrome]:  # noqa: ARG001 - ring 2
     """A browser with dana signed in."""
     options = webdriver.ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--hide-scrollbars", "--lang=en-GB"):

@@ -14,15 +14,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from page_routes import PICTURES, shown_pictures
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
-from shop_pages import NOW, ROOT, ZONE, Shop, make_hostile, shop
+from shop_pages import NOW, ZONE, Shop, make_hostile, shop
 
 pytestmark = [pytest.mark.e2e, pytest.mark.soak]
 
-PICTURES = ROOT / "docs" / "pictures"
 DESK, PHONE = 1280, 380
 AXE = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
 RULES = {
@@ -62,7 +62,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 @pytest.fixture(scope="module")
-def browser(site: Shop) -> Iterator[webdriver.Chrome]:
+def browser(processes: None, site: Shop) -> Iterator[webdriver.Chrome]:  # noqa: ARG001 - ring 2
     """A browser with dana signed in."""
     options = webdriver.ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--hide-scrollbars", "--lang=en-GB"):
@@ -92,8 +92,8 @@ def wait(browser: webdriver.Chrome, condition: Any) -> Any:
 
 
 def test_pictures_of_every_page(browser: webdriver.Chrome, site: Shop):
-    """Update the pictures on request; another test checks that each page has a picture."""
-    shots = [(name, DESK, "light", "en") for name in site.addresses() if "/" not in name]
+    """Update the pictures of docs/dashboard.md on request."""
+    shots = [(name, DESK, "light", "en") for name in site.addresses() if name in shown_pictures()]
     shots += [("overview", PHONE, "dark", "en"), ("overview", DESK, "light", "he")]
     shots += [("jobs-name", PHONE, "light", "he"), ("runs-run_id", DESK, "dark", "en")]
     if "TARGCC_UPDATE_PICTURES" not in os.environ:

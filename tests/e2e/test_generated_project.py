@@ -277,7 +277,14 @@ def linked(browser: httpx.Client) -> dict[str, int]:
     return {link: browser.get(link).status_code for link in sorted(set(links))}
 
 
-@pytest.mark.parametrize("way", ["vendored", pytest.param("package", marks=pytest.mark.soak)])
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param("vendored", marks=pytest.mark.always),
+        pytest.param("package", marks=pytest.mark.soak),
+    ],
+)
 def test_from_nothing_to_a_row_in_the_history(way: str, tmp_path: Path):
     """Follow all steps of a newcomer: render, install, migrate, serve, sign in, run, look, test."""
     text = (DATA / "every-blueprint.yaml").read_text(encoding="utf-8")

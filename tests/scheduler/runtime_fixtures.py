@@ -81,7 +81,9 @@ def notes(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start_node(database: Database, notes: Path) -> Iterator[Callable[..., NodeProcess]]:
+def start_node(
+    processes: None, database: Database, notes: Path  # noqa: ARG001 - ring 2
+) -> Iterator[Callable[..., NodeProcess]]:
     nodes: list[NodeProcess] = []
 
     def start(**options: Any) -> NodeProcess:

@@ -5,7 +5,9 @@ import json
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
 from targcc_scheduler import ArgumentsError, Client, job
+from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.db.dialects import known
 from targcc_scheduler.db.tables import job_run
 from targcc_scheduler.kernel.engine import submit
@@ -35,6 +37,17 @@ async def test_there_is_a_run_for_each_set_of_arguments_in_their_order(scheduler
     assert [json.loads(run.ArgumentsJson)["user_id"] for run in runs] == list(range(2_500))
 
 
+@pytest.mark.parametrize("count", [1, 3])
+async def test_the_id_of_a_deleted_run_is_not_given_again(scheduler, count):
+    ids = await scheduler.enqueue_many(GreetJob, [{"user_id": n} for n in range(3)])
+    for run_id in ids[1:]:
+        await scheduler.delete(run_id, by=SYSTEM)
+    await scheduler.delete(ids[0], by=SYSTEM)
+    new = await scheduler.enqueue_many(GreetJob, [{"user_id": n} for n in range(count)])
+    assert min(new) > max(ids)
+    assert [run.Id for run in await _runs(scheduler)] == new
+
+
 async def test_each_of_them_runs(scheduler):
     ids = await scheduler.enqueue_many(GreetJob, [{"user_id": n} for n in range(20)])
     await scheduler.start(schedule=False)
@@ -55,6 +68,21 @@ async def test_they_are_part_of_the_callers_transaction(scheduler):
         await connection.rollback()
     await engine.dispose()
     assert await _runs(scheduler) == []
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a_connection_of_the_caller_that_has_executed_nothing_commits_them(scheduler, count):
+    url = sa.make_url(scheduler.settings.database_url)
+    drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg"}
+    engine = create_async_engine(url.set(drivername=drivers[url.get_backend_name()]))
+    many = [{"user_id": 1}] * count
+    async with engine.connect() as connection:
+        ids = await scheduler.enqueue_many(GreetJob, many, connection=connection)
+        await connection.commit()
+        await scheduler.enqueue_many(GreetJob, many, connection=connection)
+        await connection.rollback()
+    await engine.dispose()
+    assert [run.Id for run in await _runs(scheduler)] == ids
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def check(outcome: dict[str, Any], name: str) -> None:
     assert outcome["imported"] == []
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_a_project_runs_without_a_feature(name, tmp_path, empty_database):
     shutil.copy(empty_database, tmp_path / "jobs.db")
@@ -90,6 +91,7 @@ def test_each_part_of_a_manifest_can_be_imported(name):
         assert MANIFESTS[name].load(part) is not None
 
 
+@pytest.mark.usefixtures("processes")
 def test_reading_the_manifests_imports_no_part():
     code = (
         "import sys; from targcc_scheduler.kernel.feature import installed; installed();"
@@ -120,6 +122,7 @@ def test_a_needed_feature_that_is_missing_is_refused(monkeypatch):
         kernel_feature._installed.__wrapped__(())
 
 
+@pytest.mark.slow
 def test_a_feature_imports_only_features_that_its_manifest_names():
     assert imports_beyond_needs() == set()
 

@@ -58,6 +58,7 @@ def run(project: Path, *words: str, **variables: str) -> str:
     return done.stdout
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_tests_that_come_with_a_feature_pass(project):
     assert "passed" in run(project, "-m", "pytest", "-q", "tests/features")
 
@@ -92,6 +93,7 @@ BREAKS = {
 }
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("broken", BREAKS)
 def test_the_contract_notices_a_broken_feature(project, tmp_path, broken):
     file, old, new, message = BREAKS[broken]
@@ -119,6 +121,7 @@ def test_the_contract_notices_a_broken_feature(project, tmp_path, broken):
     assert message in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_feature_adds_commands_and_a_table_and_says_why(project, empty_url):
     def targcc(*words: str) -> str:
         return run(project, "-m", "acme_jobs.scheduler", *words, TARGCC_DATABASE_URL=empty_url)
@@ -130,6 +133,7 @@ def test_a_feature_adds_commands_and_a_table_and_says_why(project, empty_url):
     assert f"{entry['author']} says: closed on Friday" in targcc("why", "DailySales")
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "mssql"])
 def test_the_printed_schema_has_the_table_of_a_feature(project, dialect):
     script = run(project, "-m", "acme_jobs.scheduler", "migrate", "--sql", dialect)

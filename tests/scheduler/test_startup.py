@@ -63,6 +63,7 @@ except SystemExit as end:
     assert not end.code, end.code"""
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_job_imports_neither_web_part_nor_database(project):
     modules = run(
         project, "from acme_jobs.scheduler import job, Job, JobContext, JobResult, JobType"
@@ -70,12 +71,14 @@ def test_a_job_imports_neither_web_part_nor_database(project):
     assert not modules & (WEB | {"alembic", "click", "dishka", "httpx", "sqlalchemy", "structlog"})
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_help_imports_no_more_than_the_command_line(project):
     modules = run(project, command("--help"))
     assert "click" in modules
     assert not modules & (WEB | {"alembic", "httpx"})
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_command_at_a_server_imports_nothing_of_the_web_part(project):
     code = command("--server", "http://127.0.0.1:1", "job", "list")
     modules = run(project, code.replace("not end.code", "end.code == 2"))
@@ -83,12 +86,14 @@ def test_a_command_at_a_server_imports_nothing_of_the_web_part(project):
     assert not modules & (WEB | {"alembic"})
 
 
+@pytest.mark.usefixtures("processes")
 def test_migrating_what_is_current_does_not_need_alembic(project):
     modules = run(project, "from acme_jobs.scheduler import migrate; migrate()")
     assert "sqlalchemy" in modules
     assert not modules & (WEB | {"alembic"})
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_worker_imports_nothing_of_the_web_part(project):
     """The worker runs until idle, then gets a stop signal as from a service manager."""
     stop = """
@@ -107,6 +112,7 @@ threading.Thread(target=stop, daemon=True).start()"""
     assert not modules & (WEB | {"alembic", "httpx", "opentelemetry", "rich", "structlog"} | others)
 
 
+@pytest.mark.usefixtures("processes")
 def test_who_serves_does_import_it(project):
     code = command("serve", "--help") + "\nfrom acme_jobs.scheduler import create_app"
     assert run(project, code) >= WEB - {"uvicorn"}

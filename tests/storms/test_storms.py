@@ -34,6 +34,7 @@ def _survives(plan: StormPlan, folder: Path, server: postgresql.PostgreSQL | Non
     assert verdict.figures["slots"] > verdict.figures["slots_missed"]
 
 
+@pytest.mark.usefixtures("processes")
 def test_twenty_kills_on_sqlite_break_no_promise(tmp_path: Path):
     _survives(_short("sqlite"), tmp_path)
 
@@ -75,6 +76,7 @@ WRONG = {
 }
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("wrong", WRONG)
 def test_the_command_says_what_it_does_not_know(wrong: str, capsys):
     try:

@@ -30,6 +30,7 @@ def test_missing_and_old_packages_are_named(tmp_path):
     assert development.missing(tmp_path / "pyproject.toml") == ["no-such-package", "click<2"]
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("uv", [True, False])
 def test_packages_that_are_missing_are_installed_before_pytest_starts(tmp_path, monkeypatch, uv):
     (tmp_path / "pyproject.toml").write_text(

@@ -63,6 +63,7 @@ def sections(page: str) -> Iterator[tuple[str, str]]:
         yield title.strip("`"), text
 
 
+@pytest.mark.usefixtures("processes")
 def test_each_command_and_option_of_a_project_says_what_it_does_and_shows_how():
     silent = []
     for path, text in sections(project_page()):
@@ -130,6 +131,7 @@ def complaint(words: list[str], known: dict[str, set[str]]) -> str | None:
     return f"no such option: {', '.join(sorted(wrong))}" if wrong else None
 
 
+@pytest.mark.usefixtures("processes")
 def test_each_command_line_that_a_page_shows_is_one():
     known = known_options()
     wrong = [
@@ -161,6 +163,7 @@ def test_each_command_and_setting_that_the_text_of_an_error_names_exists():
     assert wrong == []
 
 
+@pytest.mark.usefixtures("processes")
 def test_what_containers_start_is_a_command():
     known = known_options()
     lists = [

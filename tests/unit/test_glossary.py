@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from targcc_scheduler.core.humanize import STATE_WORDS
+from targcc_scheduler.core.languages import FOLDER, messages
 from targcc_scheduler.core.search_language import parse
 from targcc_scheduler.core.states import FINAL, TRANSITIONS, RunState
 from targcc_scheduler.features.batches.model import BatchState
@@ -67,3 +68,46 @@ def test_the_final_states_are_named():
 def test_the_states_of_other_things(thing, states):
     [row] = [row for row in rows("States of other things") if row[0] == thing]
     assert names(row[1]) == {state.value for state in states}
+
+
+HEBREW = {
+    "alert": "התרע",
+    "attempt": "ניסיו",
+    "batch(?:es)?": "אצו",
+    "calendar": "לוח(?:ות)? ה?שנה",
+    "chain": "שרשר",
+    "failure": "כשל",
+    "flow": "תזרי",
+    "job": "משימ",
+    "key": "מפתח",
+    "limit": "מגבל|אפשר לשמור עד",
+    "owner": "בעלים",
+    "pool": "מאגר",
+    "priority": "עדיפות",
+    "queue": "תור",
+    "release": "מהדור",
+    "retry": "ניסיון ה?חוזר",
+    "role": "תפקיד",
+    "schedule": "לוח(?:ות)? ה?זמנים",
+    "server": "שרת",
+    "session": "חיבור",
+    "slot": "מועד",
+    "step": "שלב",
+    "token": "אסימו",
+    "window": "חלו",
+    "worker": "עובד",
+    "(?:the|this|earlier|waiting|open|recent|other|current) run": "ריצ|נתבקש|התבקש",
+}
+"""The Hebrew term for each English term, as a pattern."""
+NO_TERM = re.compile(r"<code>.*?</code>|%\(\w+\)s|<[^>]*>|\w+:\S+|c_\w+|targcc[ \w-]+")
+"""Parts of a text that name no term: code, placeholders, markup, searches."""
+
+
+@pytest.mark.parametrize("term", HEBREW)
+def test_a_term_has_the_same_word_everywhere_in_hebrew(term):
+    other: dict[str, list[str]] = {}
+    for key, forms in messages((FOLDER / "he.po").read_text(encoding="utf-8")):
+        english = NO_TERM.sub(" ", key.rpartition("\4")[2])
+        if re.search(rf"\b(?:{term})s?\b", english, re.IGNORECASE):
+            other[key] = [form for form in forms if not re.search(HEBREW[term], form)]
+    assert {key: forms for key, forms in other.items() if forms} == {}

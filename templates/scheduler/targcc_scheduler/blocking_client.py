@@ -12,10 +12,10 @@ from .core.actor import SYSTEM, Actor
 from .core.states import RunState
 from .features.batches.actions import PlainBatch, Wanted
 from .hosting import Connection
-from .kernel.engine.submit import Options, Parents, after_of
+from .kernel.engine.submit import Parents, after_of
 from .kernel.jobs.definition import JobType
 from .kernel.jobs.registry import JobRef
-from .kernel.runs.values import On, Otherwise, Quorum, RunId
+from .kernel.runs.values import On, Options, Otherwise, Quorum, RunId
 from .scheduler import Scheduler
 
 

@@ -13,10 +13,10 @@ from .core.actor import SYSTEM, Actor, visibility
 from .core.errors import UnknownJob, UnknownRun
 from .features.batches.actions import Batch, Batches, PlainBatch, Wanted
 from .hosting import Connection, Host
-from .kernel.engine.submit import Options, Parents, after_of, check_size, due_instant, new_runs
+from .kernel.engine.submit import Parents, after_of, check_size, due_instant, new_runs
 from .kernel.jobs.definition import JobDefinition, JobType
 from .kernel.jobs.registry import JobRef, JobRegistry
-from .kernel.runs.values import NewRun, On, Otherwise, Quorum, RunId
+from .kernel.runs.values import NewRun, On, Options, Otherwise, Quorum, RunId
 from .operations import Call
 
 P = ParamSpec("P")
@@ -193,6 +193,7 @@ class Creating:
         on: On = "success",
         quorum: Quorum = "all",
         otherwise: Otherwise = "discard",
+        retries: int | None = None,
     ) -> RunId:
         """Create a run that a person requested, to start now. The request is recorded in the audit.
 
@@ -209,6 +210,7 @@ class Creating:
             on: As for :meth:`enqueue`.
             quorum: As for :meth:`enqueue`.
             otherwise: As for :meth:`enqueue`.
+            retries: Retries after a failed attempt. Default: the job's.
 
         Returns:
             The id of the run.
@@ -218,7 +220,11 @@ class Creating:
         """
         waits = after_of(after, on, quorum, otherwise)
         options = Options(
-            waits, expires_in=expires_in, idempotency_key=idempotency_key, key_of=key_of
+            waits,
+            expires_in=expires_in,
+            idempotency_key=idempotency_key,
+            key_of=key_of,
+            retries=retries,
         )
         [run] = await self._new_runs(name, JobType.MANUAL, [arguments or {}], by, options)
         return await self.operate(operations.trigger, _one(session, connection), run, by)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import pickle
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
@@ -27,6 +28,7 @@ from .kernel.blobs import ContentKeeper
 from .kernel.engine.factory import make_queue_engine
 from .kernel.engine.port import Engine, Submission
 from .kernel.feature import ExternalJobs, JobChanger, JobChanges, JobFollower, parts
+from .kernel.jobs.checks import JobFinding, MakeContainer, broken_of, check_jobs
 from .kernel.jobs.definition import JobDefinition
 from .kernel.jobs.registry import JobRegistry
 from .kernel.node import slots
@@ -44,6 +46,7 @@ from .schema_setup import prepare
 from .services.container import project_services
 from .settings import Settings
 
+log = logging.getLogger("targcc")
 P = ParamSpec("P")
 T = TypeVar("T")
 Connection = Any
@@ -103,6 +106,8 @@ class Host:
         self._clock_read = float("-inf")
         self._opening = asyncio.Lock()
         self._told = ""
+        self.findings: list[JobFinding] = []
+        """The findings about jobs at the last start."""
 
     @property
     def store(self) -> Store:
@@ -287,19 +292,23 @@ class Host:
                     self.registry, self._forget_slots, self._run_asked, self._ended_since
                 )
                 self._follow(name, follow)
-        if self.node is not None or not (work or schedule):
+        if self.node is not None:
+            return
+        if not (work or schedule):
+            self._report_checks(self._services)
             return
         events = AlertEvents()
         services = NodeServices(
             self.store, self.engine, self.clock, self._settings, events, self.registry.hooks
         )
+        jobs = self._job_loop() if work else None
         node = Node(
             services,
             definitions,
             alert_events=events,
             notify=self._notify,
             loop=self._loop.open(),
-            jobs=self._job_loop() if work else None,
+            jobs=jobs,
             processes=ProcessPool(f"{__package__}.worker_process", self._process_setup()),
             workers=self._workers(queues),
             queue_limits=current().queue_limits,
@@ -319,6 +328,29 @@ class Host:
                 await node.send_rest()
             raise
         self.node, self._told = node, ""
+        self._report_checks(self._services if jobs is None else lambda: jobs.container)
+
+    def check_jobs(self, make_container: MakeContainer | None = None) -> list[JobFinding]:
+        """Check the jobs in the code; see :func:`~.kernel.jobs.checks.check_jobs`."""
+        self.registry.report_failing(())
+        findings = check_jobs(
+            self.registry,
+            self._settings,
+            offers=self._offers.keys(),
+            make_container=make_container or self._services,
+        )
+        self.registry.report_failing(broken_of(findings))
+        return findings
+
+    def _report_checks(self, make_container: MakeContainer) -> None:
+        """Check the jobs at the start; an error of a check keeps no node from working."""
+        try:
+            self.findings = self.check_jobs(make_container)
+        except Exception:
+            log.exception("the jobs could not be checked")
+        for item in self.findings:
+            if item.job is not None:
+                log.log(logging.ERROR if item.fails else logging.WARNING, "%s", item)
 
     def _follow(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._following.append(asyncio.create_task(work, name=f"targcc {name}"))

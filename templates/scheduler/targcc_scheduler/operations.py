@@ -15,6 +15,7 @@ from .core.actor import Actor, ActorKind
 from .core.errors import RunStateError, UnknownRelease, UnknownServer
 from .core.states import FINAL, RunState
 from .db.caller_transaction import after_commit, borrowed
+from .db.dialects import known
 from .kernel import dependencies, error_groups, on_settled, pauses, releases
 from .kernel import job_owner as owners
 from .kernel.audit import audit
@@ -23,7 +24,7 @@ from .kernel.engine.port import Engine, Submission
 from .kernel.engine.submit import DeferredSubmit, hand_on, hand_over
 from .kernel.jobs.definition import JobDefinition, JobType
 from .kernel.runs import eligibility, operate, rerun, transition
-from .kernel.runs.values import NewRun, RunId
+from .kernel.runs.values import NewRun, RunId, rerun_of
 from .kernel.unique import expiry, unique_key
 
 # Operations: each is one transaction. An operation that a person requests also writes an audit row.
@@ -46,7 +47,7 @@ class Call:
 
 async def create_run(call: Call, run: NewRun) -> RunId:
     """Insert a run and submit the run to the engine; return its id, or the id of the existing run with its key."""
-    [run_id] = await create_runs(call, [run])
+    [run_id] = await submit.create_runs(call.engine, call.connection, [run], call.now)
     return run_id
 
 
@@ -148,7 +149,7 @@ async def retry(
     row = await operate.over(call.connection, run_id)
     await _require_ours(call, row.JobName)
     then = submit.followers_of(jobs or {}, str(by), call.now)
-    copy = operate.again(row, str(by), call.now, then)
+    copy = rerun_of(row, str(by), call.now, then)
     done = await rerun.rerun(call.connection, [copy], str(by), call.now)
     await submit.submit_created(call.engine, call.connection, done.new, call.now)
     await hand_on(call.engine, call.connection, done.consequences, call.now)
@@ -264,15 +265,15 @@ async def use_release(call: Call, name: str | None, by: Actor) -> str | None:
 
 
 async def _release(connection: AsyncConnection, name: str) -> str:
-    known = [release.name for release in await releases.load(connection)]
-    matches = [release for release in known if release == name] or [
-        release for release in known if release.startswith(name)
+    names = [release.name for release in await releases.load(connection)]
+    matches = [release for release in names if release == name] or [
+        release for release in names if release.startswith(name)
     ]
     if len(matches) == 1:
         return matches[0]
     what = "several releases begin with" if matches else "there is no release"
     raise UnknownRelease(
-        f"{what} {name!r}: {', '.join(matches or known) or 'none has been seen yet'}"
+        f"{what} {name!r}: {', '.join(matches or names) or 'none has been seen yet'}"
     )
 
 
@@ -328,6 +329,7 @@ async def within(
     """
     async with borrowed(theirs) as connection:
         call = call_on(connection)
+        await known.of(connection).lock_writes(connection)
         if await call.engine.submits_on(connection):
             return await operation(call)
         later = DeferredSubmit(call.engine)

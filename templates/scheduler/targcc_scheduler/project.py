@@ -36,7 +36,7 @@ class Project:
         calendars: Calendars by name: days off and times in which nothing starts, as :data:`~.schedules.working.calendar.KEYS` has them.
         queue_calendars: For some queues, the names of calendars that hold all their jobs (``calendar``), and what becomes of a slot on
             a day off where a job does not say (``on_holiday``).
-        job_options: By job, options of ``@job`` that count more here than what the job itself says.
+        job_options: By job, options of ``@job`` that count more here than what the job itself says; those of ``*`` count for every job.
         alerts: Who hears of jobs that name nobody, quiet hours, escalation, the digest: see ``features/alerts/policy.py``.
         oncall: The people who are on call, and the rota.
         flows: Flows by name: options of the job that starts each, its ``arguments`` and its ``steps``; see ``jobs/flows/``.
@@ -78,6 +78,9 @@ class Project:
         if not self.database_url:
             object.__setattr__(self, "database_url", f"sqlite:///{self.package}.db")
 
+
+EVERY_JOB = "*"
+"""The name in ``job_options`` whose options count for every job."""
 
 _configured: Project | ProjectError | None = None
 

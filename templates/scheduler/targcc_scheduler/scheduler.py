@@ -19,6 +19,7 @@ from .features.flows.actions import Flowing
 from .features.flows.declared import FlowStarter
 from .hosting import Connection, Host
 from .kernel.alert_events import Notify
+from .kernel.jobs.checks import JobFinding
 from .kernel.jobs.declaration import RecurringOptions, define
 from .kernel.jobs.definition import JobDefinition
 from .kernel.jobs.discovery import BrokenModule
@@ -98,6 +99,19 @@ class Scheduler(Flowing, Hooked):
         Empty for a user who may see only some jobs: the jobs of a broken file are unknown.
         """
         return self._registry.broken if visibility.get() is None else ()
+
+    def check_jobs(self) -> Sequence[JobFinding]:
+        """Check that each job can run: its file, its constructor's services, its schedule, its alerts. Nothing is started or opened.
+
+        Returns:
+            The findings, each with file, line, cause and advice; empty for a user who may see only some jobs.
+        """
+        return self._host.check_jobs() if visibility.get() is None else ()
+
+    @property
+    def findings(self) -> Sequence[JobFinding]:
+        """The findings of :meth:`check_jobs` at the last start; empty for a user who may see only some jobs."""
+        return self._host.findings if visibility.get() is None else ()
 
     def broken_file_of(self, name: str) -> BrokenModule | None:
         """Return the file that declares the job ``name`` and cannot be imported.
@@ -390,3 +404,7 @@ class Scheduler(Flowing, Hooked):
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+
+OFFERED = frozenset({Scheduler, FlowStarter})
+"""The types that a scheduler itself provides to the constructors of jobs."""

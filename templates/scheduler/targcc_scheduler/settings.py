@@ -199,6 +199,8 @@ class Settings(BaseSettings):
     statistics_days: Days = 730
     """How long the counts behind statistics and trends stay; they outlive the runs."""
 
+    send_alerts: bool = True
+    """Whether this process sends alerts; ``targcc dev`` sends none."""
     alert_email: str = ""
     """Addresses, separated by commas, that get the alerts of jobs which name nobody."""
 

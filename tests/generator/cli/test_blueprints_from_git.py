@@ -95,6 +95,7 @@ def targcc_gen(*arguments: str, status: int = 0) -> str:
     return result.output
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_repository_is_asked_by_fetch_alone_and_pinned(upstream, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     spec, way = Path("targcc.yaml"), os.environ["PATH"]
@@ -145,6 +146,7 @@ def test_a_repository_is_asked_by_fetch_alone_and_pinned(upstream, tmp_path, mon
     assert not Path(".targcc/blueprints").exists()
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(
     ("ref", "problem"),
     [
@@ -165,6 +167,7 @@ def test_what_a_repository_has_is_not_trusted(upstream, ref, problem):
     assert problem in raised.value.message
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_repository_without_an_end_is_given_up(upstream, monkeypatch):
     source = Upstream.parse(f"git+{upstream}@v1#lib")
     monkeypatch.setattr(blueprint_repositories, "LARGEST_REPOSITORY", 100)

@@ -155,6 +155,7 @@ def jobs() -> dict:
 MERGE = ("merge", "-q", "--no-edit", "topic")
 
 
+@pytest.mark.usefixtures("processes")
 @drivers(DRIVER)
 def test_both_add_a_job(driver):
     branches(lambda: add("OurReport"), lambda: add("TheirReport"))
@@ -185,6 +186,7 @@ def test_one_adds_a_job_and_one_removes_its_neighbour(driver):
     assert list(jobs()) == ["Alpha", "Middle", "OurReport"]
 
 
+@pytest.mark.usefixtures("processes")
 @drivers(PLAIN)
 def test_both_change_other_keys_of_one_job(driver):
     branches(
@@ -211,6 +213,7 @@ def test_both_change_other_keys_of_a_job_in_braces(driver):
     assert (jobs()["Middle"].cron, jobs()["Middle"].retries) == ("30 3 * * *", 9)
 
 
+@pytest.mark.usefixtures("processes")
 @drivers(PLAIN)
 def test_what_both_changed_differently_is_for_a_person():
     branches(
@@ -305,6 +308,7 @@ def older_generator() -> None:
     Path(".targcc/lock.jsonl").write_text(Lock(entries, "0.0.1").dump())
 
 
+@pytest.mark.usefixtures("processes")
 @drivers(PLAIN)
 @pytest.mark.parametrize("upgrades", ["theirs", pytest.param("ours", marks=pytest.mark.soak)])
 def test_an_upgrade_on_one_side(upgrades):
@@ -319,6 +323,7 @@ def test_an_upgrade_on_one_side(upgrades):
     assert "NewReport" in jobs()
 
 
+@pytest.mark.usefixtures("processes")
 @WITHOUT
 def test_a_conflict_in_the_lock_itself():
     Path(".targcc/.gitattributes").unlink()
@@ -334,6 +339,7 @@ def test_a_conflict_in_the_lock_itself():
     assert {"OurReport", "TheirReport"} <= set(jobs())
 
 
+@pytest.mark.usefixtures("processes")
 @drivers(PLAIN)
 def test_a_rebase(driver):
     branches(
@@ -352,6 +358,7 @@ def test_a_rebase(driver):
     targcc_gen("regenerate", "--check")
 
 
+@pytest.mark.usefixtures("processes")
 @WITHOUT
 def test_other_commands_say_what_to_do():
     branches(lambda: add("OurReport"), lambda: add("TheirReport"))
@@ -364,6 +371,7 @@ def test_other_commands_say_what_to_do():
     assert "update    targcc.yaml" in targcc_gen("status")
 
 
+@pytest.mark.usefixtures("processes")
 @WITHOUT
 def test_a_page_about_conflicts_is_none():
     readme = Path("README.md")
@@ -379,6 +387,7 @@ def test_a_page_about_conflicts_is_none():
     assert "git could not merge a place: edit what is between its markers" in output
 
 
+@pytest.mark.usefixtures("processes")
 @drivers(PLAIN)
 def test_both_add_a_queue_which_a_managed_file_has_on_one_line(driver):
     branches(
@@ -426,6 +435,7 @@ def brought_back(removal: str) -> None:
     assert Path(ALPHA).exists()
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("removal", REMOVALS)
 @drivers(DRIVER, PLAIN)
 def test_a_job_that_comes_back_by_a_merge_is_named_until_somebody_decides(removal):
@@ -438,6 +448,7 @@ def test_a_job_that_comes_back_by_a_merge_is_named_until_somebody_decides(remova
     commit()
 
 
+@pytest.mark.usefixtures("processes")
 @WITHOUT
 def test_a_job_that_came_back_is_removed_again():
     brought_back("by a command")
@@ -447,6 +458,7 @@ def test_a_job_that_came_back_is_removed_again():
     assert "print('theirs')" in Path(f".targcc/removed/{ALPHA}.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("processes")
 @WITHOUT
 def test_a_job_that_came_back_is_adopted():
     brought_back("by a command")
@@ -457,6 +469,7 @@ def test_a_job_that_came_back_is_adopted():
     assert "print('theirs')" in Path(ALPHA).read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("processes")
 @WITHOUT
 def test_a_job_that_came_back_is_made_somebodys_own():
     brought_back("by a command")
@@ -465,6 +478,7 @@ def test_a_job_that_came_back_is_made_somebodys_own():
     assert "Alpha" not in targcc_gen("status")
 
 
+@pytest.mark.usefixtures("processes")
 @WITHOUT
 def test_a_removed_job_that_is_added_again_is_a_job_as_any_other():
     remove("Alpha")
@@ -474,6 +488,7 @@ def test_a_removed_job_that_is_added_again_is_a_job_as_any_other():
     assert "not in the spec" not in targcc_gen("status")
 
 
+@pytest.mark.usefixtures("processes")
 @WITHOUT
 def test_two_branches_that_each_remove_a_job_remember_both():
     branches(lambda: remove("Alpha"), lambda: remove("Omega"))
@@ -501,6 +516,7 @@ DRIVEN = pytest.mark.parametrize("driver", [True], ids=[DRIVER], indirect=True)
 PROGRAMS = pytest.mark.parametrize("program", [None, 1, 2, 127], indirect=True)
 
 
+@pytest.mark.usefixtures("processes")
 @DRIVEN
 @PROGRAMS
 def test_without_its_program_the_driver_marks_what_both_changed(program):
@@ -515,6 +531,7 @@ def test_without_its_program_the_driver_marks_what_both_changed(program):
     assert "<<<<<<< ours\n    retries: 4\n=======\n    retries: 5\n>>>>>>> theirs\n" in text
 
 
+@pytest.mark.usefixtures("processes")
 @DRIVEN
 @PROGRAMS
 def test_without_its_program_the_driver_takes_what_each_changed(program):
@@ -529,6 +546,7 @@ def test_without_its_program_the_driver_takes_what_each_changed(program):
     assert "Comes at the end" in text
 
 
+@pytest.mark.usefixtures("processes")
 @DRIVEN
 def test_the_driver_itself_merges_where_its_program_is_there():
     branches(

@@ -73,6 +73,7 @@ def test_an_unknown_command_gets_a_suggestion(typed, meant):
     assert f"no command '{typed}': did you mean '{meant}'?" in result.stderr
 
 
+@pytest.mark.usefixtures("processes")
 def test_errors_go_to_the_error_stream_without_a_traceback(tmp_path):
     done = in_process("status", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -81,11 +82,13 @@ def test_errors_go_to_the_error_stream_without_a_traceback(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.usefixtures("processes")
 def test_debug_shows_the_traceback(tmp_path):
     done = in_process("--debug", "status", cwd=tmp_path)
     assert "Traceback (most recent call last)" in done.stderr
 
 
+@pytest.mark.usefixtures("processes")
 def test_plain_text_in_a_pipe(tmp_path):
     done = in_process("new", "jobs", "--yes", "--diff", "--scheduler", "package", cwd=tmp_path)
     assert done.returncode == 0
@@ -118,6 +121,7 @@ def on_terminal(*arguments: str, cwd: Path, **environment: str) -> str:
     return seen.decode()
 
 
+@pytest.mark.usefixtures("processes")
 def test_colours_on_a_terminal_unless_no_color(tmp_path):
     run("new", str(tmp_path), "--yes", "--name", "jobs")
     add = ("job", "Report", "--manual", "--dry-run")
@@ -125,6 +129,7 @@ def test_colours_on_a_terminal_unless_no_color(tmp_path):
     assert "\x1b[" not in on_terminal(*add, cwd=tmp_path, NO_COLOR="1")
 
 
+@pytest.mark.usefixtures("processes")
 def test_any_text_in_any_locale(tmp_path):
     spec = "targcc: 1\nproject: {name: jobs, description: שלום 🦉}\njobs: {A: {type: manual}}\n"
     (tmp_path / "spec.yaml").write_text(spec, encoding="utf-8")
@@ -135,6 +140,7 @@ def test_any_text_in_any_locale(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_reader_that_stops_reading_is_no_error(tmp_path):
     run("new", str(tmp_path), "--yes", "--name", "jobs")
     process = subprocess.Popen(
@@ -146,6 +152,7 @@ def test_a_reader_that_stops_reading_is_no_error(tmp_path):
     process.wait()
 
 
+@pytest.mark.usefixtures("processes")
 def test_shell_completion_knows_commands_jobs_and_blueprints(tmp_path):
     run("new", str(tmp_path), "--yes", "--name", "jobs")
 
@@ -162,6 +169,7 @@ def test_shell_completion_knows_commands_jobs_and_blueprints(tmp_path):
     assert "plain,stored-procedure\n" in completed("targcc-gen job X --blueprint stor")
 
 
+@pytest.mark.usefixtures("processes")
 def test_ctrl_c_ends_quietly(tmp_path):
     script = (
         "import targcc_gen.cli.commands.doctor as d, targcc_gen.cli.checks as c\n"
@@ -186,12 +194,14 @@ def test_blueprints_are_listed():
 
 
 class TestDoctor:
+    @pytest.mark.usefixtures("processes")
     def test_all_is_well(self, tmp_path):
         run("new", str(tmp_path), "--yes", "--name", "jobs")
         done = in_process("doctor", cwd=tmp_path, TARGCC_PORT="0", TARGCC_DATABASE_URL="")
         assert done.returncode == 0, done.stdout
         assert "every file is what targcc.yaml asks for" in done.stdout
 
+    @pytest.mark.usefixtures("processes")
     def test_what_will_not_work_is_said(self, tmp_path):
         run("new", str(tmp_path), "--yes", "--name", "jobs")
         lock = tmp_path / ".targcc/lock.jsonl"
@@ -204,6 +214,7 @@ class TestDoctor:
         assert "secret" not in done.stdout
         assert done.stderr == "3 things will not work.\n"
 
+    @pytest.mark.usefixtures("processes")
     def test_without_a_project_only_the_machine(self, tmp_path):
         done = in_process("doctor", "--json", cwd=tmp_path)
         assert all(check["level"] != "fail" for check in json.loads(done.stdout))

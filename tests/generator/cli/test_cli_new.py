@@ -43,6 +43,7 @@ def test_yes_makes_a_project_and_says_what_is_next(tmp_path):
     assert lines[-1].endswith("targcc-gen scheduler vendored")
 
 
+@pytest.mark.usefixtures("processes")
 def test_everything_python_compiles(tmp_path):
     new(tmp_path / "acme-jobs", "--spec", examples() / "acme/targcc.yaml")
     command = [sys.executable, "-W", "error", "-m", "compileall", "-q", tmp_path / "acme-jobs"]
@@ -161,6 +162,7 @@ def test_dry_run_diff_and_json_show_and_do_not_write(tmp_path):
     assert not (tmp_path / "jobs").exists()
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_wizard_asks_and_asks_again(tmp_path):
     answers = "Shop\n\nMars/Olympus\nEurope/London\npostgresql\nvendored\n"
     runner = CliRunner()

@@ -61,11 +61,12 @@ def script(page: Path, base: str) -> str:
             command = line.removeprefix("$ ").partition("  #")[0].strip()
             if not line.startswith("$ ") or command in NOT_HERE:
                 continue
-            serve = command == "uv run targcc serve"
+            serve = command in {"uv run targcc serve", "uv run targcc dev"}
             lines.append(SERVE.format(command=command, base=base) if serve else command)
     return "\n".join([*lines, STOP]).replace("http://127.0.0.1:8000", base)
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(
     "name", ["README.md", pytest.param("docs/getting-started.md", marks=pytest.mark.soak)]
 )
@@ -90,6 +91,7 @@ def test_what_the_page_tells_to_type_works(name: str, tmp_path: Path):
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": "src",
             "TARGCC_PORT": str(port),
+            "BROWSER": "true",  # targcc dev opens no real browser
         },
         capture_output=True,
         text=True,

@@ -162,6 +162,7 @@ def lose_versions(root: Path) -> None:
         (root / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("url", ["ext", "ssh"])
 @pytest.mark.parametrize("command", LOOKING, ids=" ".join)
 def test_no_program_of_a_partial_clones_configuration_runs(project, program, marker, command, url):
@@ -175,6 +176,7 @@ def test_no_program_of_a_partial_clones_configuration_runs(project, program, mar
     assert not marker.exists(), marker.read_text()
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("command", LOOKING[:3], ids=" ".join)
 def test_the_versions_of_a_conflict_are_read_in_spite_of_the_configuration(
     project, program, marker, command
@@ -187,6 +189,7 @@ def test_the_versions_of_a_conflict_are_read_in_spite_of_the_configuration(
     assert not marker.exists(), marker.read_text()
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_trial_by_git_itself_runs_the_program(project, program, marker):
     """Prove that git itself obeys the planted configuration; otherwise the tests above would show nothing."""
     set_hostile(project, program)
@@ -197,6 +200,7 @@ def test_a_trial_by_git_itself_runs_the_program(project, program, marker):
     assert marker.exists()
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("command", LOOKING, ids=" ".join)
 def test_no_program_that_the_repository_carries_runs(project, marker, command, monkeypatch):
     """Programs in `.venv`, and in the project folder with a relative entry on PATH."""
@@ -215,6 +219,7 @@ def test_no_program_that_the_repository_carries_runs(project, marker, command, m
     assert not marker.exists(), marker.read_text()
 
 
+@pytest.mark.usefixtures("processes")
 def test_no_module_beside_an_export_is_imported(tmp_path, marker, monkeypatch):
     source = f"open({str(marker)!r}, 'w').close()\n"
     for name in ("json.py", "pickle.py", "pathlib.py", "targcc_gen.py"):
@@ -236,6 +241,7 @@ def test_git_is_started_in_no_other_module():
     assert callers == {"git.py"}
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_merge_driver_is_installed_without_the_repositorys_programs(project, program, marker):
     git(project, "checkout", "-q", "-f", "main")
     set_hostile(project, program)
@@ -246,6 +252,7 @@ def test_the_merge_driver_is_installed_without_the_repositorys_programs(project,
     assert "merge=targcc" in (project / ".git/info/attributes").read_text()
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("kind", ["worktree", "sha256"])
 def test_versions_are_read_in_every_kind_of_repository(project, tmp_path, kind):
     from targcc_gen.sync.branches import stages_of

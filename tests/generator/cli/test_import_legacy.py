@@ -73,6 +73,7 @@ def example():
     return sorted(EXAMPLE.glob("*.sql"))
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_listing_says_what_was_read_how_it_ended_and_what_differs(run_process):
     lines = run_process(*example(), *ZONE).stdout.splitlines()
 
@@ -131,6 +132,7 @@ def test_a_new_project_has_the_jobs_and_its_history_and_a_second_import_changes_
     assert (first["JobName"], first["StartedAt"][:16]) == ("Nightly load", "2026-11-10T23:30")
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_history_lands_in_c_logged_job_once(run, tmp_path):
     run(*example(), *ZONE, "--new", "shop-jobs")
     project = tmp_path / "shop-jobs"
@@ -167,6 +169,7 @@ def test_the_history_lands_in_c_logged_job_once(run, tmp_path):
     )
 
 
+@pytest.mark.usefixtures("processes")
 def test_in_hybrid_mode_the_rows_stay_where_they_are_and_the_project_runs_them(run, tmp_path):
     output = run(*example(), *ZONE, "--mode", "hybrid", "--new", "shop-jobs").stdout
     project = tmp_path / "shop-jobs"
@@ -342,6 +345,7 @@ def test_text_of_an_export_is_no_markup_in_a_report(run, tmp_path):
     assert r"\<script\>alert(1)\</script\>\|x" in (tmp_path / "r.md").read_text()
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_dry_run_shows_the_plan_and_writes_nothing(run_process, tmp_path):
     done = run_process(EXAMPLE / "c_Job.csv", *ZONE, "--new", "shop-jobs", "--dry-run", "--diff")
 

@@ -176,6 +176,7 @@ def test_every_code_is_in_the_schema():
     assert codes(TargccError) <= set(CODES)
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_conflict_is_in_the_schema_of_a_plan(project):
     from targcc_gen.sync import LockEntry
 

@@ -136,6 +136,7 @@ def test_undo_brings_back_every_byte(run: Patch, shop: Path):
     assert (status, output) == (0, "unchanged shop/main.py  it has no scheduler\n")
 
 
+@pytest.mark.usefixtures("processes")
 def test_undo_leaves_no_compiled_files_behind(run: Patch, shop: Path):
     before = snapshot(shop)
     run("--no-verify")
@@ -307,6 +308,7 @@ def test_a_failed_try_in_a_project_with_a_spec_leaves_its_lock_as_it_was(
     assert "Everything is as it was before." in error
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.usefixtures("shop")
 def test_the_command_line_says_what_is_wrong_without_a_traceback(tmp_path: Path):
     write(tmp_path, {"shop/main.py": "from fastapi import FastAPI\napp = FastAPI(\n"})
@@ -427,6 +429,7 @@ def test_programs_get_json(run: Patch):
     assert json.loads(run("--undo", "--json")[1])["removed"] == data["added"]
 
 
+@pytest.mark.usefixtures("processes")
 def test_an_environment_without_the_schedulers_needs_is_not_tried(run: Patch, shop: Path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(shop / ".venv")], check=True)
 
@@ -486,6 +489,7 @@ app = create_app()
 """
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_patched_app_runs_jobs_beside_its_own_routes_and_lifespan(run: Patch, shop: Path):
     write(shop, {"shop/main.py": WITH_LIFESPAN})
     assert run("--vendored", "--no-verify")[0] == 0

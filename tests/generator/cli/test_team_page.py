@@ -24,6 +24,7 @@ def targcc_gen(*arguments: str, status: int = 0) -> str:
     return result.output
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_page_makes_a_blueprint_and_an_override(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     chapter = PAGE.read_text(encoding="utf-8").partition("## A blueprint of your own")[2]

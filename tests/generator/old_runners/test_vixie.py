@@ -53,6 +53,7 @@ def times_of(schedule):
     }
 
 
+@pytest.mark.slow
 def test_our_own_reading_is_croniters():
     """Uses Cronos's vectors that Vixie cron accepts, and random texts with all of its syntax."""
     compared = 0

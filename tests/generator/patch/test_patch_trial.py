@@ -65,6 +65,7 @@ def is_in_place(root: Path, text: str) -> bool:
     return (root / "shop/main.py").read_text() == text and (root / "targcc.yaml").is_file()
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_lifespan_that_is_set_later_is_found_and_the_page_of_help_works(tmp_path: Path):
     text = F + "app = FastAPI()\n" + SET_LATER
     root = project(tmp_path, main=text)
@@ -125,6 +126,7 @@ def test_a_server_without_lifespan_is_told_what_runs_beside_it(tmp_path: Path, c
     assert is_in_place(root, text)
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_factory_that_nothing_calls_is_patched_and_not_verified(tmp_path: Path):
     text = F + "\n\ndef create_app(settings, *, name):\n    app = FastAPI()\n    return app\n"
     root = project(tmp_path, main=text)

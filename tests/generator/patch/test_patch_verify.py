@@ -197,6 +197,7 @@ def asked(layout: Layout, text: str, timeout: float = 60) -> dict[str, Any]:
     return ask(PYTHON, layout, request, timeout=timeout)
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_process_that_never_ends_is_stopped_with_its_children(layout: Layout):
     text = (
         "import subprocess, sys, threading\n"
@@ -210,6 +211,7 @@ def test_a_process_that_never_ends_is_stopped_with_its_children(layout: Layout):
         assert child.status() == psutil.STATUS_ZOMBIE or not psutil.wait_procs([child], 30)[1]
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -222,6 +224,7 @@ def test_a_module_that_does_not_load_says_why(layout: Layout, text: str, reason:
     assert reason in asked(layout, text)["error"]
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_running_thread_does_not_keep_the_process_alive_and_nothing_is_compiled(layout: Layout):
     text = (
         "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"
@@ -231,11 +234,13 @@ def test_a_running_thread_does_not_keep_the_process_alive_and_nothing_is_compile
     assert not list(layout.root.rglob("__pycache__"))
 
 
+@pytest.mark.usefixtures("processes")
 def test_what_the_environment_lacks_is_listed(layout: Layout):
     wanted = ["fastapi>=0.100", "fastapi>=9000", "no-such-distribution-here>=1"]
     assert missing(PYTHON, layout, wanted) == wanted[1:]
 
 
+@pytest.mark.usefixtures("processes")
 def test_an_interpreter_that_does_not_run_is_said(layout: Layout):
     with pytest.raises(InputError, match="does not run"):
         missing(layout.root / "no-python", layout, [])

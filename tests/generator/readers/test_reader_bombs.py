@@ -135,6 +135,7 @@ def test_a_workbook_with_entities_is_refused(tmp_path):
         read(path)
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("suffix", [".ods", ".xlsb", ".xls"])
 def test_what_is_no_workbook_of_an_older_format_is_refused(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
@@ -236,6 +237,7 @@ def fuzz(folder: Path, times: int, seed: int) -> int:
     return good
 
 
+@pytest.mark.slow
 def test_exports_that_were_tampered_with_are_read_or_refused(tmp_path):
     assert fuzz(tmp_path, 120, seed=1) > 10
 

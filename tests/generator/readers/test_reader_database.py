@@ -70,6 +70,7 @@ def url(request):
     return request.getfixturevalue(f"{request.param}_url")
 
 
+@pytest.mark.usefixtures("processes")
 def test_each_table_is_a_file_and_each_row_says_its_id(url):
     files, rows, remarks = read(url)
 

@@ -80,7 +80,10 @@ def test_the_project_and_its_ci_name_the_repository_and_the_commit(monkeypatch):
     assert (
         f'uvx --from "targcc-gen @ git+https://git.example.com/gen@{COMMIT}" targcc-gen' in workflow
     )
-    assert f'uv pip install --no-deps --build-constraints requirements.lock "targcc-scheduler @ {reference}" --editable .' in workflow
+    assert (
+        f'uv pip install --no-deps --build-constraints requirements.lock "targcc-scheduler @ {reference}" --editable .'
+        in workflow
+    )
 
 
 def test_without_an_origin_nothing_is_installed_by_name(monkeypatch):

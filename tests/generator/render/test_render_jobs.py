@@ -90,6 +90,7 @@ def test_a_job_is_formatted_as_black_does(blueprint):
         assert black.format_str(source, mode=black.Mode(line_length=100)) == source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blueprint", BLUEPRINTS)
 @settings(max_examples=5, deadline=None)
 @example(  # a line of maximum length, with a character of ambiguous width

@@ -121,6 +121,7 @@ def test_what_no_spec_has_is_refused():
         pyliteral({1})
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_hostile_name_runs_nothing(tmp_path):
     text = '"); open("owned", "w"); ("'
     subprocess.run([sys.executable, "-c", f"x = {pyliteral(text)}"], cwd=tmp_path, check=True)

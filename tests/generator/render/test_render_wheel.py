@@ -60,6 +60,7 @@ def contents(archive: zipfile.ZipFile) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.usefixtures("processes")
 def test_it_holds_what_the_release_s_build_holds(carried, built):
     assert contents(carried).keys() == contents(built).keys()
     assert contents(carried) == contents(built)
@@ -76,6 +77,7 @@ def test_its_record_lists_every_file_with_its_hash_and_size(carried):
     assert lines[-1] == [record, "", ""]
 
 
+@pytest.mark.slow
 def test_nothing_in_it_depends_on_when_or_where_it_was_made(carried, monkeypatch):
     import zlib
 
@@ -169,6 +171,7 @@ def test_the_generator_the_scheduler_and_the_wheel_have_one_version():
     assert str(scheduler.specifier) == f"=={targcc_gen.__version__}"
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.e2e
 @pytest.mark.parametrize("installer", ["pip", "uv"])
 def test_it_can_be_installed(installer: str, tmp_path: Path):

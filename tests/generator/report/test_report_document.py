@@ -266,6 +266,7 @@ HOSTILE = st.lists(
 ).map(lambda parts: f"a{''.join(parts)}z")  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -281,6 +281,7 @@ def test_a_file_in_the_way_of_the_copy_is_a_conflict(project: Path, switch: Swit
     assert (status, contents(project)) == (3, before)
 
 
+@pytest.mark.slow
 def test_an_app_that_was_there_before_switches_too(tmp_path: Path, switch: Switch):
     text = SPEC.format(", package: shop, inside: .")
     shop = made(tmp_path / "shop", text)
@@ -300,6 +301,7 @@ def test_an_app_that_was_there_before_switches_too(tmp_path: Path, switch: Switc
     assert line in (shop / "pyproject.toml").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "text", "pin"),
     [

@@ -93,6 +93,7 @@ def add(path: Path, text: str) -> None:
     path.write_bytes(before + text.encode())
 
 
+@pytest.mark.slow
 def test_an_untouched_project_moves_without_a_word(root):
     for folder in list((root / OLD).rglob("*")):
         if folder.is_dir():
@@ -110,6 +111,7 @@ def test_an_untouched_project_moves_without_a_word(root):
     assert f'"{OLD}/' not in lock
 
 
+@pytest.mark.slow
 def test_what_people_wrote_is_at_the_new_place(root):
     edited = {
         "core/states.py": "MINE = 1\n",
@@ -153,6 +155,7 @@ def test_what_people_wrote_is_at_the_new_place(root):
     assert status[f"{NEW}/core/actor.py"]["state"] == "ejected"
 
 
+@pytest.mark.usefixtures("processes")
 def test_files_of_their_own_and_imports_follow(root):
     add(root / OLD / "alerts/pager.py", PAGER)
     add(root / OLD / "alerts/rules_of_ours.py", "RULES = 1\n")
@@ -190,6 +193,7 @@ def test_a_file_of_their_own_whose_place_is_taken_is_put_aside_and_named(root):
     assert (root / NEW / "mine.py").read_text(encoding="utf-8") == "OTHER = 1\n"
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("length", [88, 100])
 def test_a_project_that_was_formatted_has_no_conflict(root, length):
     paths = ("core/clock.py", "core/states.py", "core/memory.py")
@@ -202,11 +206,13 @@ def test_a_project_that_was_formatted_has_no_conflict(root, length):
     assert targcc_gen("regenerate", "--check").exit_code == 0
 
 
+@pytest.mark.usefixtures("processes")
 def test_its_tests_pass_there(root):
     assert targcc_gen("regenerate").exit_code == 0
     python(root, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
 
 
+@pytest.mark.slow
 def test_the_switch_waits_for_the_move(root):
     status = targcc_gen("scheduler", "package")
     assert status.exit_code == 3
@@ -219,6 +225,7 @@ def test_the_switch_waits_for_the_move(root):
     assert (root / NEW / "db/tables.py").is_file()
 
 
+@pytest.mark.slow
 def test_other_commands_take_such_a_project_as_it_is(root):
     added = targcc_gen("job", "Later", "--every", "1h")
     assert added.exit_code == 0, added.output
@@ -226,6 +233,7 @@ def test_other_commands_take_such_a_project_as_it_is(root):
     assert targcc_gen("regenerate", "--check").exit_code == 1
 
 
+@pytest.mark.usefixtures("processes")
 def test_an_app_that_was_patched_moves_with_its_requirements(projects, tmp_path, monkeypatch):
     shutil.copytree(projects / "shop", tmp_path / "shop")
     monkeypatch.chdir(tmp_path / "shop")
@@ -251,6 +259,7 @@ def test_an_app_that_was_patched_moves_with_its_requirements(projects, tmp_path,
     assert not Path("vendor").exists()
 
 
+@pytest.mark.slow
 def test_with_the_package_a_person_moves_files_of_their_own_first(root):
     spec = root / "targcc.yaml"
     spec.write_text(f"{spec.read_text(encoding='utf-8')}\nscheduler: package\n", encoding="utf-8")

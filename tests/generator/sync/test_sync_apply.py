@@ -149,6 +149,7 @@ def killed_at(at: int, tree: str, root: Path) -> None:
 
 
 # The first and last operation of each stage: folders, staged files, journal, replacements, deletions, end of the journal.
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("at", [1, 3, 6, 12, 15, 17, 19, 21, 23, 24])
 def test_a_killed_run_is_undone_by_the_next(project, at):
     before = state(project)
@@ -160,6 +161,7 @@ def test_a_killed_run_is_undone_by_the_next(project, at):
     assert make_plan(second(), project).is_empty
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_killed_new_project_can_be_made_again(tmp_path):
     root = tmp_path / "new"
     killed_at(14, "first", root)
@@ -197,6 +199,7 @@ def test_a_plan_older_than_another_run_is_refused(project):
     assert (project / "more.py").exists()
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_real_limit_of_the_system_is_undone_too(project):
     before = state(project)
     script = f"""

@@ -81,12 +81,14 @@ def upgraded(root: Path, text: str = NEXT) -> Change:
     return change
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_file_that_was_only_formatted_is_updated(tmp_path, module, formatter):
     module.write_text(formatter(BASE))
     assert upgraded(tmp_path).action is Action.UPDATE
     assert is_same_module(NEXT.encode(), module.read_bytes())
 
 
+@pytest.mark.usefixtures("processes")
 def test_edits_in_a_formatted_file_are_kept(tmp_path, module, formatter):
     edited = BASE.replace("    return sorted(found)", "    return sorted(found, reverse=True)")
     module.write_text(formatter(edited))
@@ -95,6 +97,7 @@ def test_edits_in_a_formatted_file_are_kept(tmp_path, module, formatter):
     assert is_same_module(wanted.encode(), module.read_bytes())
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("length", [88, 79, 120])
 def test_the_new_text_is_written_as_black_writes_the_persons(tmp_path, module, length):
     if length != 88:
@@ -107,6 +110,7 @@ def test_the_new_text_is_written_as_black_writes_the_persons(tmp_path, module, l
     assert "least_priority" in text
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_projects_own_settings_count(tmp_path, module):
     (tmp_path / "pyproject.toml").write_text("[tool.black]\nline-length = 60\n")
     module.write_text(formatted(60, BASE))
@@ -114,6 +118,7 @@ def test_the_projects_own_settings_count(tmp_path, module):
     assert module.read_text() == formatted(60, NEXT)
 
 
+@pytest.mark.usefixtures("processes")
 def test_ruffs_fixes_by_the_projects_own_rules_come_too(tmp_path, module, monkeypatch):
     monkeypatch.setenv("PATH", str(RUFF.parent))
     (tmp_path / "pyproject.toml").write_text("[tool.ruff.lint]\nselect = ['I', 'COM']\n")
@@ -128,12 +133,14 @@ def test_ruffs_fixes_by_the_projects_own_rules_come_too(tmp_path, module, monkey
     assert not (tmp_path / ".ruff_cache").exists()
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_project_needs_no_ruff(tmp_path, module, monkeypatch):
     monkeypatch.setenv("PATH", "")
     module.write_text(ruff(BASE, "check", "--fix-only", "--select", "ALL"))
     assert upgraded(tmp_path).action is Action.UPDATE
 
 
+@pytest.mark.usefixtures("processes")
 def test_definitions_without_news_stay_as_the_person_has_them(tmp_path, module):
     edited = (
         BASE.replace("    return sorted(found)", "    return sorted(found, reverse = True)")
@@ -159,6 +166,7 @@ def test_a_comment_is_an_edit(tmp_path, module):
     assert "    # the oldest first\n" in module.read_text()
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_real_collision_is_a_conflict_all_the_same(tmp_path, module):
     module.write_text(formatted(88, BASE.replace("priority: int", "rank: int")))
     (change,) = make_plan(tree(NEXT), tmp_path).changes
@@ -166,6 +174,7 @@ def test_a_real_collision_is_a_conflict_all_the_same(tmp_path, module):
     assert any("rank: int" in collision.mine for collision in change.collisions)
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_formatted_file_that_left_the_spec_goes(tmp_path, module, formatter):
     module.write_text(formatter(BASE))
     apply(make_plan(Tree.of([]), tmp_path))
@@ -182,11 +191,13 @@ class TestMoved:
         assert not plan.conflicts
         return (root / self.NEW).read_text()
 
+    @pytest.mark.usefixtures("processes")
     def test_a_formatted_file_moves_in_its_format(self, tmp_path, module):
         module.write_text(formatted(88, BASE))
         assert self.upgraded(tmp_path) == formatted(88, NEXT.replace("from .", "from .."))
         assert not module.exists()
 
+    @pytest.mark.usefixtures("processes")
     def test_edits_move_too(self, tmp_path, module, formatter):
         edited = BASE.replace("    return sorted(found)", "    return sorted(found, reverse=True)")
         module.write_text(formatter(edited))

@@ -96,6 +96,7 @@ def lost(root: Path, lines: list[str], output: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("package")
 def test_an_unedited_project_comes_along_without_a_word():
     result = targcc_gen("regenerate")
@@ -105,6 +106,7 @@ def test_an_unedited_project_comes_along_without_a_word():
     assert targcc_gen("regenerate", "--check").exit_code == 0
 
 
+@pytest.mark.slow
 def test_every_edited_line_is_in_the_tree_or_kept_and_named(package):
     written = []
     for path, (old, new) in EDITS.items():
@@ -166,6 +168,7 @@ def test_what_a_project_got_once_follows(projects, tmp_path, monkeypatch):
     assert not Path(".targcc/removed").exists()
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(
     "command",
     [

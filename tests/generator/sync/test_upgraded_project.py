@@ -128,6 +128,7 @@ def test_its_database_comes_along_and_runs_jobs(root, monkeypatch):
     assert tables == 1
 
 
+@pytest.mark.usefixtures("processes")
 def test_its_tools_find_nothing_to_complain_of(tmp_path, monkeypatch):
     older_projects.unpack("0.1", tmp_path)
     root = tmp_path / "acme-jobs"

@@ -31,6 +31,7 @@ def live(born, tmp_path):
     return begin
 
 
+@pytest.mark.usefixtures("processes")
 def test_half_a_month(live):
     year = live(1)
     year.settled("regenerate")

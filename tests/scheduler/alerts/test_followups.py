@@ -219,7 +219,7 @@ async def test_what_was_late_or_lost_is_well_again_when_it_is(night):
     async with rig.stores[0].write() as db:
         await error_groups.note_issue(db, rig.job.name, "at_least", "none", rig.clock.now())
         await error_groups.note_issue(db, "web-2", error_groups.NODE, "process 7", rig.clock.now())
-    await rig.tell("late", message="it has to have 1 success", about="at_least")
+    await rig.tell("late", message="expected 1 success", about="at_least")
     await rig.senders[0](node_event("node web-2:7 is lost", server="web-1", about="web-2"))
     await rig.senders[0](node_event("the clock of web-1 was set back", server="web-1"))
     assert await rig.look(minutes=20) == 0
@@ -331,7 +331,7 @@ async def test_one_digest_a_morning_says_what_is_wrong_what_happened_and_what_co
     assert await rig.look(seconds=20) == 1
     mail = rig.mails[-1]
     assert mail["To"] == "team@example.com"
-    assert mail["Subject"].endswith("a person")
+    assert mail["Subject"].endswith("attention")
     text = plain(mail)
     assert "Export Invoices failed" in text
     past, _, coming = text.partition("The next 24 hours\n  1 run by schedule")

@@ -35,6 +35,7 @@ def lines(code: str) -> list[dict]:
     return [json.loads(line) for line in done.stderr.splitlines()]
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_record_reads_the_same_with_and_without_structlog():
     without, with_it = lines(f"{RECORD}import structlog{RECORD}")
 
@@ -50,12 +51,14 @@ def test_a_record_reads_the_same_with_and_without_structlog():
     assert (without["event"][:9], without["level"], without["run_id"]) == ("sent 3 to", "error", 7)
 
 
+@pytest.mark.usefixtures("processes")
 def test_what_a_job_logs_by_structlog_arrives_however_late_it_is_imported():
     code = "def job():\n    import structlog\n    structlog.get_logger('acme').info('sent', mails=3)\njob()\n"
     (line,) = lines(code)
     assert (line["event"], line["mails"], line["level"]) == ("sent", 3, "info")
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("name", ["structlog.stdlib", "structlog.no_such_module"])
 def test_an_import_that_fails_fails_as_it_would(name):
     code = f"try:\n    import {name}\nexcept ModuleNotFoundError as error:\n    log.info(error.name)\nelse:\n    log.info('fine')\n"

@@ -88,6 +88,7 @@ CHANGING = [
     ["maintenance", "start", "--until", "2031-01-01T00:00", "--queue", "critical", "--reason", "new disk"],
     ["queue", "list"],
     ["maintenance", "list"],
+    ["job", "run", "SyncStock", "--retries", "2"],
 ]  # fmt: skip
 REFUSED = [
     ["job", "info", "DailyRepotr"],
@@ -184,6 +185,7 @@ def twins(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch)
         yield Twins({"TARGCC_DATABASE_URL": f"sqlite:///{here}"}, server)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.soak)])
 def test_commands_say_at_a_server_what_they_say_here(
     twins: Twins, step: int, monkeypatch: pytest.MonkeyPatch
@@ -202,7 +204,10 @@ def test_commands_say_at_a_server_what_they_say_here(
     files = [twins.at(["audit", "export"], where)[1] for where in (twins.here, twins.there)]
     assert [file.count("SOMEBODY") for file in files] == [files[0].count("SOMEBODY")] * 2
     assert files[0].startswith("id,at,actor,action,job")
-    assert twins.same(["run", "watch", "1"])[0] == 1  # status 1: the run failed
+    status, _, output = twins.same(["run", "watch", "1"])
+    assert status == 1  # the run failed
+    assert "DailyReport attempt 1 failed after 5 ms" in output
+    assert "ValueError: no card 7" in output
     for where in (twins.here, twins.there):
         _, made, _ = twins.at(["webhook", "create", "https://example.com/s3cret", "--json"], where)
         assert json.loads(made)["secret"].startswith("whsec_")

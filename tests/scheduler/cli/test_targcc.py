@@ -98,6 +98,7 @@ def at(root: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]
     )
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_vendored_scheduler_says_so(vendored: Path):
     output = at(vendored, "-m", "acme_jobs.scheduler", "--version").stdout
     assert output == f"acme, targcc-scheduler {__version__} (vendored)\n"
@@ -109,6 +110,7 @@ WRONG_ENVIRONMENT = (
 )
 
 
+@pytest.mark.usefixtures("processes")
 def test_an_environment_that_is_not_there_is_said_in_a_line(vendored: Path):
     # the same call as in the console script
     code = "from acme_jobs.scheduler import main; main(['--version'])"
@@ -139,6 +141,7 @@ def test_no_command_works_in_an_environment_of_a_project_that_has_none(
     )
 
 
+@pytest.mark.usefixtures("processes")
 def test_an_application_does_not_start_in_an_environment_that_is_not_there(vendored: Path):
     code = "from acme_jobs.scheduler import scheduler_router"
     result = at(vendored, "-c", code, TARGCC_ENVIRONMENT="stagin")
@@ -151,7 +154,7 @@ def test_jobs_are_listed_plainly_in_a_pipe(targcc: Targcc):
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["JOB", "SCHEDULE", "NEXT", "LAST", "ENDED"]
     assert re.match(r"DailyReport +at 02:00 every day +\w+", lines[1])
-    assert "broken_import.py cannot be used: ModuleNotFoundError" in result.stderr
+    assert "broken_import.py:3 cannot be used: ModuleNotFoundError" in result.stderr
     assert "\x1b" not in result.output
 
 

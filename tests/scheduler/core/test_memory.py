@@ -26,6 +26,7 @@ def said_by(code: str, **variables: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.usefixtures("processes")
 def test_sessions_are_there_for_whoever_asks():
     lines = said_by("""
         import sqlalchemy.ext.asyncio as package
@@ -43,6 +44,7 @@ def test_sessions_are_there_for_whoever_asks():
     assert lines == ["False", "1 True", "True True", "False False"]
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(
     "asking",
     [
@@ -58,6 +60,7 @@ def test_an_application_imports_as_ever(asking):
     ]
 
 
+@pytest.mark.usefixtures("processes")
 def test_where_the_whole_package_is_there_it_stays():
     lines = said_by("""
         sys.meta_path.pop(0)
@@ -70,6 +73,7 @@ def test_where_the_whole_package_is_there_it_stays():
     assert "_Finder" not in lines[0]
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("words", [["worker"], ["serve", "--port", "0"]], ids=" ".join)
 def test_an_idle_process_has_neither_orm_nor_api(database_url, words):
     """The process prints its imported modules after the start, and ends."""

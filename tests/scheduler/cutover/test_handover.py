@@ -33,6 +33,7 @@ def live(world, job="NightReport"):
     return sides | ({"new"} if world.owner(job) == "new" else set())
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_whenever_a_process_dies_the_job_is_on_one_side_at_most_and_repeating_finishes(
     world, monkeypatch
@@ -78,6 +79,7 @@ async def _dies_at(world, monkeypatch, line, step):
     return left > 0
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_a_run_that_the_old_server_had_chosen_counts_as_its_own(world):
     """The old server chose the row before the switch and begins the run afterwards."""
@@ -96,6 +98,7 @@ async def test_a_run_that_the_old_server_had_chosen_counts_as_its_own(world):
     assert [side for side, job, _ in world.ran() if job == "NightReport"] == ["old", "new", "new"]
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_row_whose_run_ends_while_it_is_to_be_switched_off_is_taken(world):
     """The run was active at the statement and ended two seconds later; no other process switched the row off."""
     await world.until(local("2031-06-02T01:59"))
@@ -117,6 +120,7 @@ async def test_a_row_whose_run_ends_while_it_is_to_be_switched_off_is_taken(worl
     assert [side for side, job, _ in world.ran() if job == "NightReport"] == ["old", "new", "new"]
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_a_row_that_is_switched_off_by_its_own_run_accuses_nobody(world):
     """A OneOff row is inactive after its run."""
@@ -130,6 +134,7 @@ async def test_a_row_that_is_switched_off_by_its_own_run_accuses_nobody(world):
     assert world.unfinished() == []
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_a_script_whose_row_ended_before_it_was_looked_at_accuses_nobody(world):
     world.change("NightReport", enmjobstatus="InProcess")
@@ -145,6 +150,7 @@ async def test_a_script_whose_row_ended_before_it_was_looked_at_accuses_nobody(w
     assert live(world) == {"new"}
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_a_slot_that_nobody_has_begun_comes_along(world):
     await world.at(local("2031-06-02T02:00:30"), old=False)  # the old server sleeps
@@ -152,6 +158,7 @@ async def test_a_slot_that_nobody_has_begun_comes_along(world):
     assert ("new", "NightReport", local("2031-06-02T02:00").isoformat()) in world.ran()
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_a_job_does_not_go_back_while_its_slot_is_about_to_come(world):
     await world.targcc("targcc cutover start --job NightReport")
@@ -182,6 +189,7 @@ async def test_a_way_back_that_dies_where_a_passed_slot_is_taken_here_goes_on(wo
     assert [side for side, job, _ in world.ran() if job == "NightReport"] == ["new", "old"]
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_a_job_that_came_and_is_paused_here_is_an_alarm(world):
     await world.targcc("targcc cutover start --job NightReport")
@@ -191,6 +199,7 @@ async def test_a_job_that_came_and_is_paused_here_is_an_alarm(world):
     )
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_a_row_that_is_active_again_is_an_alarm(world):
     await world.targcc("targcc cutover start --job NightReport")
@@ -198,6 +207,7 @@ async def test_a_row_that_is_active_again_is_an_alarm(world):
     assert "LIVE ON BOTH SIDES" in await world.targcc("targcc cutover status", 1)
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_a_row_that_somebody_switched_off_is_not_taken(world):
     world.change("NightReport", active=False)
@@ -206,6 +216,7 @@ async def test_a_row_that_somebody_switched_off_is_not_taken(world):
     assert "runs nowhere" in await world.targcc("targcc cutover status", 1)
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_what_is_meant_has_to_be_said_and_known(world):
     assert "say which jobs" in await world.targcc("targcc cutover start", 2)
@@ -215,6 +226,7 @@ async def test_what_is_meant_has_to_be_said_and_known(world):
     assert "no job of the old server" in await world.targcc("targcc cutover start --job Ours", 2)
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_what_a_script_printed_for_another_switch_is_refused(world):
     (world.folder / "off.txt").write_text("targcc 000000 off 1 none none", encoding="utf-8")
@@ -223,6 +235,7 @@ async def test_what_a_script_printed_for_another_switch_is_refused(world):
     assert live(world) == {"old"}
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_the_plan_says_what_stands_in_the_way(world):
     world.change("CloseDay", nextruntime="2031-06-01 22:00:00")
@@ -233,6 +246,7 @@ async def test_the_plan_says_what_stands_in_the_way(world):
     assert "1. day: targcc cutover start --runner day" in output
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_a_difference_in_shadow_is_named_and_breaks_the_row_of_clean_days(world):
     await world.targcc("targcc owner set --all shadow")
@@ -245,6 +259,7 @@ async def test_a_difference_in_shadow_is_named_and_breaks_the_row_of_clean_days(
     assert "0 clean days of 1" in output
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_programs_get_json(world):
     plan = json.loads(await world.targcc("targcc cutover plan --json"))
@@ -265,6 +280,7 @@ async def test_programs_get_json(world):
     assert {entry["job"]: entry["owner"] for entry in owners}["CloseDay"] == "new"
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_nothing_is_begun_here_while_the_old_database_does_not_answer(world, monkeypatch):
     monkeypatch.setenv("TARGCC_CUTOVER_URL", f"sqlite:///{world.folder}/no/such.db")
@@ -274,6 +290,7 @@ async def test_nothing_is_begun_here_while_the_old_database_does_not_answer(worl
     assert world.unfinished() == []
 
 
+@pytest.mark.usefixtures("processes")
 async def test_two_that_do_the_same_at_once_do_it_once(world):
     line = "targcc cutover start --job NightReport"
     results = await asyncio.gather(world.anyhow(line), world.anyhow(line))
@@ -310,6 +327,7 @@ async def test_a_killed_command_leaves_the_job_off_on_both_sides_and_is_repeated
     assert live(world) == {"new"}
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["cron"], indirect=True)
 async def test_a_table_of_the_cron_shape_goes_and_comes(world):
     """Marks are stored in LastResult, and runs are copied to whatever columns the log table has."""

@@ -45,18 +45,21 @@ def run(request, tmp_path):
     return run
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_claim_leaves_the_runs_of_the_old_server(run):
     result = run(FEATURES, will_run=["Frozen", "Ordinary"])
     assert result["states"] == {"Moved": "enqueued", "Frozen": "succeeded", "Ordinary": "succeeded"}
     assert result["asking"] > 9
 
 
+@pytest.mark.usefixtures("processes")
 def test_no_claim_asks_for_owners_without_the_feature_legacy(run):
     result = run(WITHOUT_LEGACY, will_run=["Moved", "Frozen", "Ordinary"])
     assert set(result["states"].values()) == {"succeeded"}
     assert result["asking"] == 0
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_feature_of_the_project_keeps_runs_from_being_claimed(run, tmp_path):
     feature = tmp_path / "holding"
     feature.mkdir()

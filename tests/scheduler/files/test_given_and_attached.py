@@ -39,6 +39,8 @@ from targcc_scheduler.kernel.blobs import Fetcher
 from targcc_scheduler.kernel.jobs.arguments import parameters_of
 from targcc_scheduler.testing import run_inline
 
+pytestmark = pytest.mark.usefixtures("processes")  # some of its jobs run in a process of their own
+
 DANA = Actor(ActorKind.MANUAL, "dana")
 LONG = ["a line of text that is not short"] * 3_000
 

@@ -20,7 +20,9 @@ from targcc_scheduler import ArgumentsError, Client, RunState, Scheduler
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.errors import FlowStateError, UnknownFlow
 from targcc_scheduler.db.tables import job_run, logged_job
-from targcc_scheduler.features.flows.queries import Flow, flow_of_run, get_flow
+from targcc_scheduler.features.flows.graph import StepState
+from targcc_scheduler.features.flows.pages import step_word
+from targcc_scheduler.features.flows.queries import Flow, FlowStep, flow_of_run, get_flow
 from web_fixtures import Site
 
 HERE = Path(__file__).parents[1]
@@ -260,9 +262,10 @@ async def test_steps_have_their_runs_once_through_kills(migrated_url: str):
         ledger.assert_sound()
 
 
+@pytest.mark.slow
 async def test_people_and_programs_see_flows(site: Site, database_url, monkeypatch):
     person, viewer, program = await site.user(), await site.user("viewer"), await site.program()
-    assert "No flow has begun" in await viewer.page("/jobs/flows")
+    assert "No flows yet" in await viewer.page("/jobs/flows")
     assert (await program.post("/api/flows", json={"name": "Nix"})).status_code == 404
     begun = (await program.post("/api/flows", json={"name": "MonthEnd"})).json()
     assert (begun["id"], begun["state"], begun["steps"][0]["runs"]) == (
@@ -281,7 +284,7 @@ async def test_people_and_programs_see_flows(site: Site, database_url, monkeypat
     await person.send("/jobs/flows/1/cancel")
     page = await person.page("/jobs/flows/1")
     assert "Flow 1 is cancelled" in page
-    assert "From here again" in page
+    assert "Rerun from here" in page
     answer = await program.post("/api/flows/1/cancel")
     assert answer.status_code == 409
     await person.send("/jobs/flows/1/rerun?step=import")
@@ -324,3 +327,17 @@ async def test_a_unique_flow_is_not_started_while_the_same_one_is_under_way(sche
     later = await scheduler.start_flow("DayEnd")
     assert later not in {first, friday}
     assert (await over(scheduler, later)).state == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("state", "runs", "text"),
+    [
+        ("failed", {"failed": 1, "succeeded": 2}, "1 of 3 failed"),
+        ("failed", {"failed": 1}, "failed"),
+        ("failed", {}, "failed"),
+        ("running", {"running": 2, "succeeded": 1}, "running"),
+    ],
+)
+def test_a_failed_step_of_several_runs_names_the_failed_ones(state, runs, text):
+    step = FlowStep("load", "Load", (), "success", StepState(state), "", runs)
+    assert step_word(step) == text

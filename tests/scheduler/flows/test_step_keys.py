@@ -91,7 +91,7 @@ async def test_a_step_waits_for_the_run_that_has_its_key_and_has_it_then(schedul
     free = await scheduler.start_flow("AloneFlow", {"key": "b"})
     await step(ledger, free, lambda row: row.State == "running")
     text = await why(scheduler, run.Id)
-    assert f"It waits for its unique key, which run {first} (Alone) has." in text
+    assert f"Waiting for the unique key, held by run {first} (Alone)." in text
     again = await scheduler.enqueue("Alone", key="a")
     assert (again, again.existing) == (first, True)
     OPEN.set()
@@ -143,7 +143,7 @@ async def test_a_step_waits_for_the_time_after_a_success(scheduler, ledger):
     flow_id = await scheduler.start_flow("HourlyFlow")
     ended = ledger.run(first).CompletedAt
     run = await step(ledger, flow_id, lambda row: row.DueAt == ended + timedelta(hours=1))
-    assert f"which run {first} (Hourly) has until" in await why(scheduler, run.Id)
+    assert f"held by run {first} (Hourly) until" in await why(scheduler, run.Id)
     await scheduler.delete(first, by=DANA)
     assert await scheduler.retry(run.Id, by=DANA) == run.Id
     assert await over(scheduler, flow_id) == "succeeded"

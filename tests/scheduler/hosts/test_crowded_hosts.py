@@ -149,6 +149,7 @@ async def answers(client: httpx.AsyncClient) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTS)
 async def test_a_host_answers_as_before_and_the_pages_beside_it(name, scheduler):
     make, root, base = HOSTS[name]

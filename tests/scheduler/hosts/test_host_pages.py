@@ -10,6 +10,7 @@ QUICK = ("fastapi.md",)
 SOAK = ("starlette.md", "flask.md", "django.md", "scripts.md")
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(
     "page", [*QUICK, *(pytest.param(page, marks=pytest.mark.soak) for page in SOAK)]
 )
@@ -22,6 +23,7 @@ def test_the_application_of_a_page_passes_its_own_tests(page, tmp_path):
     assert not list(root.rglob("c_*"))
 
 
+@pytest.mark.usefixtures("processes")
 def test_manage_py_test_leaves_the_real_database_alone(tmp_path):
     """Also in parallel processes, each with its own database."""
     root = pages.write("django.md", tmp_path)

@@ -73,6 +73,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.usefixtures("processes")
 def test_every_test_runner_turns_schedulers_off(tmp_path):
     (tmp_path / "app.py").write_text(APP, encoding="utf-8")
     served.run(tmp_path, "-m", "unittest", "app")
@@ -117,6 +118,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.usefixtures("processes")
 def test_manage_py_test_turns_schedulers_off_before_the_application_is_imported(tmp_path):
     (tmp_path / "managed.py").write_text(MANAGED, encoding="utf-8")
     served.run(tmp_path, "managed.py", "test", "managed")

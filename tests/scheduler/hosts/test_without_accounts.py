@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 _APP = """
 import asyncio, logging, sys
 
@@ -58,6 +60,7 @@ def answers(tmp_path: Path, identify: str, *texts: str) -> tuple[list[str], str]
     return done.stdout.splitlines(), done.stderr
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_host_identifies_people_without_the_feature_accounts(tmp_path):
     pages, _ = answers(tmp_path, "lambda request: ('dana', 'admin')", "dana", "No such page")
     assert pages == [
@@ -69,6 +72,7 @@ def test_a_host_identifies_people_without_the_feature_accounts(tmp_path):
     ]
 
 
+@pytest.mark.usefixtures("processes")
 def test_without_host_and_accounts_pages_api_and_log_say_that_nobody_can_sign_in(tmp_path):
     text = "the application does not identify people"
     pages, log = answers(tmp_path, "None", text)

@@ -34,6 +34,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("snippet", None)
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(("code", "printed"), list(snippets()))
 async def test_a_snippet_prints_what_its_page_says(code, printed, module, make_scheduler):
     module.write_text(code, encoding="utf-8")

@@ -67,6 +67,7 @@ def _blocks() -> list[re.Match[str]]:
     return list(_BLOCK.finditer(PAGE.read_text(encoding="utf-8")))
 
 
+@pytest.mark.usefixtures("processes")
 async def test_each_example_of_the_page_does_what_it_says(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -45,6 +45,7 @@ def make_package(tmp_path, monkeypatch):
 # Libraries.
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_library_of_jobs_can_be_imported_before_there_is_a_project(make_package, tmp_path):
     make_package("job_library", reports=LIBRARY)
     command = [sys.executable, "-c", "import job_library.reports"]

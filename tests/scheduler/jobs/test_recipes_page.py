@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "recipes.md"
 SERVICES = ROOT / "templates" / "project" / "src" / "{{ package }}" / "services.py"
@@ -31,6 +33,7 @@ def files() -> dict[str, str]:
     return dict(blocks)
 
 
+@pytest.mark.usefixtures("processes")
 def test_each_recipe_has_a_test_that_passes(tmp_path: Path):
     recipes = files()
     package = tmp_path / "src" / "acme_jobs"

@@ -49,7 +49,7 @@ async def test_the_example_keeps_its_limit_and_the_commands_tell(scheduler, monk
         outputs.append(" ".join(done.stdout.split()))
     for shown in outputs[:2]:
         assert re.search(r"SyncTenant tenant_id=4 2 of 2 [345] of 5 10", shown), shown
-    assert "It waits for room: SyncTenant tenant_id=4 has 2 of 2 under way" in outputs[2]
+    assert "Waiting for capacity: SyncTenant tenant_id=4 has 2 of 2 in use" in outputs[2]
 
 
 def test_the_spec_says_the_same_as_the_decorator(tmp_path):

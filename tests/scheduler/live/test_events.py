@@ -36,6 +36,8 @@ from targcc_scheduler.kernel.node.recurring import DueSlots
 from targcc_scheduler.kernel.runs import create
 from targcc_scheduler.kernel.runs.values import NewRun
 
+pytestmark = pytest.mark.usefixtures("processes")  # some of its jobs run in a process of their own
+
 DANA = Actor("dana")
 NAME = "hooked_jobs.hooks.whatever_ended"
 NEW_SLOT = NewRun(

@@ -113,7 +113,7 @@ def link(database_url: str, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Chrome]:
+def browser(processes: None, tmp_path: Path) -> Iterator[Chrome]:  # noqa: ARG001 - ring 2
     with chromium(tmp_path / "profile", keeps_log=True) as driver:
         driver.set_script_timeout(120)
         yield driver

@@ -54,7 +54,7 @@ async def test_a_page_shows_the_end_of_a_log_and_its_earlier_parts_when_asked(si
     page = await viewer.page(f"/jobs/runs/{run_id}")
     keys = [int(key) for key in re.findall(r'data-key="(\d+)"', page)]
     assert len(keys) == run_log.MOST_LINES
-    assert "These are the last lines" in page
+    assert "Showing the last lines" in page
     earlier = await viewer.page(f"/jobs/runs/{run_id}/lines", params={"before": keys[0]})
     assert re.findall(r"<bdi>(.*?)</bdi>", earlier) == ["line 0", "line 1", "line 2"]
     after = await viewer.page(f"/jobs/runs/{run_id}/lines", params={"after": keys[-2]})

@@ -91,7 +91,7 @@ def test_an_operator_manages_webhooks_by_commands(
         assert done.exit_code == status, done.output
         return done.output
 
-    assert targcc("list") == "There is no webhook.\n"
+    assert targcc("list") == "No webhooks yet. Create one: targcc webhook create https://…\n"
     made = targcc("create", URL, "--event", "failed", "--job", "Daily*")
     assert re.search(r"^secret {2}whsec_\S{40,} ", made, re.MULTILINE)
     assert json.loads(targcc("create", URL, "--json"))["id"] == 2

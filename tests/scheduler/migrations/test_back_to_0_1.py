@@ -49,6 +49,7 @@ async def make_new(url):
         await scheduler.stop()
 
 
+@pytest.mark.usefixtures("processes")
 async def test_release_0_1_goes_on_with_what_both_have_done(old, make_new, url):
     old.targcc("migrate")
     of_old = old.start()
@@ -99,6 +100,7 @@ def test_its_row_is_there_too_where_it_never_worked(url):
     assert revisions(url, "alembic_version") == ["0001"]
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_project_whose_own_revisions_came_after_that_of_the_scheduler_goes_on(old, url):
     old.add_revision("a1b2c3", after="0001")
     old.targcc("migrate")
@@ -113,6 +115,7 @@ def test_a_project_whose_own_revisions_came_after_that_of_the_scheduler_goes_on(
     assert revisions(url) == [head_revision()]
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_row_of_an_application_stays_when_it_is_called_as_that_of_0_1_is(url, tmp_path):
     app = Application(tmp_path / "app", url)
     app.migrate()

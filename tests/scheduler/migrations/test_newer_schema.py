@@ -38,6 +38,7 @@ def targcc(url, folder, *words, **settings):
     )
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "words",
@@ -79,6 +80,7 @@ async def test_a_scheduler_that_was_not_started_does_not_use_them_either(newer):
     assert rows(url) == before
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_who_may_not_migrate_is_told_to(url, tmp_path):
     for words in (("serve", "--port", "0"), ("worker",)):

@@ -8,6 +8,7 @@ from targcc_scheduler.db.migrations import upgrade
 from targcc_scheduler.db.migrations.upgrade import downgrade, head_revision, known_revisions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("revision", known_revisions())
 def test_rows_stay_down_to_every_revision_and_up_from_it(url, revision):
     migrate(url)

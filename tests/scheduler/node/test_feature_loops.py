@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 
+import pytest
 from processes import environment
 from rt_tools import until
 from targcc_scheduler import job
@@ -66,6 +67,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_node_without_features_runs_retries_and_fails_jobs(migrated_url):
     done = subprocess.run(
         [sys.executable, "-c", _WITHOUT_FEATURES, migrated_url],

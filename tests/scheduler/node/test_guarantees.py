@@ -5,6 +5,7 @@
 import asyncio
 import contextlib
 import re
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ import pytest
 import sqlalchemy as sa
 from guarantee_rig import DANA, QUICK, Ledger, MakeScheduler, SettableClock, schedulers, until
 from proofs import names_of_tests
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from targcc_scheduler import (
     ArgumentsError,
@@ -235,6 +237,31 @@ async def test_a_running_job_is_cancelled_once_the_caller_commits(scheduler, led
         assert state == RunState.RUNNING
     assert await scheduler.wait(run_id, 40) == RunState.CANCELLED
     await engine.dispose()
+
+
+@pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
+async def test_a_writer_between_two_statements_of_the_callers_transaction_is_kept_out(
+    scheduler, ledger
+):
+    """On SQLite a transaction that has only read fails with "database is locked" if another process commits before it writes."""
+    run_id = await scheduler.schedule(add, delay="1h", a=1)
+    engine = make_engine(ledger.url)
+    other = sqlite3.connect(sa.make_url(ledger.url).database, timeout=0)
+
+    def write(*_: object) -> None:
+        with contextlib.suppress(sqlite3.OperationalError), other:
+            other.execute(
+                "INSERT INTO c_JobLogLine (RunId, Attempt, At, Level, Message) VALUES (0, 1, '2026-06-10', 'info', '')"
+            )
+
+    event.listen(engine.sync_engine, "after_cursor_execute", write)
+    try:
+        async with engine.begin() as connection:
+            state = await scheduler.cancel(run_id, by=DANA, connection=connection)
+    finally:
+        other.close()
+        await engine.dispose()
+    assert state == RunState.CANCELLED
 
 
 UNFIT = [

@@ -58,7 +58,7 @@ def on_small_disk(request: pytest.FixtureRequest) -> tuple[SmallDisk, str]:
 
 
 @pytest.fixture
-def start_node(tmp_path: Path):
+def start_node(processes: None, tmp_path: Path):
     nodes: list[Node] = []
 
     def start(url: str, *words: str) -> Node:

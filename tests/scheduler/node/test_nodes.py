@@ -51,6 +51,7 @@ async def test_a_killed_node_loses_no_run_and_repeats_no_finished_step(
     assert "was lost" in attempts[0].errormessage
 
 
+@pytest.mark.always
 async def test_a_node_that_is_told_to_stop_hands_its_runs_over(cluster: Cluster, client: Scheduler):
     first = cluster.start()
     running = await client.enqueue("UntilOpened")

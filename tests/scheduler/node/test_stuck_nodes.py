@@ -18,7 +18,9 @@ PROGRAM = "keepalive"
 
 
 @pytest.fixture
-def start_node(tmp_path: Path) -> Iterator[Callable[..., Node]]:
+def start_node(
+    processes: None, tmp_path: Path  # noqa: ARG001 - ring 2
+) -> Iterator[Callable[..., Node]]:
     nodes: list[Node] = []
 
     def start(url: str, **settings: object) -> Node:
@@ -165,10 +167,13 @@ async def test_a_beat_of_a_stuck_node_does_not_wait_for_who_writes_to_the_file(
     async with schedulers(migrated_sqlite_url, "rig_jobs.jobs") as make:
         client = make()
         nodes = await _two_nodes(start_node, migrated_sqlite_url)
-        run_id = await client.enqueue("HoldsTheGil", first=6)
+        run_id = await client.enqueue("HoldsTheGil", first=6, gated=True)
         await until(lambda: nodes[0].noted("holds_the_gil begin"), "it has begun")
         with ledger.engine.connect() as other:
+            # before the interpreter is held: a node that is stuck within a transaction would keep the lock itself
+            other.execute(sa.text("PRAGMA busy_timeout = 40000"))
             other.execute(sa.text("BEGIN IMMEDIATE"))
+            nodes[0].open()
             changed = sa.select(job_server.c.StuckIn).where(job_server.c.StuckIn.is_not(None))
             with pytest.raises(TimeoutError):
                 await client.wait(run_id, 4)

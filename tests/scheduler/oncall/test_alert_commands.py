@@ -77,7 +77,7 @@ def test_what_is_not_over_waits_or_did_not_go_out_is_listed(targcc, database):
     status, output = targcc("alert", "list")
     assert status == 0
     assert "Nightly failed" in output
-    assert "An alert about Nightly did not go out" in output
+    assert "An alert about Nightly was not sent" in output
     listing = json.loads(targcc("alert", "list", "--json")[1])
     assert (listing["going_on"][0]["times"], listing["waiting"], listing["on_call"]) == (
         7,

@@ -107,7 +107,7 @@ def test_many_runs_at_the_command_line(targcc):
     targcc("bulk", "stop", "1", exit_code=2)
     targcc("bulk", "do", "queue", *chosen, "--yes", exit_code=2)
     entries = targcc("audit")
-    assert entries.count("bulk retry") == 1
+    assert entries.count("retried many runs") == 1
 
 
 def test_rules_for_prometheus_name_each_job_that_is_expected_to_succeed(targcc, tmp_path):

@@ -157,7 +157,7 @@ async def test_many_runs_at_once(scheduler):
     wish = Wish(action="retry", wanted=RunFilter(search=only(state=RunState.FAILED)), rate=0.5)
     counted = await bulk_actions.count(scheduler, wish)
     assert (counted.total, dict(counted.jobs)) == (8, {"Charge": 8})
-    with pytest.raises(BulkError, match="8 runs fit by now, not 7"):
+    with pytest.raises(BulkError, match="8 runs match by now, not 7"):
         await scheduler.operate(bulk_actions.begin, None, wish, DANA, most=7)
     bulk_id = await scheduler.operate(bulk_actions.begin, None, wish, DANA)
     operation = await bulk_actions.work_off(scheduler, bulk_id)

@@ -97,7 +97,7 @@ async def test_a_job_that_has_not_finished_by_its_time_is_late_until_it_has(sche
     await add(scheduler, "Nightly", "running", two)
     assert ("Nightly", "must_finish_by") not in await look(scheduler, six - timedelta(minutes=1))
     finding = (await look(scheduler, six + timedelta(minutes=1)))["Nightly", "must_finish_by"]
-    assert finding.detail == "it has to finish by 06:00, and its slot of 02:00 has not succeeded"
+    assert finding.detail == "the slot of 02:00 must succeed by 06:00 and has not"
     assert finding.since == six
     done = six + timedelta(minutes=20)
     await add(scheduler, "Nightly", "succeeded", done, CompletedAt=done)
@@ -113,7 +113,7 @@ async def test_a_run_that_waits_too_long_is_late(scheduler):
     await add(scheduler, "Prompt", "enqueued", DAY)
     assert await look(scheduler, DAY + timedelta(minutes=9)) == {}
     findings = await look(scheduler, DAY + timedelta(minutes=11))
-    assert "has to start within 10 min" in findings["Prompt", "must_start_within"].detail
+    assert "for a worker (limit: 10 min)" in findings["Prompt", "must_start_within"].detail
     assert findings["default", "queue"].number == 1
     await scheduler.pause_queue("default", by=DANA)
     assert ("default", "queue") not in await look(scheduler, datetime.now(UTC))
@@ -124,14 +124,17 @@ async def test_a_slot_that_no_node_has_handled_is_late(scheduler):
     await scheduler.change(lambda db: db.execute(job_schedule.insert().values(handled)))
     assert ("Nightly", "slot") not in await look(scheduler, DAY.replace(hour=2, minute=1))
     findings = await look(scheduler, DAY.replace(hour=2, minute=5))
-    assert findings["Nightly", "slot"].detail == "nobody has begun its slot of 02:00, 5 min ago"
+    assert (
+        findings["Nightly", "slot"].detail
+        == "the slot of 02:00 was due 5 min ago and has not started"
+    )
 
 
 async def test_a_job_that_succeeds_too_seldom_is_late(scheduler):
     await add(scheduler, "Often", "succeeded", DAY, CompletedAt=DAY)
     assert await look(scheduler, DAY + timedelta(hours=1)) == {}
     finding = (await look(scheduler, DAY + timedelta(hours=27)))["Often", "at_least"]
-    assert finding.detail == "it has to have 2 successes in 26h, and there was none"
+    assert finding.detail == "expected 2 successes in 26h, counted none"
     assert finding.since == DAY + timedelta(hours=26)
 
 
@@ -150,7 +153,7 @@ async def test_people_are_told_once_and_hear_of_the_next_time(make_scheduler):
         await scheduler.call(rounds.look_once())
     await until(lambda: events)
     assert events == [
-        ("late", "Often", "it has to have 2 successes in 26h, and there was none"),
+        ("late", "Often", "expected 2 successes in 26h, counted none"),
     ]
     now = datetime.now(UTC)
     for _ in range(2):

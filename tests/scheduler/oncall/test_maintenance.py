@@ -93,7 +93,7 @@ async def test_no_run_of_its_queues_starts_in_a_window_and_what_waits_starts_at_
     states, why, late = await scheduler.read(look)
     assert states == [RunState.ENQUEUED] * 3
     assert why.reasons[0].kind == "maintenance"
-    assert why.short.endswith("planned by dana by CLI because: new disk. What waits starts then.")
+    assert why.short.endswith("planned by dana by CLI: new disk. Waiting runs start then.")
     assert late == []
     await scheduler.operate(calendar_actions.end, None, window.id, DANA)
     for run in held:
@@ -127,11 +127,11 @@ async def test_why_says_what_a_calendar_does_to_slots(make_scheduler):
         }  # the first text of each kind
 
     assert (await reasons("Skips"))["calendar-skipped"] == (
-        "Its slot of 2026-12-25 02:00 is skipped: Christmas (calendar holidays)."
+        "The slot of 2026-12-25 02:00 is skipped: Christmas (calendar holidays)."
     )
     assert (await reasons("Moves"))["calendar-moved"] == (
-        "Its slot of 2026-12-25 02:00 is moved to 2026-12-28 02:00: Christmas (calendar holidays)."
+        "The slot of 2026-12-25 02:00 is moved to 2026-12-28 02:00: Christmas (calendar holidays)."
     )
     assert (await reasons("Closed"))["calendar-closed"] == (
-        "Its schedule 0 2 * * sat names no time at which holidays is open."
+        "The schedule 0 2 * * sat has no time at which holidays is open."
     )

@@ -79,7 +79,7 @@ async def test_another_process_changes_a_job_and_resets_it(make_scheduler):
         lambda db: why_job(db, "Yearly", desk.definitions, now, lost_after=30)
     )
     [reason] = [item for item in explanation.reasons if item.kind == "override"]
-    assert "and not the code's 0 2 1 1 *: changed by dana" in reason.text
+    assert "instead of 0 2 1 1 * in the code: changed by dana" in reason.text
     gone = await override_actions.reset(desk, desk.find("Yearly"), [], DANA)
     assert gone == ["arguments", "priority", "queue", "schedule"]
     await until(lambda: node.definitions["Yearly"].schedule_text == "0 2 1 1 *")

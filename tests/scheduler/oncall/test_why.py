@@ -151,8 +151,8 @@ async def test_why_says_which_pool_a_run_waits_for_and_what_its_waiting_counts(
     named = " and ".join(f"run {run_id}" for run_id in runs)
     assert f"a worker of pool main (2 of 2 busy: {named})" in text
     assert said in text
-    assert "; 1 run goes before it. Waiting counts" in text
-    assert "it has 60.0 beside its priority 0." in text
+    assert "; 1 run is ahead. The queue has aging" in text
+    assert "The run has 60.0 points on top of its priority 0." in text
 
 
 async def only(scheduler, run_id):
@@ -164,29 +164,29 @@ async def test_what_a_run_waits_for(scheduler):
     waiting = await add(scheduler, "Critical", "enqueued", Queue="critical")
     assert (await only(scheduler, waiting)).startswith("No server is up")
     await up(scheduler)
-    assert (await only(scheduler, waiting)).startswith("Nothing is in its way")
+    assert (await only(scheduler, waiting)).startswith("Nothing blocks the run")
     first = await add(scheduler, "Critical", "running", Queue="critical", StartedAt=NOW)
     second = await add(scheduler, "Critical", "running", Queue="critical", StartedAt=NOW)
     assert await only(scheduler, waiting) == (
-        f"It waits for a worker of queue critical (2 of 2 busy: run {first} and run {second});"
-        " it is the next."
+        f"Waiting for a worker of queue critical (2 of 2 busy: run {first} and run {second});"
+        " this run is next."
     )
     behind = await add(scheduler, "Critical", "enqueued", Queue="critical")
-    assert (await only(scheduler, behind)).endswith("; 1 run goes before it.")
+    assert (await only(scheduler, behind)).endswith("; 1 run is ahead.")
     limited = await add(scheduler, "Limited", "enqueued", Queue="critical")
     running = await add(scheduler, "Limited", "running", Queue="critical", StartedAt=NOW)
     [reason] = await of_run(scheduler, limited)
     assert reason.kind == "job-limit"
-    assert reason.text == f"It is limited by concurrency 1 of its job: run {running} runs already."
+    assert reason.text == f"The job has reached concurrency 1: run {running} is running."
     single = await add(scheduler, "Single", "enqueued", Queue="single")
     running_id = await add(scheduler, "Single", "running", Queue="single", StartedAt=NOW)
     assert await only(scheduler, single) == (
-        f"The queue single is limited to 1 at once on all servers: run {running_id}."
+        f"The queue single has reached its limit of 1 on all servers: run {running_id}."
     )
     elsewhere = await add(scheduler, "Critical", "enqueued", Queue="mail")
-    assert (await only(scheduler, elsewhere)).startswith("No server takes runs of the queue mail")
+    assert (await only(scheduler, elsewhere)).startswith("No server serves the queue mail")
     later = await add(scheduler, "Critical", "scheduled", DueAt=NOW + timedelta(hours=2))
-    assert await only(scheduler, later) == "It is due at Thu 00:30 (in 2 h)."
+    assert await only(scheduler, later) == "The run is due at Thu 00:30 (in 2 h)."
     retry = await add(
         scheduler,
         "Critical",
@@ -196,11 +196,11 @@ async def test_what_a_run_waits_for(scheduler):
         Message="OSError: gone",
     )
     assert await only(scheduler, retry) == (
-        "It waits for its retry at 22:33 (in 3 min); attempt 1 failed: OSError: gone."
+        "Waiting for the retry at 22:33 (in 3 min); attempt 1 failed: OSError: gone."
     )
     skipped = await add(scheduler, "Nightly", "skipped", BlockedBy=waiting, CompletedAt=NOW)
     assert await only(scheduler, skipped) == (
-        f"It was skipped, since run {waiting} was still going on and overlap is skip."
+        f"The run was skipped: run {waiting} was still running (overlap: skip)."
     )
 
 
@@ -209,8 +209,8 @@ async def test_a_run_in_a_paused_queue_names_who_paused_it_and_why(scheduler):
     waiting = await add(scheduler, "Critical", "enqueued", Queue="critical")
     await scheduler.pause_queue("critical", by=DANA, reason="the disk is full")
     text = await only(scheduler, waiting)
-    assert text.startswith("Its queue critical is paused by dana by CLI since ")
-    assert text.endswith(" because: the disk is full, with no end.")
+    assert text.startswith("The queue critical is paused by dana by CLI since ")
+    assert text.endswith(", reason: the disk is full, no end date.")
 
 
 async def test_a_job_whose_queue_is_paused_says_that_before_its_next_slot(scheduler):
@@ -218,7 +218,7 @@ async def test_a_job_whose_queue_is_paused_says_that_before_its_next_slot(schedu
     await scheduler.pause_queue("default", by=DANA, reason="the disk is full")
     held, coming = await of_job(scheduler, "Nightly")
     assert (held.kind, coming.kind) == ("queue-paused", "next-slot")
-    assert held.text.startswith("Its queue default is paused by dana by CLI since ")
+    assert held.text.startswith("The queue default is paused by dana by CLI since ")
     await add(scheduler, "Nightly", "enqueued")  # the same reason is listed once
     assert len(await of_job(scheduler, "Nightly")) == 2
 
@@ -236,7 +236,7 @@ async def test_a_run_that_nobody_knows_names_who_was_asked(scheduler):
     )
     [reason] = await of_run(scheduler, waiting)
     assert reason.kind == "unknown"
-    assert reason.text.startswith("No server has known it since 22:10 (20 min ago)")
+    assert reason.text.startswith("No server has been able to run it since 22:10 (20 min ago)")
 
 
 def vars_of(refusal):
@@ -251,20 +251,20 @@ async def test_when_a_job_runs_next_or_why_it_does_not(scheduler):
     assert (manual.kind, "follows" in manual.text) == ("no-schedule", False)
     [following] = await of_job(scheduler, "Following")
     assert following.kind == "no-schedule"
-    assert "it runs when the jobs that it follows have succeeded" in following.text
+    assert "It runs when the jobs before it have succeeded" in following.text
     [coming] = await of_job(scheduler, "Nightly")
-    assert coming.text == "Its next slot is Thu 01:30 (in 3 h), Thu 02:30 in Europe/Berlin."
+    assert coming.text == "The next slot is Thu 01:30 (in 3 h), Thu 02:30 in Europe/Berlin."
     spring = datetime(2027, 3, 27, 22, tzinfo=UTC)
     await scheduler.change(
         lambda db: db.execute(job_server.update().values(HeartbeatAt=spring, StartedAt=spring))
     )
     _, change = await of_job(scheduler, "Nightly", spring)
     assert change.kind == "clock-change"
-    assert "change on Sun 28 Mar; an hour is left out" in change.text
+    assert "change on Sun 28 Mar: one hour does not exist" in change.text
     await scheduler.pause("Nightly", by=DANA, reason="moving house")
     [paused] = await of_job(scheduler, "Nightly")
-    assert paused.text.startswith("It is paused by dana by CLI since ")
-    assert "because: moving house, with no end. It can be run by hand." in paused.text
+    assert paused.text.startswith("The job is paused by dana by CLI since ")
+    assert "reason: moving house, no end date. It can still be run by hand." in paused.text
 
 
 async def test_a_slot_that_nobody_handled_is_said_before_the_next_one(scheduler):
@@ -284,12 +284,12 @@ async def test_a_stuck_server_takes_no_run_in_a_moment(scheduler):
     [reason] = await of_run(scheduler, waiting)
     assert reason.kind == "stuck-server"
     assert reason.text == (
-        "Server web-1 is stuck in Nightly (run 7) since 22:26 (4 min ago): it begins nothing until that ends."
+        "Server web-1 has been stuck in Nightly (run 7) since 22:26 (4 min ago) and starts no runs."
     )
     first, coming = await of_job(scheduler, "Nightly")
     assert (first.kind, coming.kind) == ("stuck-server", "next-slot")
     await up(scheduler, Id="web-2:8", Name="web-2")
-    assert (await only(scheduler, waiting)).startswith("Nothing is in its way")
+    assert (await only(scheduler, waiting)).startswith("Nothing blocks the run")
 
 
 async def test_a_stuck_server_lends_no_worker(scheduler):
@@ -399,13 +399,16 @@ async def test_a_run_that_waits_for_a_token_says_for_which_and_when_it_comes(sch
     second, third = [await add(scheduler, "Critical", "awaiting", **limited) for _ in range(2)]
     row = RATE | {"WakeId": due, "NextAt": NOW + timedelta(minutes=1)}
     await scheduler.change(lambda db: db.execute(job_limit.insert().values(row)))
-    expected = "It waits for a token of mails, which gives one every 1 min"
-    assert await only(scheduler, due) == f"{expected}; its own comes at 22:31 (in 1 min)."
+    expected = "Waiting for a token of mails, one every 1 min"
+    assert (
+        await only(scheduler, due)
+        == f"{expected}; the next token for this run comes at 22:31 (in 1 min)."
+    )
     assert await only(scheduler, second) == (
-        f"{expected}; 1 run goes before it; its own comes at 22:32 (in 2 min)."
+        f"{expected}; 1 run is ahead; the next token for this run comes at 22:32 (in 2 min)."
     )
     assert await only(scheduler, third) == (
-        f"{expected}; 2 runs go before it; its own comes at 22:33 (in 3 min)."
+        f"{expected}; 2 runs are ahead; the next token for this run comes at 22:33 (in 3 min)."
     )
 
 
@@ -416,7 +419,7 @@ async def test_a_run_that_waits_for_a_token_is_not_said_to_lack_room(scheduler):
     waiting = await add(scheduler, "Critical", "awaiting", **limited)
     row = RATE | {"Most": 5, "NextAt": NOW + timedelta(minutes=1)}
     await scheduler.change(lambda db: db.execute(job_limit.insert().values(row)))
-    assert (await only(scheduler, waiting)).startswith("It waits for a token of mails")
+    assert (await only(scheduler, waiting)).startswith("Waiting for a token of mails")
 
 
 async def test_a_run_scheduled_by_somebody_is_due_then_whatever_its_limit(scheduler):
@@ -426,7 +429,7 @@ async def test_a_run_scheduled_by_somebody_is_due_then_whatever_its_limit(schedu
     )
     row = RATE | {"NextAt": NOW + timedelta(minutes=1)}
     await scheduler.change(lambda db: db.execute(job_limit.insert().values(row)))
-    assert (await only(scheduler, later)).startswith("It is due at")
+    assert (await only(scheduler, later)).startswith("The run is due at")
 
 
 @contextlib.contextmanager
@@ -454,7 +457,7 @@ async def test_a_lock_of_the_database_and_its_holder_are_named(scheduler, settin
     assert reason.kind == "database-lock"
     assert reason.text.startswith(f"The database is locked: {holder}")
     assert ("c_jobrun" in reason.text) or ("jobs.db" in reason.text)
-    assert (await only(scheduler, waiting)).startswith("Nothing is in its way")
+    assert (await only(scheduler, waiting)).startswith("Nothing blocks the run")
 
 
 async def test_sessions_and_code_are_not_told_to_who_sees_some_jobs_only(
@@ -467,7 +470,7 @@ async def test_sessions_and_code_are_not_told_to_who_sees_some_jobs_only(
     token = visibility.set(Visibility(jobs, jobs, jobs, "dana"))
     try:
         with writing(settings.database_url):
-            assert (await only(scheduler, waiting)).startswith("Nothing is in its way")
+            assert (await only(scheduler, waiting)).startswith("Nothing blocks the run")
             answer = await scheduler.read(lambda db: barred(db, "run 1", NOW, lost_after=20))
             assert answer is None
     finally:

@@ -29,3 +29,24 @@ NIGHT = Project(
     queues={"default": 8, "slow": 2},
     retries=0,
 )
+PAIRS = Project(
+    name="pair-jobs",
+    package="pair_jobs",
+    timezone="UTC",
+    queues={"default": 16, "critical": 2},
+    retries=0,
+    calendars={"weekend": {"off": ("saturday", "sunday")}},
+    flows={
+        "Pair": {
+            "arguments": {"tag": ""},
+            "steps": {
+                "first": {"job": "PairStep", "arguments": {"tag": "{flow.tag}"}},
+                "second": {
+                    "job": "PairStep",
+                    "after": ["first"],
+                    "arguments": {"tag": "{flow.tag} second"},
+                },
+            },
+        }
+    },
+)

@@ -1,4 +1,4 @@
-"""Node process: ``run_node.py '{"schedule": true}'`` works until a stop signal; ``jobs_package`` selects other jobs."""
+"""Node process: ``run_node.py '{"schedule": true}'`` works until a stop signal; ``JOBS_PACKAGE`` and ``PROJECT`` select other jobs."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from projects import RIG
+import projects
 from targcc_scheduler import Scheduler, configure
 
 
@@ -23,5 +23,5 @@ async def _main() -> None:
     await scheduler.stop()
 
 
-configure(RIG)
+configure(getattr(projects, os.environ.get("PROJECT", "RIG")))
 asyncio.run(_main())

@@ -101,6 +101,7 @@ async def index(db: AsyncConnection) -> None:
         pass
 
 
+@pytest.mark.slow
 async def test_every_way_to_search_finds_the_same(
     db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ):

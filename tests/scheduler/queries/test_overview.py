@@ -129,7 +129,7 @@ def test_next_runs_end_where_the_schedule_ends():
 
 
 def test_a_job_without_a_schedule_says_so():
-    assert schedule_words(define(work, name="Manual")) == "only when asked"
+    assert schedule_words(define(work, name="Manual")) == "on request"
 
 
 @pytest.fixture
@@ -226,9 +226,9 @@ async def test_the_banner_says_everything_runs_again_after_a_success_alone(site:
         "DailyReport", "failed", HandledBy="dana", HandledAt=datetime.now(UTC), Cause=None
     )
     banner = await banner_of(site)
-    assert (banner.kind, banner.title) == ("good", "Nothing needs a person")
+    assert (banner.kind, banner.title) == ("good", "Nothing needs attention")
     await site.add_run("DailyReport", "succeeded")
-    assert (await banner_of(site)).title == "Everything runs again"
+    assert (await banner_of(site)).title == "All failed jobs have recovered"
 
 
 async def up(site: Site) -> None:
@@ -250,20 +250,20 @@ async def test_the_banner_names_who_needs_a_person(busy_site: Site):
     scheduler = busy_site.scheduler
     nothing = await banner_of(busy_site)
     assert nothing.title == "Nothing has run yet"
-    assert "4 jobs found. The first run comes in" in nothing.detail
+    assert "4 jobs found. The first run starts in" in nothing.detail
     await busy_site.add_run("DailyReport", "succeeded")
     assert (await banner_of(busy_site)).title == "Everything ran"
     broken = await banner_of(busy_site, scheduler.broken)
-    assert (broken.kind, broken.title) == ("bad", "1 job file cannot be used")
+    assert (broken.kind, broken.title) == ("bad", "1 job file failed to load")
     row = BrokenModule('c_Job row 2 "Bad one"', None, "4 fields", "4 fields")
     rows = await banner_of(busy_site, [*scheduler.broken, row])
-    assert rows.title == "2 jobs cannot be used"
+    assert rows.title == "2 jobs failed to load"
     await busy_site.add_run("SyncStock", "missed")
     await busy_site.add_run("MailUser", "failed")
     banner = await banner_of(busy_site, scheduler.broken)
     first, _, others = banner.title.partition(", and ")
     assert first in {"Mail User failed", "Sync Stock was missed"}
-    assert others == "2 more things need you"  # the other job, and the broken file
+    assert others == "2 more items need attention"  # the other job, and the broken file
     assert banner.detail == "3 runs in the last 24 hours, 1 failed, 1 missed."
 
 
@@ -275,7 +275,7 @@ async def test_the_banner_does_not_call_a_night_with_failures_one_without(busy_s
     [failure] = await issues_of(busy_site)
     await busy_site.scheduler.operate(inbox.discard, None, failure.subject, SYSTEM)
     banner = await banner_of(busy_site)
-    assert (banner.kind, banner.title) == ("good", "Everything runs again")
+    assert (banner.kind, banner.title) == ("good", "All failed jobs have recovered")
 
 
 async def test_the_banner_tells_of_failed_runs_whose_job_was_renamed(busy_site: Site):
@@ -288,12 +288,15 @@ async def test_the_banner_tells_of_failed_runs_whose_job_was_renamed(busy_site: 
 async def test_without_a_server_the_banner_says_that_first(site: Site):
     await site.add_run("SyncStock", "failed")
     title = (await banner_of(site)).title
-    assert title == "No server is up, and 1 more thing needs you"
+    assert title == "No server is up, and 1 more item needs attention"
 
 
 async def test_without_a_feature_that_looks_for_issues_a_failure_still_shows(busy_site: Site):
     await busy_site.add_run("DailyReport", "failed")
     banner = status_banner(await view_of(busy_site), None, [])
-    assert (banner.kind, banner.title) == ("warn", "Not every job has succeeded since it failed")
+    assert (banner.kind, banner.title) == (
+        "warn",
+        "Some jobs have not succeeded since their failure",
+    )
     await busy_site.add_run("DailyReport", "succeeded")
     assert status_banner(await view_of(busy_site), None, []).kind == "good"

@@ -199,6 +199,7 @@ def _answer(text, dialect):
     return words, time.thread_time() - started
 
 
+@pytest.mark.slow
 @given(st.one_of(st.text(), st.text("*/-,?LW#0123456789@ \tMONJANdaily", max_size=60)))
 @settings(max_examples=400)
 def test_no_text_crashes_the_parser_or_holds_it_up(text):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import pytest
 from targcc_scheduler import schedules
 
 FOLDER = Path(schedules.__file__).parent
@@ -55,6 +56,7 @@ def test_no_module_imports_itself_through_others():
     assert order[-1] == "__init__"
 
 
+@pytest.mark.usefixtures("processes")
 def test_it_runs_under_another_name_where_nothing_is_installed(tmp_path):
     """A project has a copy of the package inside its own package."""
     shutil.copytree(FOLDER, tmp_path / "host" / "when")

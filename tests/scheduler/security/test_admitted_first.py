@@ -48,6 +48,7 @@ def test_there_are_routes_of_the_api_and_of_pages():
     assert len(changes()) > 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded"])
 async def test_the_body_of_a_stranger_is_not_read(site: Site, kind):
     client = (await site.stranger()).client

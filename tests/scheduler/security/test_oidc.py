@@ -90,6 +90,7 @@ async def through(visitor, provider, subject):
     return await visitor.get(signed.headers["Location"].removeprefix(HOST)), location
 
 
+@pytest.mark.usefixtures("processes")
 async def test_people_sign_in_at_a_real_provider_with_the_role_of_their_group_and_out(
     site, provider
 ):

@@ -201,6 +201,7 @@ async def snapshot(site: Site) -> dict[str, int]:
     return dict(zip((str(table.name) for table in watched), row, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_streams")
 async def test_no_address_tells_of_a_job_that_the_role_is_not_about(site: Site):
     values = await secrets_everywhere(site)

@@ -77,7 +77,7 @@ async def test_sessions_are_listed_with_browser_and_address_and_ended_singly_and
     named = {"Authorization": f"Bearer {secret}"}
     nobody = await site.stranger()
     assert (await nobody.get("/api/sessions", headers=named)).status_code == 403
-    assert "You have no session here" in await nobody.page("/jobs/account", headers=named)
+    assert "You have no sessions" in await nobody.page("/jobs/account", headers=named)
     for path in ("/jobs/account/sessions/revoke", "/jobs/account/second-factor"):
         assert (await nobody.client.post(path, headers=named)).status_code == 403
     answer = await dana.send("/jobs/account/sessions/revoke")

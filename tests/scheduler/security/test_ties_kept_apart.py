@@ -69,6 +69,7 @@ async def program(site: Site) -> httpx.AsyncClient:
     return visitor.client
 
 
+@pytest.mark.slow
 async def test_what_becomes_of_a_run_does_not_name_the_jobs_that_it_waits_for(site: Site):
     discarded = await site.scheduler.enqueue("WarehouseStock")
     await site.scheduler.cancel(discarded, by=SYSTEM)

@@ -69,6 +69,7 @@ def test_no_name_in_a_script_is_quoted(dialect):
     assert not re.search(r'["\[\]`]', script)
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("dialect", ["mssql", "postgresql"])
 def test_the_script_parses(dialect):
     command = [sys.executable, "-m", "sqlfluff", "parse", "--dialect", DIALECTS[dialect], "-"]

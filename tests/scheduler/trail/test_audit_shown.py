@@ -38,7 +38,7 @@ def test_the_command_names_the_first_row_that_was_changed(targcc, tmp_path):
     assert (report["rows"], report["fault"]) == (3, None)
     assert f"head {report['head']}" in targcc("audit", "verify", "--head", report["head"])
     targcc("audit", "verify", "--head", "nonsense", status=2)
-    assert "create token" in targcc("audit", "--action", "create token", "--actor", "CLI")
+    assert "created token" in targcc("audit", "--action", "create token", "--actor", "CLI")
     listed = csv.DictReader(io.StringIO(targcc("audit", "export", "--since", "2020-01-01")))
     assert [row["detail"] for row in listed] == [
         f"{actor} as viewer" for actor in ("three", "two", "one")
@@ -57,9 +57,14 @@ async def test_the_page_and_the_api_filter_export_and_verify(site):
     now = site.scheduler.clock.now()
     await site.change(lambda db: audit(db, eve, "pause", now, job_name="SyncStock", detail="=1+1"))
     shown = await admin.page("/jobs/audit?actor=EVE&since=2020-01-01&until=2999-01-01")
-    assert ("API (eve)" in shown, "Manual (yossi)" in shown) == (True, False)
-    assert "Nothing fits" in await admin.page("/jobs/audit?actor=EVE&until=2020-01-01")
-    assert "Manual (yossi)" in await admin.page("/jobs/audit?since=0001-01-01&until=nonsense")
+    assert ("<bdi>eve</bdi> paused" in shown, "<bdi>yossi</bdi> signed in" in shown) == (
+        True,
+        False,
+    )
+    assert "No entries match" in await admin.page("/jobs/audit?actor=EVE&until=2020-01-01")
+    assert "<bdi>yossi</bdi> signed in" in await admin.page(
+        "/jobs/audit?since=0001-01-01&until=nonsense"
+    )
     link = "/jobs/audit/export?actor=eve&format=csv"
     assert link in (await admin.page("/jobs/audit?actor=eve")).replace("&amp;", "&")
     answer = await admin.get(link)

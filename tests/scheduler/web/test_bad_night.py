@@ -138,7 +138,9 @@ def _lose_a_server(night: Night) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory, night: Night) -> Iterator[Chrome]:
+def browser(
+    processes: None, tmp_path_factory: pytest.TempPathFactory, night: Night  # noqa: ARG001 - ring 2
+) -> Iterator[Chrome]:
     """A browser with a signed-in person."""
     with chromium(tmp_path_factory.mktemp("profile")) as driver:
         driver.get(night.link)  # type: ignore[attr-defined]
@@ -251,7 +253,7 @@ def test_the_night_is_mended_and_only_then_it_is_green(browser: Chrome, night: N
     set_screen(browser, 1280, "light")
     browser.get(base(night))
     title = browser.find_element(By.ID, "banner").text
-    assert "and 8 more things need you" in title
+    assert "and 8 more items need attention" in title
     assert "s-good" not in browser.page_source
 
     with three_clicks(browser, night) as click:
@@ -262,7 +264,7 @@ def test_the_night_is_mended_and_only_then_it_is_green(browser: Chrome, night: N
 
     with three_clicks(browser, night) as click:
         shown(browser, "is missing")
-        click(_beside(browser, "is missing", "Seen").click)
+        click(_beside(browser, "is missing", "Mark as seen").click)
     wait(browser, lambda b: "is missing" not in text(b))
 
     with three_clicks(browser, night) as click:
@@ -292,7 +294,7 @@ def test_the_night_is_mended_and_only_then_it_is_green(browser: Chrome, night: N
     browser.get(base(night))
     wait(browser, lambda b: b.find_element(By.CSS_SELECTOR, ".banner.good"))
     # one cause was acknowledged, and its job has not run since
-    assert browser.find_element(By.ID, "banner").text == "Everything runs again"
+    assert browser.find_element(By.ID, "banner").text == "All failed jobs have recovered"
     done = night.rows(
         "SELECT count(*) FROM c_JobRun WHERE State = 'succeeded' AND RetryOf IS NOT NULL"
     )
@@ -301,7 +303,7 @@ def test_the_night_is_mended_and_only_then_it_is_green(browser: Chrome, night: N
     )
     assert done[0][0] + acknowledged[0] == 207
     browser.get(f"{base(night)}/inbox")
-    shown(browser, "Nothing needs you")
+    shown(browser, "Nothing needs attention")
 
 
 @contextmanager

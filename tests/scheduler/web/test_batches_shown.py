@@ -85,7 +85,7 @@ async def test_a_role_for_some_jobs_sees_no_batch_and_changes_none(site: Site):
 
 async def test_people_see_batches_on_their_pages_and_act_on_them(site: Site):
     viewer, operator = await site.user("viewer"), await site.user("operator")
-    assert "There is no batch." in await viewer.page("/jobs/batches")
+    assert "No batches yet." in await viewer.page("/jobs/batches")
     batch_id = await month_end(site)
     here = f"/jobs/batches/{batch_id}"
     assert 'href="/jobs/batches"' in await viewer.page("/jobs/runs")
@@ -93,7 +93,7 @@ async def test_people_see_batches_on_their_pages_and_act_on_them(site: Site):
     listed = await viewer.page("/jobs/batches")
     assert listed.index("<bdi>reminders</bdi>") < listed.index("<bdi>month end</bdi>")
     assert "month end" not in await viewer.page(f"/jobs/batches?before={batch_id}")
-    assert "No batch fits." in await viewer.page("/jobs/batches?state=failed")
+    assert "No batches match." in await viewer.page("/jobs/batches?state=failed")
 
     page = await viewer.page(here)
     assert f'aria-label="Batch {batch_id}: 0 of 3 done"' in page
@@ -115,13 +115,13 @@ async def test_people_see_batches_on_their_pages_and_act_on_them(site: Site):
     answer = await operator.send(f"{here}/cancel")
     assert (answer.status_code, answer.headers["location"]) == (303, here)
     page = await operator.page(here)
-    assert "Cancelled, or told to stop: 3 runs." in page
+    assert "Cancelling 3 runs." in page
     assert "Cancelled by <bdi>operator-person</bdi>." in page
     assert f"{here}/cancel" not in page
     await operator.send(f"{here}/cancel")
     assert "is cancelled" in await operator.page(here)
     await operator.send(f"{here}/retry")
-    assert "Done again: 3 runs." in await operator.page(here)
+    assert "3 runs retried." in await operator.page(here)
     assert "0 of 3 done" in await operator.page(here)
     done = await site.scheduler.read(lambda db: db.execute(sa.select(job_audit.c.Action)))
     assert {"cancel batch", "retry batch"} <= set(done.scalars())

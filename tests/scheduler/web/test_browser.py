@@ -39,7 +39,7 @@ def link(database_url: str, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Chrome]:
+def browser(processes: None, tmp_path: Path) -> Iterator[Chrome]:  # noqa: ARG001 - ring 2
     with chromium(tmp_path / "profile", keeps_log=True) as driver:
         yield driver
 
@@ -65,7 +65,7 @@ def press(browser: Chrome, job: str, label: str) -> None:
 
 def test_a_walk(browser: Chrome, link: str):
     browser.get(link)
-    shown(browser, "1 job file cannot be used")
+    shown(browser, "1 job file failed to load")
     browser.find_element(By.LINK_TEXT, "Jobs").click()
 
     press(browser, "DailyReport", "Run now")
@@ -75,11 +75,11 @@ def test_a_walk(browser: Chrome, link: str):
 
     press(browser, "SyncStock", "Run now")
     shown(browser, "Sync Stock started as run 2.")
-    browser.find_element(By.LINK_TEXT, "Watch it").click()
+    browser.find_element(By.LINK_TEXT, "View run").click()
     shown(browser, "Why it failed")
     shown(browser, "WarehouseError: the warehouse answered 503 <b>Service Unavailable</b>")
     browser.find_element(By.XPATH, "//button[text()='Retry']").click()
-    shown(browser, "Run 2 is done again as run 3.")
+    shown(browser, "Run 2 is retried as run 3.")
 
     browser.find_element(By.LINK_TEXT, "Overview").click()
     shown(browser, "Sync Stock failed")
@@ -133,3 +133,16 @@ def test_a_file_is_chosen_in_the_form_and_a_result_is_saved_not_shown(
     assert (saved / "copy.html").read_bytes() == chosen.read_bytes()
     assert (browser.current_url, "taken over" in browser.title) == (here, False)
     assert complaints(browser) == []
+
+
+def test_the_buttons_of_a_hebrew_timeline_stand_as_its_time_runs(browser: Chrome, link: str):
+    browser.get(link)
+    base = browser.current_url.rstrip("/")
+    browser.add_cookie({"name": "targcc_language", "value": "he"})
+    browser.get(f"{base}/timeline")
+    earlier, later = (
+        browser.find_element(By.CSS_SELECTOR, f'.along [rel="{name}"]') for name in ("prev", "next")
+    )
+    assert earlier.rect["x"] < later.rect["x"]
+    direction = "return getComputedStyle(document.querySelector('.along h2')).direction"
+    assert browser.execute_script(direction) == "rtl"

@@ -46,7 +46,7 @@ async def test_people_see_calendars_and_plan_a_maintenance_window(site: Site):
         {"since": "2099-01-02T00:00"},
     ):
         await person.send("/jobs/maintenance", **{**form, **wrong})
-        assert "No window:" in await person.page("/jobs/calendars"), wrong
+        assert "The window was not planned:" in await person.page("/jobs/calendars"), wrong
     await person.send("/jobs/maintenance", **form)
     page = await person.page("/jobs/calendars")
     assert "new &lt;i&gt;disk&lt;/i&gt;" in page
@@ -56,7 +56,7 @@ async def test_people_see_calendars_and_plan_a_maintenance_window(site: Site):
     assert "Maintenance of default" in await person.page("/jobs")
     assert "maintenance</a>" in await person.page("/jobs/system")
     await person.send("/jobs/maintenance/1/end")
-    assert "None is on" in await person.page("/jobs/calendars")
+    assert "No window is active or planned" in await person.page("/jobs/calendars")
     assert "Maintenance of" not in await person.page(f"/jobs/runs/{run}")
     await person.send("/jobs/maintenance/1/end")
     assert "there is no maintenance window 1" in await person.page("/jobs/calendars")

@@ -84,14 +84,14 @@ async def test_pages_show_a_chain_as_one_thing(site: Site, night: dict[str, int]
     assert "chain-DailyReport" not in await viewer.page("/jobs/jobs?q=Apart")
     for page in ("/jobs/jobs/MailReport", f"/jobs/runs/{night['MailReport']}"):
         shown = flat(await viewer.page(page))
-        _, _, line = shown.partition('aria-label="Its chain"')
+        _, _, line = shown.partition('aria-label="Chain"')
         line, _, _ = line.partition("</nav>")
         links = [f'href="/jobs/runs/{run_id}"' in line for run_id in night.values()]
         if "/runs/" in page:
             assert "at <bdi>Check Report</bdi>" in line
         assert all(links), page
         assert line.count("aria-current") == 1
-    assert "Its chain" not in await viewer.page("/jobs/jobs/Apart")
+    assert 'aria-label="Chain"' not in await viewer.page("/jobs/jobs/Apart")
 
 
 async def test_programs_and_commands_are_told_the_same(
@@ -111,7 +111,7 @@ async def test_programs_and_commands_are_told_the_same(
     all_jobs = (await program.get("/api/jobs")).json()
     words = {entry["name"]: entry["schedule_words"] for entry in all_jobs}
     assert words["MailReport"] == "after another job"
-    assert words["Apart"] == "only when asked"
+    assert words["Apart"] == "on request"
     jobs = {entry["name"]: entry["chain"] for entry in all_jobs}
     assert jobs["MailReport"] == stands
     assert jobs["Apart"] is None

@@ -23,10 +23,10 @@ async def test_a_run_that_no_node_knows_says_since_when_and_who_was_asked(site: 
     run_id = await unknown_run(site)
     dana, program = await site.user(), await site.program()
     page = await dana.page(f"/jobs/runs/{run_id}")
-    assert "no server has known it since" in page
+    assert "no server has been able to run it since" in page
     for text in ("web-1", "release 118", "it knows no job Gone"):
         assert text in page
-    assert "1 run waits for a server that knows them" in await dana.page("/jobs")
+    assert "1 run waits for a server that can run it" in await dana.page("/jobs")
     assert "1 run of <bdi>Gone</bdi>" in await dana.page("/jobs/system")
     shown = (await program.get(f"/api/runs/{run_id}")).json()
     assert shown["unknown_since"] is not None
@@ -105,7 +105,7 @@ async def test_commands_drain_servers_and_list_releases(busy_site: Site, monkeyp
     await asyncio.to_thread(targcc, "server", "resume", name)
     assert server["release"] in await asyncio.to_thread(targcc, "release", "list")
     output = await asyncio.to_thread(targcc, "release", "use", server["release"])
-    assert output == f"the schedules of release {server['release']} hold\n"
+    assert output == f"the schedules of release {server['release']} are in force\n"
     assert "chosen by CLI" in await asyncio.to_thread(targcc, "release", "list")
     [server] = json.loads(await asyncio.to_thread(targcc, "server", "list", "--json"))
     assert server["drain_requested_at"] is None

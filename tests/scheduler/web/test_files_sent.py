@@ -13,6 +13,8 @@ from targcc_scheduler.cli.commands.runs import files_among
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.kernel.jobs.arguments import parameters_of
 
+pytestmark = pytest.mark.usefixtures("processes")  # some of its jobs run in a process of their own
+
 CSV = b"<script>alert(1)</script>;2\n" * 3
 
 

@@ -133,6 +133,7 @@ async def test_a_header_with_thousands_of_digits_is_no_fault_of_ours(site: Site,
     assert answer.status_code < 500, answer.text[:500]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 async def test_a_stored_argument_that_is_not_finite_is_shown(site: Site, number):
     await site.add_run("MailUser", "failed", ArgumentsJson=f'{{"user_id": {number}}}')

@@ -79,7 +79,7 @@ async def test_people_see_the_busiest_keys_of_a_job_and_all_of_them_on_their_pag
     page = await person.page("/jobs/limits?waiting=1")
     assert "by user_id: 2 at once" in page
     assert page.count("MailUser user_id=") == 1
-    assert "No such key is in use" in await person.page("/jobs/limits?key=%25")
+    assert "No keys match" in await person.page("/jobs/limits?key=%25")
     assert '/jobs/limits"' in await person.page("/jobs/system")
     assert 'id="limit"' not in await person.page("/jobs/jobs/SyncStock")
 

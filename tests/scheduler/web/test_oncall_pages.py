@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from targcc_scheduler.core.actor import Actor, ActorKind
 from targcc_scheduler.kernel.error_groups import fingerprint_of
 from web_fixtures import Site
 
@@ -24,7 +25,7 @@ async def test_the_inbox_shows_each_cause_once_and_all_of_it_can_be_done_again(b
     await busy_site.add_run("SyncStock", "failed", Message="boom")
     person = await busy_site.user()
     overview = await person.page("/jobs")
-    assert "Mail User failed 7 times, and 2 more things need you" in overview
+    assert "Mail User failed 7 times, and 2 more items need attention" in overview
     inbox = await person.page("/jobs/inbox")
     assert inbox.count("<tr id=") == 2
     assert "no answer for 6" in inbox
@@ -35,7 +36,7 @@ async def test_the_inbox_shows_each_cause_once_and_all_of_it_can_be_done_again(b
     assert done.status_code == 303
     operation = await person.page("/jobs/bulk/1")
     assert "7 of 7" in operation
-    assert "Take back" in operation
+    assert "Undo" in operation
     assert "state:failed" not in operation
     assert f"cause:{cause} is:open" in operation
     entries = await person.get("/api/audit", params={"action": "bulk retry"})
@@ -60,7 +61,7 @@ async def test_some_runs_are_acknowledged_and_the_rest_stays(site: Site):
     assert "is no http address" in await person.page(path)
     none = {"csrf": person.csrf, "do": "retry", "next": path}
     await person.client.post(f"{path}/some", data=none)
-    assert "Choose a run first." in await person.page(path)
+    assert "Select a run first." in await person.page(path)
 
 
 async def test_an_operation_is_counted_then_begun_then_taken_back(site: Site):
@@ -108,7 +109,7 @@ async def test_the_api_has_all_of_it(site: Site):
     assert why["reasons"][0]["kind"] == "not-due"
     job = (await program.get("/api/jobs/DailyReport/why")).json()
     assert job["reasons"][0]["kind"] == "no-server"
-    assert job["reasons"][1]["text"].startswith("Its next slot is ")
+    assert job["reasons"][1]["text"].startswith("The next slot is ")
     assert (await program.get("/api/jobs/Nix/why")).status_code == 404
     assert (await program.get("/api/inbox/nix")).status_code == 404
     act = {"action": "mute", "note": "a test"}
@@ -140,15 +141,23 @@ async def test_slots_of_the_past_are_looked_at_and_then_run(site: Site):
     person, program = await site.user(), await site.program()
     page = "/jobs/jobs/DailyReport/backfill"
     query = "since=2026-03-01T00:00&until=2026-03-04T00:00&rate=1"
-    assert "Run 3 slots of the past?" in await person.page(f"{page}?{query}")
+    assert "Run 3 slots now?" in await person.page(f"{page}?{query}")
     assert "Invalid isoformat" in await person.page(f"{page}?since=x&until=y")
     form = {"since": "2026-03-01T00:00", "until": "2026-03-04T00:00", "rate": "1"}
     assert "no_followers" not in await person.page(f"{page}?{query}")  # no job follows it
     await person.send(page, **form)
-    assert "3 runs of the past wait." in await person.page("/jobs/jobs/DailyReport")
-    assert "Run 0 slots of the past?" in await person.page(f"{page}?{query}")
+    assert "Backfill started: 3 runs." in await person.page("/jobs/jobs/DailyReport")
+    assert "Run 0 slots now?" in await person.page(f"{page}?{query}")
     body = {"since": "2026-03-01T00:00Z", "until": "2026-03-06T00:00Z", "dry_run": True}
     answer = (await program.post("/api/jobs/DailyReport/backfill", json=body)).json()
     assert (answer["slots"], len(answer["missing"]), answer["created"]) == (5, 2, 0)
     wrong = {**body, "since": "2026-03-07T00:00Z"}
     assert (await program.post("/api/jobs/DailyReport/backfill", json=wrong)).status_code == 409
+
+
+async def test_the_page_of_a_run_in_a_paused_queue_gives_one_reason(site: Site):
+    run_id = await site.add_run("DailyReport", "enqueued")
+    await site.scheduler.pause_queue("default", by=Actor(ActorKind.API, "night"), reason="disk")
+    page = await (await site.user("viewer")).page(f"/jobs/runs/{run_id}")
+    assert "is paused by night by API" in page
+    assert "Waiting for a worker" not in page

@@ -7,7 +7,7 @@ from web_fixtures import Site
 async def test_a_person_changes_a_job_looks_before_and_takes_it_back(site: Site):
     person, viewer = await site.user(), await site.user("viewer")
     page = await person.page("/jobs/jobs/DailyReport")
-    assert "Change it without a deploy" in page
+    assert "Change without a deploy" in page
     query = "schedule=30+4+*+*+*&queue=critical&reason=late+data&until=2099-01-01T00:00"
     page = await person.page(f"/jobs/jobs/DailyReport/override?{query}")
     assert "<code>0 2 * * *</code>" in page
@@ -23,10 +23,10 @@ async def test_a_person_changes_a_job_looks_before_and_takes_it_back(site: Site)
     answer = await person.send("/jobs/jobs/DailyReport/override", **form)
     assert answer.headers["location"] == "/jobs/jobs/DailyReport"
     page = await person.page("/jobs/jobs/DailyReport")
-    assert "Changed while it is deployed" in page
+    assert "Changed without a deploy" in page
     assert "&lt;b&gt;late&lt;/b&gt; data</bdi>; until it is reset" in page
     assert "cron: &#34;30 4 * * *&#34;" in page
-    assert "Its schedule is 30 4 * * * and not the code&#39;s 0 2 * * *" in page
+    assert "The schedule is 30 4 * * * instead of 0 2 * * * in the code" in page
     assert "<bdi>schedule, queue</bdi> changed</span>" in await person.page(
         "/jobs/jobs?show=changed"
     )
@@ -34,8 +34,8 @@ async def test_a_person_changes_a_job_looks_before_and_takes_it_back(site: Site)
     assert "<bdi>schedule</bdi> changed</span>" in await person.page("/jobs/jobs")
     await person.send("/jobs/jobs/DailyReport/override/reset")
     page = await person.page("/jobs/jobs/DailyReport")
-    assert "Changed while it is deployed" not in page
-    assert "The code&#39;s schedule holds again." in page
+    assert "Changed without a deploy" not in page
+    assert "Reset to the value in the code: schedule." in page
     assert (await person.get("/jobs/jobs/Nix/override")).status_code == 404
 
 

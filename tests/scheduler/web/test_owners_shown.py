@@ -43,13 +43,15 @@ async def test_the_pages_say_and_change_who_runs_a_job(site: Site):
     run_id = await site.add_run("DailyReport", "enqueued")
     page = await dana.page("/jobs/jobs/DailyReport")
     assert "The old server runs this job" in page
-    assert "not yet" in page
-    assert "1 run here wait" in page
-    refused = 'disabled title="The old server runs this job: its owner is old">Run now</button>'
+    assert "not yet" in page  # the reason of the owner
+    assert "1 run waiting here" in page
+    refused = 'disabled title="The old server runs this job (owner: old)">Run now</button>'
     assert refused in page
-    assert "Waits: the old server runs this job" in await dana.page(f"/jobs/runs/{run_id}")
+    assert "Waiting: the old server has run this job since" in await dana.page(
+        f"/jobs/runs/{run_id}"
+    )
     listing = await dana.page("/jobs/jobs?show=elsewhere")
-    assert "The old server runs it; its owner is old" in listing
+    assert "The old server runs this job (owner: old)" in listing
     assert listing.count('<a class="job"') == 1
     assert refused in listing
 
@@ -76,7 +78,7 @@ async def test_a_change_of_sides_that_is_not_finished_is_told_where_people_look(
 
     await begun(now - timedelta(minutes=2), Step.TAKING)
     page = await dana.page("/jobs")
-    assert "DailyReport is on neither side: repeat targcc cutover start." in page
+    assert "DailyReport runs on neither side: repeat targcc cutover start." in page
     checks = (await program.get("/health/ready")).json()["checks"]
     assert (checks["cutover"], checks["database"]) == ("failed", "ok")
     assert "targcc_cutover_unfinished 1.0" in (await program.get("/metrics")).text
@@ -95,7 +97,7 @@ async def test_how_many_runs_of_a_queue_may_go_on_at_once_is_shown(site: Site, m
         queue["name"]: queue for queue in (await (await site.program()).get("/api/queues")).json()
     }
     assert queues["default"]["limit"] == 3
-    assert 'data-label="At most">3<' in await (await site.user()).page("/jobs/system")
+    assert 'data-label="Limit">3<' in await (await site.user()).page("/jobs/system")
 
 
 async def test_the_pool_of_a_queue_and_what_waiting_counts_there_are_shown(site: Site, monkeypatch):
@@ -111,4 +113,4 @@ async def test_the_pool_of_a_queue_and_what_waiting_counts_there_are_shown(site:
     assert {queues[name]["pool"] is None for name in queues if name != "default"} == {True}
     page = await (await site.user()).page("/jobs/system")
     assert "workers of pool" in page
-    assert "each 5 min of waiting is a point" in page
+    assert "one priority point per 5 min of waiting" in page

@@ -111,8 +111,9 @@ async def test_a_run_that_does_not_stop_is_shown_as_such(site: Site):
         "SlowExport", "running", StartedAt=datetime.now(UTC), Attempt=1, StopNote=note
     )
     visitor = await site.user("viewer")
-    assert f"It was <bdi>{note}</bdi>. It keeps its worker until it ends." in await visitor.page(
-        f"/jobs/runs/{run_id}"
+    assert (
+        f"The run was <bdi>{note}</bdi>. It keeps its worker until it ends."
+        in await visitor.page(f"/jobs/runs/{run_id}")
     )
     client = await site.program("viewer")
     assert (await client.get(f"/api/runs/{run_id}")).json()["stop_note"] == note
@@ -151,11 +152,11 @@ async def test_every_input_has_a_name_for_those_who_cannot_see_it(site: Site):
 
 async def test_empty_pages_teach(site: Site):
     visitor = await site.user("admin")
-    assert "Nobody has touched anything" in await visitor.page("/jobs")
+    assert "No activity yet" in await visitor.page("/jobs")
     assert "targcc job run NAME --wait" in await visitor.page("/jobs/runs")
     assert "targcc worker" in await visitor.page("/jobs/system")
-    assert "No run fits" in await visitor.page("/jobs/runs?state=failed")
-    assert "No job fits" in await visitor.page("/jobs/jobs?q=nix")
+    assert "No runs match" in await visitor.page("/jobs/runs?state=failed")
+    assert "No jobs match" in await visitor.page("/jobs/jobs?q=nix")
 
 
 async def test_the_first_page_shows_the_last_line_of_the_traceback_and_the_button(site: Site):
@@ -174,7 +175,7 @@ async def test_a_failed_run_opens_with_its_last_line_then_the_whole(site: Site):
     whole = page.index("Traceback (most recent call last)")
     assert page.index("Why it failed") < last < whole
     assert "&lt;i&gt;slow&lt;/i&gt;" in page
-    assert "A retry goes on after them." in page
+    assert "A retry continues after these steps." in page
 
 
 def _count_stock() -> None:
@@ -198,7 +199,7 @@ async def test_an_interval_that_no_cron_expresses_is_shown_with_its_next_runs(si
     job = (await program.get("/api/jobs/Stock%20count")).json()
 
     assert "Every 3 days from 2026-01-02 05:10" in page
-    assert "the newest missed slot is run, however late" in page
+    assert "the newest missed slot is run, no matter how late" in page
     assert f'datetime="{following.isoformat()}"' in page
     assert job["misfire_grace_seconds"] is None
     runs = [datetime.fromisoformat(run) for run in job["next_runs"]]
@@ -211,7 +212,7 @@ async def test_a_row_of_c_job_that_cannot_run_is_shown_by_its_name(site: Site):
     viewer = await site.user("viewer")
 
     assert "<b>c_Job row 2 &#34;Load v1.5&#34;</b>" in await viewer.page("/jobs")
-    assert "fix a row of c_Job and wait a minute" in await viewer.page("/jobs/jobs")
+    assert "After a change of a row of c_Job, wait a minute" in await viewer.page("/jobs/jobs")
 
 
 async def test_a_job_file_that_does_not_import_is_shown_with_its_traceback(site: Site):
@@ -429,7 +430,7 @@ async def test_the_system_page_shows_alerts_that_are_not_over_and_those_that_did
     await site.change(happens)
     page = await visitor.page("/jobs/system")
     assert "&lt;b&gt;Daily&lt;/b&gt; failed" in page
-    assert "did not go out" in page
+    assert "was not sent" in page
     assert "slack: nobody answers there" in page
 
 
@@ -520,3 +521,72 @@ async def test_the_guides_are_pages_with_links_that_lead_somewhere(site: Site):
         ids = set(re.findall(r'id="([^"]+)"', page.text))
         assert set(re.findall(r'href="#([^"]+)"', page.text)) - {"main"} <= ids
     assert (await client.get("/jobs/help/other")).status_code == 404
+
+
+class Readable(HTMLParser):
+    """Collect what people read on a page: texts and labels, without code and names."""
+
+    APART = frozenset({"bdi", "code", "kbd", "pre", "script", "style", "svg", "textarea"})
+    VOID = frozenset({*Page.VOID, *Page.SHAPES, "path", "circle"})
+    LABELS = ("title", "placeholder", "aria-label", "data-label", "hx-confirm")
+    SAME = re.compile(
+        r"\b(API|CPU|CSV|GET|JSON|MiB|MB|REST|Slack|Teams|UTC|cron|c_Job|c_LoggedJob|misfire|overlap|webhooks?)\b"
+    )
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.english: list[str] = []
+        self._open: list[bool] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        own = values.get("lang") == "en" or values.get("dir") in {"auto", "ltr"}
+        for name in self.LABELS:
+            if not own and tag != "time":
+                self._read(values.get(name) or "")
+        if tag not in self.VOID:
+            above = bool(self._open) and self._open[-1]
+            self._open.append(above or own or tag in self.APART)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID and self._open:
+            self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not (self._open and self._open[-1]):
+            self._read(data)
+
+    def _read(self, text: str) -> None:
+        while (rest := re.sub("\u2068[^\u2068\u2069]*\u2069", "", text)) != text:
+            text = rest
+        if re.search(r"[A-Za-z]{2}", self.SAME.sub("", text)):
+            self.english.append(text.strip())
+
+
+NAMES = re.compile(
+    r"web-jobs|targcc \w+|REST API|\b(DailyReport|SyncStock|MailUser|SlowExport|RemovedJob|kind|strict|user_id|warning)\b|openapi\.json|\S+\.py|\b(critical|default)\b|webhooks|https://\S+|Europe/\w+|Daily\* SyncStock|job:\S+|state:\S+|since:\S+|\"timeout\""
+)
+"""Names of the test project, its arguments and levels of its log, and examples of names."""
+MORE_PAGES = (
+    *("/jobs/inbox", "/jobs/inbox?show=all", "/jobs/bulk", "/jobs/batches", "/jobs/flows"),
+    *("/jobs/limits", "/jobs/webhooks", "/jobs/account", "/jobs/account/second-factor"),
+    *("/jobs/calendars", "/jobs/runs?q=job:None", "/jobs/audit?actor=nobody"),
+    "/jobs/jobs/DailyReport/backfill?since=2026-03-01T00:00&until=2026-03-04T00:00",
+)
+
+
+async def test_every_page_is_all_in_hebrew(site: Site):
+    """Names, code and units stay; a schedule, a role and an act of the audit are words."""
+    runs = await furnish(site)
+    visitor = await site.user("admin")
+    left = {}
+    for path in (*paths(runs), *MORE_PAGES):
+        page = await visitor.page(path, headers={"Accept-Language": "he"})
+        texts = {NAMES.sub("", text) for text in Readable(page).english}
+        english = {text for text in texts if re.search("[A-Za-z]{2}", text)}
+        if english:
+            left[path] = english
+    assert left == {}
+    assert "בכל יום" in await visitor.page("/jobs/jobs", headers={"Accept-Language": "he"})
+    assert "מנהל" in await visitor.page("/jobs", headers={"Accept-Language": "he"})

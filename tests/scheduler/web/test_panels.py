@@ -45,6 +45,7 @@ def page(request, tmp_path, monkeypatch):
     rendering.environment.cache_clear()
 
 
+@pytest.mark.slow
 async def test_a_feature_adds_a_section_to_a_page(site: Site, page: str):
     await site.add_run("DailyReport", "succeeded")
     visitor = await site.user("viewer")

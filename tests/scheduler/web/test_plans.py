@@ -240,6 +240,7 @@ def asked() -> Iterator[Asked]:
     event.remove(sa.Engine, "before_cursor_execute", recorder.note)
 
 
+@pytest.mark.slow
 async def test_no_question_reads_a_long_table_through(long_site: Site, asked: Asked):
     viewer = await long_site.user("operator")
     program = await long_site.program("operator")

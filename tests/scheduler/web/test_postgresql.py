@@ -29,4 +29,4 @@ async def test_pages_api_and_metrics_over_postgresql(migrated_postgresql_url: st
         assert "targcc_servers 1.0" in (await client.get("/metrics")).text
         nul = await visitor.get("/jobs/runs?q=%00")
         assert nul.status_code == 422
-        assert "It holds a text or a number that no database can." in nul.text
+        assert "The request holds a text or a number that no database can store." in nul.text

@@ -42,14 +42,14 @@ async def test_a_page_says_that_the_question_took_too_long(slow_site: Site):
     viewer = await slow_site.user("viewer")
     page = await viewer.get("/jobs/runs?q=something")
     assert page.status_code == 503
-    assert "The question took too long" in page.text
+    assert "The query took too long" in page.text
     assert (await viewer.get("/jobs/system")).status_code == 200
 
 
 async def test_the_api_says_that_the_question_took_too_long(slow_site: Site):
     program = await slow_site.program("viewer")
     answer = await program.get("/api/runs?text=something")
-    assert (answer.status_code, answer.json()["title"]) == (503, "The question took too long")
+    assert (answer.status_code, answer.json()["title"]) == (503, "The query took too long")
 
 
 @pytest.mark.parametrize("slow_site", [600], indirect=True)

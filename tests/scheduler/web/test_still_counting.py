@@ -7,7 +7,7 @@ from targcc_scheduler.db.tables import job_setting
 from targcc_scheduler.kernel.node.pruner import count_history
 from web_fixtures import Site
 
-NOTE = "Still counting what an earlier release has left, about 2 rows"
+NOTE = "Still counting about 2 rows from an earlier release"
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ async def test_a_person_sees_what_comes_what_ran_and_what_the_clocks_do(furnishe
     assert "<caption" in heat
     job = await viewer.page("/jobs/jobs/DailyReport")
     assert 'aria-label="Duration by day, median and 95%"' in job
-    assert 'aria-label="Lateness by day, median and most"' in job
+    assert 'aria-label="Delay by day, median and maximum"' in job
     for path in ("/jobs/calendar?day=x&zone=Nowhere", "/jobs/timeline?since=x&hours=7", "/jobs/heatmap?weeks=0&job=None"):  # fmt: skip
         await viewer.page(path)
 
@@ -144,7 +144,7 @@ async def test_runs_that_follow_each_other_are_joined_and_told_with_their_state(
     for before, run in ((first, good), (good, other)):
         _, _, row = table.partition(f"<bdi>#{run}</bdi></a></td>")  # the cell of the run itself
         assert f'/runs/{before}"' in row.partition("</tr>")[0]
-    assert "follows it" in page
+    assert "dependent run" in page
     [chain] = (await program.get("/api/timeline")).json()["chained"]
     assert (chain["state"], chain["at"], chain["runs"]) == (
         "failed",
@@ -164,10 +164,10 @@ def test_a_terminal_gets_the_same(database_url: str, monkeypatch: pytest.MonkeyP
 
     assert "DailyReport" in say("upcoming", "--days", "2")
     assert json.loads(say("upcoming", "--json"))["minutes"]
-    assert "o to come" in say("timeline", "--for", "48h")
+    assert "o upcoming" in say("timeline", "--for", "48h")
     assert json.loads(say("timeline", "--json"))["groups"] is not None
     assert say("heatmap", "--weeks", "1").count("\n") == 25
     assert json.loads(say("job", "trend", "DailyReport", "--json"))["days"]
-    assert say("upcoming", "--queue", "critical").startswith("No slot of a job comes")
+    assert say("upcoming", "--queue", "critical").startswith("No upcoming slots")
     say("job", "pause", "DailyReport")
     assert re.match(r"SyncStock: \d+ times, all day long\n", say("upcoming"))

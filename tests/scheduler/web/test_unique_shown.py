@@ -46,8 +46,8 @@ async def test_it_is_told_that_a_run_is_there_already(site: Site):
     assert job["expires_in_seconds"] == 600
     page = await person.page(f"/jobs/runs/{first['run_id']}")
     assert "user_id=7" in page
-    assert "if it has not begun by then" in page
-    assert "after it was due" in await person.page("/jobs/jobs/MailUser")
+    assert "unless it starts before" in page
+    assert "after the due time" in await person.page("/jobs/jobs/MailUser")
 
 
 async def test_it_is_told_that_the_code_decides_when_a_run_is_tried_again(site: Site, monkeypatch):
@@ -55,7 +55,7 @@ async def test_it_is_told_that_the_code_decides_when_a_run_is_tried_again(site: 
     program, person = await site.program(), await site.user()
     assert (await program.get("/api/jobs/MailUser")).json()["backoff_by_rule"]
     assert not (await program.get("/api/jobs/SyncStock")).json()["backoff_by_rule"]
-    text = "4, each after a wait that its code decides"
+    text = "4, with a delay that the code decides"
     assert text in await person.page("/jobs/jobs/MailUser")
     shown = await asyncio.to_thread(CliRunner().invoke, main, ["job", "info", "MailUser"])
     assert text in shown.output

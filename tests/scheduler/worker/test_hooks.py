@@ -12,6 +12,8 @@ from hooked_jobs import hooks
 from targcc_scheduler import SYSTEM, HookError, JobResult, RunState, around, on_failed, run_job
 from targcc_scheduler.core.masking import MASK
 
+pytestmark = pytest.mark.usefixtures("processes")  # some of its jobs run in a process of their own
+
 
 @pytest.fixture
 async def hooked(make_scheduler):

@@ -121,6 +121,7 @@ async def _ignore(event):
     """Send no alerts."""
 
 
+@pytest.mark.slow
 async def test_no_poison_keeps_its_run_its_worker_or_the_bystander_from_ending(witness):
     runs = await witness.serve_all(poisons.ALL)
     assert len({name for _, name in poisons.ALL}) >= 60
@@ -157,6 +158,7 @@ async def test_what_poisons_leave_can_be_read_and_is_of_bounded_length(witness):
     assert messages[-1] == f"more than {stored_values.MOST_LOG_LINES} lines: the rest is not kept"
 
 
+@pytest.mark.usefixtures("processes")
 @NEEDS_LINUX
 async def test_what_kills_or_cuts_off_its_process_costs_nothing_else(isolated):
     runs = await isolated.serve_all(poisons.ALL[::40])
@@ -165,6 +167,7 @@ async def test_what_kills_or_cuts_off_its_process_costs_nothing_else(isolated):
     await _nothing_else_was_harmed(isolated, runs)
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.soak
 @NEEDS_LINUX
 async def test_no_poison_harms_anything_outside_its_process(isolated):

@@ -64,6 +64,7 @@ async def _end(scheduler, run_id):
     return await scheduler.wait(run_id, 60)
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_job_runs_in_another_process_with_all_it_has_in_this_one(scheduler, database):
     run_id = await scheduler.enqueue(jobs.ReportJob, note="first")
     assert await _end(scheduler, run_id) == RunState.SUCCEEDED
@@ -77,6 +78,7 @@ async def test_a_job_runs_in_another_process_with_all_it_has_in_this_one(schedul
     assert (database.run(run_id)["ProgressDone"], database.run(run_id)["ProgressTotal"]) == (1, 2)
 
 
+@pytest.mark.usefixtures("processes")
 async def test_it_sees_the_runs_that_it_waited_for(scheduler, database):
     parents = [await scheduler.enqueue(jobs.ReportJob, note=note) for note in ("one", "two")]
     child = await scheduler.enqueue(jobs.after_report, after=parents)
@@ -86,6 +88,7 @@ async def test_it_sees_the_runs_that_it_waited_for(scheduler, database):
     assert seen == {"said": [parents[0], "succeeded", "two ünï", "two"], "all": 2}
 
 
+@pytest.mark.usefixtures("processes")
 async def test_its_process_waits_warm_for_the_next(scheduler, database):
     pids = []
     for note in ("one", "two"):
@@ -95,6 +98,7 @@ async def test_its_process_waits_warm_for_the_next(scheduler, database):
     assert pids[0] == pids[1]
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_process_that_nobody_wants_does_not_wait_for_ever(scheduler, monkeypatch):
     monkeypatch.setattr("targcc_scheduler.kernel.worker.processes._IDLE_SECONDS", 0.2)
     pool = ProcessPool("targcc_scheduler.worker_process", scheduler._host._process_setup())
@@ -106,12 +110,14 @@ async def test_a_process_that_nobody_wants_does_not_wait_for_ever(scheduler, mon
     pool.stop()
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_plain_function_runs_there_too(scheduler, database):
     run_id = await scheduler.enqueue(jobs.plain)
     assert await _end(scheduler, run_id) == RunState.SUCCEEDED
     assert database.history(run_id)[0]["ResultMessage"] == f"Plain {run_id} 1 False"
 
 
+@pytest.mark.usefixtures("processes")
 async def test_what_it_raises_is_in_the_history_with_its_traceback(scheduler, database):
     run_id = await scheduler.enqueue(jobs.RaisesJob)
     assert await _end(scheduler, run_id) == RunState.FAILED
@@ -121,6 +127,7 @@ async def test_what_it_raises_is_in_the_history_with_its_traceback(scheduler, da
     assert "worker/processes" not in row["StackTrace"]
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(
     ("how", "said"),
     [
@@ -147,6 +154,7 @@ async def test_a_process_that_dies_costs_its_own_run_alone(scheduler, database, 
     assert await _end(scheduler, patient) == RunState.CANCELLED
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.skipif("sys.platform == 'win32'", reason="it does not fork")
 async def test_a_job_that_forks_ends_once_and_its_copy_does_not_live_on(scheduler, database):
     pids = set()
@@ -159,6 +167,7 @@ async def test_a_job_that_forks_ends_once_and_its_copy_does_not_live_on(schedule
     await until(lambda: not [pid for pid in pids if psutil.pid_exists(pid)])
 
 
+@pytest.mark.usefixtures("processes")
 async def test_arguments_that_are_too_long_for_a_process_fail_the_run(
     scheduler, database, monkeypatch
 ):
@@ -170,6 +179,7 @@ async def test_arguments_that_are_too_long_for_a_process_fail_the_run(
     assert "which take 1000" in row["ErrorMessage"]
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_timeout_ends_code_that_holds_the_interpreter(scheduler, database):
     run_id = await scheduler.enqueue(jobs.DeafJob)
     assert await _end(scheduler, run_id) == RunState.FAILED
@@ -181,12 +191,14 @@ async def test_a_timeout_ends_code_that_holds_the_interpreter(scheduler, databas
     await until(lambda: not psutil.pid_exists(int(message.removeprefix("deaf pid="))))
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_job_that_takes_more_memory_than_it_may_is_ended(scheduler, database):
     run_id = await scheduler.enqueue(jobs.GreedyJob)
     assert await _end(scheduler, run_id) == RunState.FAILED
     assert "and may use 200" in database.history(run_id)[0]["ErrorMessage"]
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_step_that_is_kept_is_not_repeated_by_another_process(scheduler, database):
     run_id = await scheduler.enqueue(jobs.SteppingJob)
     assert await _end(scheduler, run_id) == RunState.SUCCEEDED
@@ -195,6 +207,7 @@ async def test_a_step_that_is_kept_is_not_repeated_by_another_process(scheduler,
     assert rows[-1]["ResultMessage"] == "True 1"
 
 
+@pytest.mark.usefixtures("processes")
 async def test_its_processor_time_and_memory_are_its_own(scheduler, database):
     run_id = await scheduler.enqueue(jobs.BurnsJob)
     await _end(scheduler, run_id)
@@ -204,6 +217,7 @@ async def test_its_processor_time_and_memory_are_its_own(scheduler, database):
         assert 95 <= row["MemoryUsedMB"] <= 130
 
 
+@pytest.mark.usefixtures("processes")
 async def test_it_may_start_other_jobs(scheduler, database):
     run_id = await scheduler.enqueue(jobs.StartsOtherJob)
     assert await _end(scheduler, run_id) == RunState.SUCCEEDED, database.history(run_id)[0][
@@ -213,6 +227,7 @@ async def test_it_may_start_other_jobs(scheduler, database):
     assert await _end(scheduler, other) == RunState.SUCCEEDED
 
 
+@pytest.mark.usefixtures("processes")
 async def test_no_process_is_left_when_the_node_stops(own_database):
     database = own_database
     settings = Settings(database_url=database.url, **QUICK)
@@ -245,6 +260,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("name", ["Deaf", "Patient"])
 async def test_no_process_outlives_a_node_that_is_killed(own_database, name):
     database = own_database
@@ -300,6 +316,7 @@ def test_options_that_make_no_sense_are_refused(options):
         _declared(*options)
 
 
+@pytest.mark.usefixtures("processes")
 def test_what_is_told_to_stop_while_its_process_starts_never_begins(scheduler):
     """While a frozen node starts a process, another node takes the run over; the run must not begin when the first node wakes."""
     pool = ProcessPool("targcc_scheduler.worker_process", scheduler._host._process_setup())
@@ -313,6 +330,7 @@ def test_what_is_told_to_stop_while_its_process_starts_never_begins(scheduler):
     pool.stop()
 
 
+@pytest.mark.usefixtures("processes")
 async def test_what_has_its_process_when_the_node_wakes_waits_for_the_next_heartbeat(scheduler):
     """The node has no news yet: the next heartbeat decides whether the run is still the node's."""
     pool = ProcessPool("targcc_scheduler.worker_process", scheduler._host._process_setup())
@@ -357,6 +375,7 @@ def _begin(pool, heard, when=lambda call: call()):
     return invocation, ctx
 
 
+@pytest.mark.usefixtures("processes")
 async def test_an_attempt_takes_the_first_process_that_is_free(scheduler, tmp_path, monkeypatch):
     """The attempt does not wait for the process that starts for it; the number of starting processes is limited."""
     monkeypatch.setattr("targcc_scheduler.kernel.worker.processes._MOST_STARTING", 1)
@@ -376,6 +395,7 @@ async def test_an_attempt_takes_the_first_process_that_is_free(scheduler, tmp_pa
     pool.stop()
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_process_that_ends_before_it_is_ready_costs_one_attempt(scheduler, tmp_path, monkeypatch):
     (tmp_path / "never_begins.py").write_text("def main():\n    raise SystemExit(7)\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -390,6 +410,7 @@ def test_a_process_that_ends_before_it_is_ready_costs_one_attempt(scheduler, tmp
     assert heard.empty()
 
 
+@pytest.mark.usefixtures("processes")
 def test_attempts_that_wait_for_a_process_end_with_the_node(scheduler, tmp_path, monkeypatch):
     monkeypatch.setattr("targcc_scheduler.kernel.worker.processes._MOST_STARTING", 1)
     (tmp_path / "not_ready.py").write_text("def main():\n    import sys\n    sys.stdin.read()\n")
@@ -403,6 +424,7 @@ def test_attempts_that_wait_for_a_process_end_with_the_node(scheduler, tmp_path,
     assert ["shutting down" in str(message.outcome) for message in ended] == [True] * 3
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_process_that_has_closed_its_pipes_and_is_still_there_gets_no_run(
     scheduler, monkeypatch
 ):

@@ -317,6 +317,7 @@ def leaks(out: list[str]) -> list[tuple[str, str, str]]:
 CROSS = [((shape, source), how) for shape, source in SECRETS for how in FAILURES]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("known_values")
 async def test_no_byte_of_a_secret_comes_out(scheduler, database, process_log, monkeypatch):
     chosen = [CROSS[at] for at in range(0, len(CROSS), 13)]  # covers every secret and every failure

@@ -87,6 +87,7 @@ def _assert_handed_back(ledger, run_id):
     assert ledger.attempts(run_id) == []
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_stop_of_every_process_hands_the_runs_of_job_processes_back(migrated_url, ledger):
     """As when systemd stops a unit: the signal reaches the processes beside the node first."""
     node = _start_node(migrated_url)
@@ -112,6 +113,7 @@ async def test_a_stop_of_every_process_hands_the_runs_of_job_processes_back(migr
     assert "keepalive process has ended" not in output
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_job_process_that_is_killed_while_its_node_stops_gives_its_run_back(
     scheduler, ledger
 ):
@@ -124,6 +126,7 @@ async def test_a_job_process_that_is_killed_while_its_node_stops_gives_its_run_b
     _assert_handed_back(ledger, run_id)
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_job_process_that_is_killed_just_before_its_node_is_told_gives_its_run_back(
     scheduler, ledger
 ):
@@ -134,6 +137,7 @@ async def test_a_job_process_that_is_killed_just_before_its_node_is_told_gives_i
     _assert_handed_back(ledger, run_id)
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_job_process_that_is_killed_while_its_node_works_fails_its_run(scheduler, ledger):
     run_id, process = await _running(scheduler, ledger)
     process.kill()
@@ -142,6 +146,7 @@ async def test_a_job_process_that_is_killed_while_its_node_works_fails_its_run(s
     assert "SIGKILL" in row.ErrorMessage
 
 
+@pytest.mark.usefixtures("processes")
 async def test_what_a_job_starts_takes_signals_as_any_program_does(scheduler, ledger):
     run_id = await scheduler.enqueue(jobs.StartsProgramJob)
     assert await scheduler.wait(run_id, 60) == RunState.SUCCEEDED
@@ -151,6 +156,7 @@ async def test_what_a_job_starts_takes_signals_as_any_program_does(scheduler, le
     assert seen["copy"] == -signal.SIGTERM
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_job_process_that_starts_leaves_signals_to_its_node(scheduler):
     process = WorkerProcess(JOB_PROCESS, scheduler._host._process_setup())
     for number in STOPS:
@@ -162,6 +168,7 @@ async def test_a_job_process_that_starts_leaves_signals_to_its_node(scheduler):
         process.end()
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_keepalive_process_that_starts_leaves_signals_to_its_node():
     with _spawn() as process:
         for number in STOPS:

@@ -15,6 +15,8 @@ from targcc_scheduler.core.secrets import register_secret
 from targcc_scheduler.kernel.jobs.tracing import TRACING
 from targcc_scheduler.kernel.queries import runs
 
+pytestmark = pytest.mark.usefixtures("processes")  # some of its jobs run in a process of their own
+
 _exporter = InMemorySpanExporter()
 
 

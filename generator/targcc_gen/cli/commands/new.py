@@ -263,7 +263,7 @@ def _show_next(dest: Path, spec: Spec, seconds: float) -> None:
     shown = visible(str(dest))
     click.echo(f"Created {shown} in {seconds:.1f} s. Next:\n")
     click.echo(f"  cd {shown}" if " " not in shown else f'  cd "{shown}"')
-    click.echo("  uv run targcc serve        # http://127.0.0.1:8000/jobs")
+    click.echo("  uv run targcc dev          # reloads on save, opens http://127.0.0.1:8000/jobs")
     if "DailyReport" not in spec.jobs:
         click.echo('  targcc-gen job DailyReport --cron "0 2 * * *"')
     if spec.scheduler == "package":

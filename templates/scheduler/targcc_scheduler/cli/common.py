@@ -7,7 +7,7 @@ import contextlib
 import getpass
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -119,6 +119,18 @@ async def opened(*, work_on: str | None = None) -> AsyncIterator[Scheduler]:
         yield scheduler
     finally:
         await scheduler.stop()
+
+
+def broken_lines(scheduler: Scheduler) -> Iterator[str]:
+    """Yield the lines about jobs that cannot run, and about alerts that cannot be sent: place and cause, then the way out."""
+    for module in scheduler.broken:
+        yield f"          {module.place}  {module.error}"
+        if module.advice:
+            yield f"            {module.advice}"
+    for item in scheduler.findings:
+        if not item.fails:
+            yield f"  warning {item.place}  {item.cause}"
+            yield f"            {item.advice}"
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

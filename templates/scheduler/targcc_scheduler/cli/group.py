@@ -109,6 +109,12 @@ class FeatureError(CliError):
     code = "TS611"
 
 
+class DevelopmentDatabaseError(CliError):
+    """``targcc dev`` would work on a database that nothing marks as development."""
+
+    code = "TS613"
+
+
 class UnreachableError(CliError):
     """The server does not answer."""
 

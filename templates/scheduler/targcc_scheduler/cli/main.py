@@ -22,6 +22,7 @@ from .group import CliError, Commands, tell_meant
 
 KERNEL = {
     "serve": ("cli.commands.serve", "serve"),
+    "dev": ("cli.commands.dev", "dev"),
     "worker": ("cli.commands.serve", "worker"),
     "migrate": ("cli.commands.system", "migrate"),
     "job": ("cli.commands.jobs", "job_group"),

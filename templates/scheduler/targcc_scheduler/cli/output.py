@@ -167,6 +167,14 @@ def wait_options(command: CommonFunction) -> CommonFunction:
     return wait(_timeout("With --wait: stop waiting after this time, such as 10m.")(command))
 
 
+def full_option(command: CommonFunction) -> CommonFunction:
+    """Add ``--full``: whole tracebacks."""
+    option = click.option(
+        "--full", is_flag=True, help="Show whole tracebacks, not only the frames of your own files."
+    )
+    return option(command)
+
+
 def timeout_option(command: CommonFunction) -> CommonFunction:
     """Add ``--timeout`` to a command that waits."""
     return _timeout("Stop waiting after this time, such as 10m.")(command)

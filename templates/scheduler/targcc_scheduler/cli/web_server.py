@@ -25,7 +25,7 @@ from ..project import current
 from ..scheduler import Scheduler
 from ..settings import Settings
 from ..web.host_login import FROM_PROXY
-from .common import first_login
+from .common import broken_lines, first_login
 from .group import AppError
 from .interrupts import HANDS_BACK, Interrupts
 
@@ -333,8 +333,12 @@ class Server(uvicorn.Server):
         give_back()
         self.scheduler = web.scheduler
         chosen = self._chosen.at(web.prefix)
-        for line in await _greeting(chosen, self._version, web):
+        for line in await self.greet(chosen, web):
             click.echo(visible(line, lines=True))
+
+    async def greet(self, chosen: Settings, web: Web) -> list[str]:
+        """Return the lines that are printed after the start."""
+        return await _greeting(chosen, self._version, web)
 
 
 def serve_app(app: Any, chosen: Settings, version: str, listener: socket.socket) -> None:
@@ -354,9 +358,7 @@ async def _greeting(chosen: Settings, version: str, web: Web) -> list[str]:
         f"Database  {chosen.shown_database_url}  (migrated to {version})",
         f"Jobs      {jobs} found in {chosen.jobs_package}, {broken} broken",
     ]
-    lines += [
-        f"          {module.path or module.module}: {module.error}" for module in scheduler.broken
-    ]
+    lines += broken_lines(scheduler)
     if web.trouble:
         lines.append(f"Trouble   {web.trouble}")
     make_link = None if web.host_login else await first_login(chosen)

@@ -24,6 +24,10 @@ class JobError(ValueError):
     code = "TS101"
 
 
+class ArgumentTypeError(TypeError):
+    """A parameter of a job has a type that cannot be an argument; the message names the parameter and the way out."""
+
+
 class ArgumentsError(ValueError):
     """The arguments do not fit the job; the message has one line for each wrong argument."""
 

@@ -63,16 +63,16 @@ _STATE_COUNTS = {
 
 STATE_HELP = Words(
     {
-        RunState.AWAITING: marked("Waits for other runs, or for room under a limit."),
-        RunState.SCHEDULED: marked("Due later."),
-        RunState.ENQUEUED: marked("Due; waits for a free worker."),
-        RunState.RUNNING: marked("A worker runs it."),
-        RunState.RETRYING: marked("Its last attempt failed; the next one comes by itself."),
-        RunState.SUCCEEDED: marked("Done."),
-        RunState.FAILED: marked("Its last attempt failed and no further one comes."),
-        RunState.CANCELLED: marked("Somebody stopped it."),
-        RunState.SKIPPED: marked("Its slot came while the job was still busy."),
-        RunState.MISSED: marked("Its slot passed while nobody could start it."),
+        RunState.AWAITING: marked("Waiting for other runs, or for capacity of a limit."),
+        RunState.SCHEDULED: marked("Not due yet."),
+        RunState.ENQUEUED: marked("Due, waiting for a free worker."),
+        RunState.RUNNING: marked("A worker is executing the run."),
+        RunState.RETRYING: marked("The last attempt failed. A retry is scheduled."),
+        RunState.SUCCEEDED: marked("The run succeeded."),
+        RunState.FAILED: marked("The last attempt failed. No retries are left."),
+        RunState.CANCELLED: marked("Cancelled by a user or a program."),
+        RunState.SKIPPED: marked("The slot was due while an earlier run was still running."),
+        RunState.MISSED: marked("The slot passed while no server could start the run."),
     }
 )
 """A sentence that explains each state."""

@@ -9,10 +9,10 @@ import gettext as gettext_
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 from zoneinfo import ZoneInfo
@@ -149,9 +149,8 @@ def reading(reader: Reader) -> Iterator[None]:
         _READER.reset(token)
 
 
-def for_nobody() -> AbstractContextManager[None]:
-    """Produce English texts, as for storage, within the context."""
-    return reading(_NOBODY)
+for_nobody = partial(reading, _NOBODY)
+"""Produce English texts, as for storage, within the context ``for_nobody()``."""
 
 
 def reader() -> Reader:

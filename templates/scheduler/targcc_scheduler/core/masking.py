@@ -228,7 +228,8 @@ class KnownSecrets:
         self._lasting: set[str | bytes] = set()
         self._passing: OrderedDict[str | bytes, frozenset[str]] = OrderedDict()
         self._forms: tuple[str, ...] = ()
-        self._longest = 0
+        self.longest = 0
+        """The length in characters of the longest form of any value."""
 
     def add(self, value: str | bytes, *, passing: bool = False) -> None:
         """Add a secret value.
@@ -253,7 +254,7 @@ class KnownSecrets:
             else:
                 self._lasting.add(value)
                 self._forms = tuple(sorted({*self._forms, *forms}, key=len, reverse=True))
-            self._longest = max(self._longest, *map(len, forms))
+            self.longest = max(self.longest, *map(len, forms))
 
     def add_url(self, url: str) -> None:
         """Add the password of a URL, and the query values whose names suggest secrets; both as written and decoded.
@@ -299,11 +300,6 @@ class KnownSecrets:
         with self._lock:
             return tuple(self._lasting)
 
-    @property
-    def longest(self) -> int:
-        """Return the length in characters of the longest form of any value."""
-        return self._longest
-
     def mask(self, text: str, shown: str = MASK) -> str:
         """Replace every form of every value in ``text`` by ``shown``."""
         for form in self._forms:
@@ -331,11 +327,6 @@ KNOWN = KnownSecrets()
 def mask(text: str) -> str:
     """Mask the known secret values, in any form, and texts that look like secrets."""
     return mask_patterns(KNOWN.mask(text))
-
-
-def longest_secret() -> int:
-    """Return the length in characters of the longest form of a known secret value."""
-    return KNOWN.longest
 
 
 # Masking of nested values, such as the extra fields of a log line.

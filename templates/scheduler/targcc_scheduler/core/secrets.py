@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import SecretError
-from .masking import KNOWN, MASK, dotenv, longest_secret, mask
+from .masking import KNOWN, MASK, dotenv, mask
 
 # Resolve references to secrets, such as ``${SLACK_URL}``. Resolved values are masked in texts from then on.
 
@@ -20,7 +20,6 @@ __all__ = [
     "add_secret_source",
     "from_outside",
     "know",
-    "longest_secret",
     "mask",
     "register_secret",
     "resolve",

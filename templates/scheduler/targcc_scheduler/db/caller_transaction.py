@@ -206,6 +206,8 @@ async def borrowed(theirs: Any) -> AsyncIterator[AsyncConnection]:
     """
     async_session, session = sessions()
     if isinstance(theirs, AsyncConnection):
+        if not theirs.in_transaction():  # statements of the driver itself begin none
+            await theirs.begin()
         yield theirs
     elif isinstance(theirs, async_session):
         yield await theirs.connection()

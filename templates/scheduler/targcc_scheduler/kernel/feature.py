@@ -65,6 +65,11 @@ class Jobs(Part):
 
 
 @dataclass(frozen=True, slots=True)
+class JobCheck(Part):
+    """A function ``(jobs, settings)`` that yields a :class:`~.jobs.checks.JobFinding` for each job whose options of the feature cannot work."""
+
+
+@dataclass(frozen=True, slots=True)
 class Change(Part):
     """A scalar subquery whose value differs after each change of a subject, or a condition; part of the one statement of a poll.
 

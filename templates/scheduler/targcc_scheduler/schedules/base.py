@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from .words import ENGLISH, Language
 from .zones import Zone, as_zone, wall_clock
 
 
@@ -23,8 +24,8 @@ class Schedule(Protocol):
     def previous(self, before: datetime, zone: Zone) -> datetime | None:
         """Return the last time earlier than ``before``, None without such a time."""
 
-    def describe(self) -> str:
-        """Return the schedule in words that continue "runs ...", as in "at 02:00 every day"."""
+    def describe(self, language: Language = ENGLISH) -> str:
+        """Return the schedule in words of a language that continue "runs ...", as in "at 02:00 every day"."""
 
     def iter(self, after: datetime, zone: Zone) -> Iterator[datetime]:
         """Yield the times later than ``after``, in order."""

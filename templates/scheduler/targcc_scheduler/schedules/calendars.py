@@ -16,6 +16,7 @@ from .base import Schedule
 from .calendar_entries import UNNAMED, DayRule, Hours, Span, parse_blackout, parse_date, parse_days
 from .errors import CronError
 from .intervals import AfterRunSchedule
+from .words import ENGLISH, Language
 from .zones import Zone, as_zone, naive, offset_of, resolve, wall_clock
 
 if TYPE_CHECKING:
@@ -361,9 +362,10 @@ class WorkingSchedule(Schedule):
         """Return the last time earlier than ``before``, None without a time in the years before."""
         return self._nearest(before, as_zone(zone), forward=False)
 
-    def describe(self) -> str:
+    def describe(self, language: Language = ENGLISH) -> str:
         """Return the base schedule in words, and the effect of the calendars."""
-        return f"{self.base.describe()}, {calendar_words(self.calendars, self.on_holiday)}"
+        words = calendar_words(self.calendars, self.on_holiday, language)
+        return f"{self.base.describe(language)}, {words}"
 
     def skipped(self, after: datetime, until: datetime, zone: Zone) -> Iterator[Handling]:
         """Yield the skipped slots later than ``after`` and before ``until``.
@@ -547,9 +549,9 @@ class WorkingAfterRunSchedule(AfterRunSchedule):
         """Return the first open moment at least the delay after ``after``."""
         return self._opened(self.base.next(after, zone, inclusive=inclusive), zone)
 
-    def describe(self) -> str:
+    def describe(self, language: Language = ENGLISH) -> str:
         """Return the base schedule in words, and the effect of the calendars."""
-        return f"{self.base.describe()}, {calendar_words(self.calendars, 'next')}"
+        return f"{self.base.describe(language)}, {calendar_words(self.calendars, 'next', language)}"
 
     def __str__(self) -> str:
         return str(self.base)
@@ -615,16 +617,21 @@ def settled(
     return None
 
 
-def calendar_words(calendars: Sequence[WorkingCalendar], on_holiday: OnHoliday) -> str:
+def calendar_words(
+    calendars: Sequence[WorkingCalendar], on_holiday: OnHoliday, language: Language = ENGLISH
+) -> str:
     """Return the effect of calendars in words, such as "except when holidays is closed"."""
-    names = " and ".join(calendar.name for calendar in calendars)
+    *most, last = [calendar.name for calendar in calendars]
+    names = last
+    if most:
+        names = language.gettext("%(names)s and %(last)s", names=", ".join(most), last=last)
     match on_holiday:
         case "skip":
-            return f"except when {names} is closed"
+            return language.gettext("except when %(names)s is closed", names=names)
         case "next":
-            return f"or when {names} is open again"
+            return language.gettext("or when %(names)s is open again", names=names)
         case _:
-            return f"or before {names} closes"
+            return language.gettext("or before %(names)s closes", names=names)
 
 
 def _walls(schedule: Schedule, slot: datetime, zone: tzinfo) -> list[datetime]:

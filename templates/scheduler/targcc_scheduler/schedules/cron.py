@@ -25,7 +25,7 @@ from .dialects import (
 )
 from .errors import FIELDS_HINT, Part
 from .fields import ANY_DAY, ANY_WEEKDAY, CronFields, highest, lowest, month_length
-from .words import describe, normal_form
+from .words import ENGLISH, Language, describe, normal_form
 from .zones import SECOND, Zone, as_zone, naive, offset_of, overlap_around, pin, resolve, wall_clock
 
 # Parser of cron expressions, for every dialect.
@@ -424,9 +424,9 @@ class CronSchedule(CronFields, Schedule):
     def __str__(self) -> str:
         return self.text
 
-    def describe(self) -> str:
+    def describe(self, language: Language = ENGLISH) -> str:
         """Return the schedule in words that continue "runs ...", as in "at 02:00 every day"."""
-        return describe(self)
+        return describe(self, language)
 
 
 def convert(text: str, dialect: str) -> CronSchedule:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from .base import Schedule
 from .errors import CronError
-from .words import duration_words, format_duration
+from .words import ENGLISH, Language, duration_words, format_duration
 from .zones import SECOND, Zone, as_zone, naive, pin, resolve, wall_clock
 
 _DAY = timedelta(days=1)
@@ -78,12 +78,25 @@ class EverySchedule(Schedule):
             return pin((anchor.astimezone(UTC) + turn * self.interval).astimezone(zone))
         return resolve(anchor.replace(tzinfo=None, fold=0) + turn * self.interval, zone)
 
-    def describe(self) -> str:
+    def describe(self, language: Language = ENGLISH) -> str:
         """Return "every 15 minutes" and the like."""
-        anchor = f" from {self.anchor:%Y-%m-%d %H:%M}" if self.anchor else ""
-        words = duration_words(self.interval)
-        alone = words.startswith("1 ") and " and " not in words
-        return f"every {words.removeprefix('1 ') if alone else words}{anchor}"
+        words = duration_words(self.interval, language)
+        match format_duration(self.interval):
+            case "1d":
+                text = language.gettext("every day")
+            case "1h":
+                text = language.gettext("every hour")
+            case "1m":
+                text = language.gettext("every minute")
+            case "1s":
+                text = language.gettext("every second")
+            case "1ms":
+                text = language.gettext("every millisecond")
+            case _:
+                text = language.gettext("every %(duration)s", duration=words)
+        if not self.anchor:
+            return text
+        return text + language.gettext(" from %(time)s", time=f"{self.anchor:%Y-%m-%d %H:%M}")
 
     def __str__(self) -> str:
         return f"every {format_duration(self.interval)}"
@@ -132,9 +145,12 @@ class AfterCompletionSchedule(AfterRunSchedule):
         del started
         return self.next(ended, zone)
 
-    def describe(self) -> str:
+    def describe(self, language: Language = ENGLISH) -> str:
         """Return "5 minutes after the previous run ends" and the like."""
-        return f"{duration_words(self.delay)} after the previous run ends"
+        return language.gettext(
+            "%(duration)s after the previous run ends",
+            duration=duration_words(self.delay, language),
+        )
 
     def __str__(self) -> str:
         return f"every {format_duration(self.delay)} after completion"
@@ -149,9 +165,12 @@ class AfterStartSchedule(AfterRunSchedule):
         due = self.next(started, zone)
         return None if due is None else max(due, pin(wall_clock(ended, as_zone(zone))))
 
-    def describe(self) -> str:
+    def describe(self, language: Language = ENGLISH) -> str:
         """Return "5 minutes after the previous run starts" and the like."""
-        return f"{duration_words(self.delay)} after the previous run starts"
+        return language.gettext(
+            "%(duration)s after the previous run starts",
+            duration=duration_words(self.delay, language),
+        )
 
     def __str__(self) -> str:
         return f"every {format_duration(self.delay)} after start"
@@ -183,9 +202,9 @@ class OnceSchedule(Schedule):
         moment = self._moment(zone)
         return moment if moment < before else None
 
-    def describe(self) -> str:
+    def describe(self, language: Language = ENGLISH) -> str:
         """Return "once, at 2026-12-31 02:00" and the like."""
-        return f"once, at {self.at:%Y-%m-%d %H:%M}"
+        return language.gettext("once, at %(time)s", time=f"{self.at:%Y-%m-%d %H:%M}")
 
     def __str__(self) -> str:
         return f"at {self.at.isoformat(timespec='minutes')}"

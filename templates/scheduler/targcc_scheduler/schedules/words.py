@@ -1,4 +1,4 @@
-"""Describe a cron schedule and a duration in English; parse durations such as ``1h30m``."""
+"""Describe a cron schedule and a duration in words; parse durations such as ``1h30m``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from typing import Protocol
 
-from .dialects import CRONOS_FIELDS, MONTHS, WEEKDAYS
+from .dialects import CRONOS_FIELDS
 from .errors import CronError, Part
 from .fields import ANY_DAY, ANY_WEEKDAY, CronFields, numbers_in
 
-# A cron schedule as text: its shortest expression, and a description in English.
+# A cron schedule as text: its shortest expression, and a description in words.
 
 
 def normal_form(fields: CronFields) -> str:
@@ -82,31 +83,80 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
     return runs
 
 
+# Languages: the phrases of a description are messages that a language translates.
+
+
+class Language(Protocol):
+    """Translate the phrases of a description and fill in their placeholders."""
+
+    def gettext(self, message: str, **values: object) -> str:
+        """Translate a phrase."""
+
+    def ngettext(self, one: str, many: str, number: int) -> str:
+        """Translate a phrase with a number, ``%(num)s``."""
+
+
+class English:
+    """The language of the phrases in the code."""
+
+    def gettext(self, message: str, **values: object) -> str:
+        """Fill in the placeholders."""
+        return message % values
+
+    def ngettext(self, one: str, many: str, number: int) -> str:
+        """Choose singular or plural and fill in the number."""
+        return (one if number == 1 else many) % {"num": number}
+
+
+ENGLISH = English()
+
+
+def marked(message: str) -> str:
+    """Mark a phrase for translation and return the phrase."""
+    return message
+
+
+_WEEKDAY_NAMES = (
+    marked("Sunday"),
+    marked("Monday"),
+    marked("Tuesday"),
+    marked("Wednesday"),
+    marked("Thursday"),
+    marked("Friday"),
+    marked("Saturday"),
+)
+_MONTH_NAMES = (
+    marked("January"),
+    marked("February"),
+    marked("March"),
+    marked("April"),
+    marked("May"),
+    marked("June"),
+    marked("July"),
+    marked("August"),
+    marked("September"),
+    marked("October"),
+    marked("November"),
+    marked("December"),
+)
+_PLACES = (
+    "",
+    marked("the first %(weekday)s"),
+    marked("the second %(weekday)s"),
+    marked("the third %(weekday)s"),
+    marked("the fourth %(weekday)s"),
+    marked("the fifth %(weekday)s"),
+    marked("the last %(weekday)s"),
+)
+_ORDINALS = {1: marked("%(number)sst"), 2: marked("%(number)snd"), 3: marked("%(number)srd")}
+_ORDINAL = marked("%(number)sth")
 _READABLE = 6
 """Maximum number of single values in a description; longer lists use a shorter form where possible."""
 
 
-def describe(fields: CronFields) -> str:
+def describe(fields: CronFields, language: Language = ENGLISH) -> str:
     """Return words that continue "runs ...", as in "at 02:00 every day"."""
-    if not fields.weekday:
-        return "never (its range of weekdays holds no day)"
-    clock = numbers_in(fields.second), numbers_in(fields.minute), numbers_in(fields.hour)
-    times, days = _time_words(*clock), _day_words(fields)
-    if not days and (times.startswith("at ") and "every" not in times):
-        days = " every day"
-    words = times + days
-    return words if fields.reachable else f"never ({words}: there is no such date)"
-
-
-def plural(count: int, word: str) -> str:
-    """Return "1 hour", "2 hours" and the like."""
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
-def _ordinal(n: int) -> str:
-    """Return "1st", "22nd" and the like."""
-    teens = n % 100 in range(10, 20)
-    return f"{n}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(n % 10, 'th')}"
+    return _Description(fields, language).words()
 
 
 def join(words: Iterable[str], last: str = "and") -> str:
@@ -115,157 +165,281 @@ def join(words: Iterable[str], last: str = "and") -> str:
     return f"{', '.join(most)} {last} {end}" if most else end
 
 
-def _list_words(numbers: list[int], name: Callable[[int], str] = str) -> str:
-    """Return numbers as a list in words; three or more consecutive numbers become "a to b"."""
-    words: list[str] = []
-    for first, last in _runs(numbers):
-        if last - first > 1:
-            words.append(f"{name(first)} to {name(last)}")
+class _Description:
+    """A cron schedule in the words of a language.
+
+    Args:
+        fields: The schedule.
+        language: The language.
+    """
+
+    def __init__(self, fields: CronFields, language: Language) -> None:
+        self._fields = fields
+        self._say = language
+
+    def words(self) -> str:
+        """Return the times and the days."""
+        say = self._say
+        if not self._fields.weekday:
+            return say.gettext("never (its range of weekdays holds no day)")
+        times, days = self.times(), self._days()
+        if not days and self._has_fixed_times():
+            days = say.gettext(" every day")
+        words = times + days
+        if self._fields.reachable:
+            return words
+        return say.gettext("never (%(words)s: there is no such date)", words=words)
+
+    def _clock(self) -> tuple[list[int], list[int], list[int]]:
+        fields = self._fields
+        return numbers_in(fields.second), numbers_in(fields.minute), numbers_in(fields.hour)
+
+    def _has_fixed_times(self) -> bool:
+        """Return whether the description names times of a day only, without "every"."""
+        times = _Description(self._fields, ENGLISH).times()
+        return times.startswith("at ") and "every" not in times
+
+    def _join(self, words: Iterable[str]) -> str:
+        """Return "a", "a and b", "a, b and c"; needs one word at least."""
+        *most, end = words
+        if not most:
+            return end
+        return self._say.gettext("%(names)s and %(last)s", names=", ".join(most), last=end)
+
+    def _ordinal(self, number: int) -> str:
+        """Return "1st", "22nd" and the like."""
+        teens = number % 100 in range(10, 20)
+        message = _ORDINAL if teens else _ORDINALS.get(number % 10, _ORDINAL)
+        return self._say.gettext(message, number=number)
+
+    def _list(self, numbers: list[int], name: Callable[[int], str] = str) -> str:
+        """Return numbers as a list in words; three or more consecutive numbers become "a to b"."""
+        words: list[str] = []
+        for first, last in _runs(numbers):
+            if last - first > 1:
+                words.append(
+                    self._say.gettext("%(first)s to %(last)s", first=name(first), last=name(last))
+                )
+            else:
+                words += [name(number) for number in range(first, last + 1)]
+        return self._join(words)
+
+    # Times of a day.
+
+    def times(self) -> str:
+        """Return the times of a day, as in "at 02:00"."""
+        seconds, minutes, hours = self._clock()
+        say = self._say
+        if seconds == [0]:
+            return self._minutes(minutes, hours)
+        if math.prod(map(len, (seconds, minutes, hours))) <= _READABLE:
+            times = [f"{h:02}:{m:02}:{s:02}" for h in hours for m in minutes for s in seconds]
+            return say.gettext("at %(times)s", times=self._join(times))
+        every, listed = self._every_second(seconds), self._list(seconds)
+        several = len(seconds) > 1
+        if minutes == _SIXTY:
+            if not every and several:
+                every = say.gettext("at seconds %(seconds)s of every minute", seconds=listed)
+            elif not every:
+                every = say.gettext("at second %(seconds)s of every minute", seconds=listed)
+            return every + self._within(hours, 0, 59)
+        if every:
+            within = say.gettext("%(every)s for a minute", every=every)
+        elif several:
+            within = say.gettext("at seconds %(seconds)s of the minute", seconds=listed)
         else:
-            words += [name(n) for n in range(first, last + 1)]
-    return join(words)
+            within = say.gettext("at second %(seconds)s of the minute", seconds=listed)
+        return f"{within}, {self._minutes(minutes, hours)}"
 
+    def _minutes(self, minutes: list[int], hours: list[int]) -> str:
+        """Return the times of a day at full minutes."""
+        say = self._say
+        if len(minutes) * len(hours) <= _READABLE and hours != _DAY_HOURS:
+            times = self._join(f"{h:02}:{m:02}" for h in hours for m in minutes)
+            return say.gettext("at %(times)s", times=times)
+        first, last = minutes[0], minutes[-1]
+        if len(minutes) == 1:
+            return self._hourly(first, hours)
+        if len(hours) == 1 and _runs(minutes) == [(first, last)]:
+            return say.gettext("every minute") + self._within(hours, first, last)
+        every = self._every_minute(minutes)
+        if every and first and hours == _DAY_HOURS:
+            return say.gettext("%(every)s, from minute %(minute)s", every=every, minute=first)
+        listed = self._list(minutes)
+        past = every or say.gettext("at %(minutes)s minutes past every hour", minutes=listed)
+        return past + self._within(hours, first, last)
 
-def _time_words(seconds: list[int], minutes: list[int], hours: list[int]) -> str:
-    """Return the times of a day, as in "at 02:00"."""
-    if seconds == [0]:
-        return _minute_words(minutes, hours)
-    if math.prod(map(len, (seconds, minutes, hours))) <= _READABLE:
-        times = [f"{h:02}:{m:02}:{s:02}" for h in hours for m in minutes for s in seconds]
-        return f"at {join(times)}"
-    every = _every_words(seconds, 60, "second")
-    at = f"at second{'s' if len(seconds) > 1 else ''} {_list_words(seconds)}"
-    if minutes == _SIXTY:
-        return (every or f"{at} of every minute") + _within(hours, 0, 59)
-    within = f"{every} for a minute" if every else f"{at} of the minute"
-    return f"{within}, {_minute_words(minutes, hours)}"
+    def _hourly(self, minute: int, hours: list[int]) -> str:
+        """Return the times of a day at one minute of several hours."""
+        say = self._say
+        if hours == _DAY_HOURS:
+            if not minute:
+                return say.gettext("every hour")
+            past = say.ngettext("%(num)s minute", "%(num)s minutes", minute)
+            return say.gettext("at %(minutes)s past every hour", minutes=past)
+        if every := self._every_hour(hours):
+            start = hours[0], minute
+            if start == (0, 0):
+                return every
+            at = f"{start[0]:02}:{minute:02}"
+            return say.gettext("%(every)s, from %(time)s", every=every, time=at)
+        if all(last - first > 1 for first, last in _runs(hours)):
+            return say.gettext("every hour") + self._within(hours, minute, minute)
+        return say.gettext("at %(times)s", times=self._join(f"{h:02}:{minute:02}" for h in hours))
 
+    def _every_second(self, numbers: list[int]) -> str:
+        step = _step_of(numbers, 60)
+        if step == 1:
+            return self._say.gettext("every second")
+        return self._say.gettext("every %(number)s seconds", number=step) if step else ""
 
-def _minute_words(minutes: list[int], hours: list[int]) -> str:
-    """Return the times of a day at full minutes."""
-    if len(minutes) * len(hours) <= _READABLE and hours != _DAY_HOURS:
-        return f"at {join(f'{h:02}:{m:02}' for h in hours for m in minutes)}"
-    first, last = minutes[0], minutes[-1]
-    if len(minutes) == 1:
-        return _hourly_words(first, hours)
-    if len(hours) == 1 and _runs(minutes) == [(first, last)]:
-        return f"every minute{_within(hours, first, last)}"
-    every = _every_words(minutes, 60, "minute")
-    if every and first and hours == _DAY_HOURS:
-        return f"{every}, from minute {first}"
-    past = every or f"at {_list_words(minutes)} minutes past every hour"
-    return past + _within(hours, first, last)
+    def _every_minute(self, numbers: list[int]) -> str:
+        step = _step_of(numbers, 60)
+        if step == 1:
+            return self._say.gettext("every minute")
+        return self._say.gettext("every %(number)s minutes", number=step) if step else ""
 
+    def _every_hour(self, numbers: list[int]) -> str:
+        step = _step_of(numbers, 24)
+        return self._say.gettext("every %(number)s hours", number=step) if step else ""
 
-def _hourly_words(minute: int, hours: list[int]) -> str:
-    """Return the times of a day at one minute of several hours."""
-    if hours == _DAY_HOURS:
-        return f"at {plural(minute, 'minute')} past every hour" if minute else "every hour"
-    if every := _every_words(hours, 24, "hour"):
-        start = hours[0], minute
-        return every if start == (0, 0) else f"{every}, from {start[0]:02}:{minute:02}"
-    if all(last - first > 1 for first, last in _runs(hours)):
-        return f"every hour{_within(hours, minute, minute)}"
-    return f"at {join(f'{hour:02}:{minute:02}' for hour in hours)}"
+    def _within(self, hours: list[int], first: int, last: int) -> str:
+        """Return " from 09:00 to 17:50" for hours and their first and last minute; "" for all hours."""
+        if hours == _DAY_HOURS:
+            return ""
+        spans = [
+            self._say.gettext(
+                "%(first)s to %(last)s", first=f"{early:02}:{first:02}", last=f"{late:02}:{last:02}"
+            )
+            for early, late in _runs(hours)
+        ]
+        return self._say.gettext(" from %(spans)s", spans=self._join(spans))
+
+    # Days.
+
+    def _days(self) -> str:
+        """Return the days, beginning with a blank or a comma; "" for every day."""
+        fields, say = self._fields, self._say
+        any_date = fields.day == ANY_DAY and fields.last is None
+        any_weekday = fields.weekday == ANY_WEEKDAY and not fields.nth
+        months = numbers_in(fields.month)
+        if not any_date:
+            values = {"dates": self._dates(), "months": self._months(months)}
+            if any_weekday:
+                return say.gettext(" on %(dates)s of %(months)s", **values)
+            return say.gettext(
+                " on %(dates)s of %(months)s, only when that is %(weekday)s",
+                **values,
+                weekday=self._which_weekday(),
+            )
+        if fields.nth:
+            dates = self._nth_weekday()
+            return say.gettext(
+                " on %(dates)s of %(months)s", dates=dates, months=self._months(months)
+            )
+        words = "" if any_weekday else self._weekdays(_week(fields))
+        if len(months) == 12:  # noqa: PLR2004 - every month
+            return words
+        return (words or say.gettext(" every day")) + self._in_months(months)
+
+    def _months(self, months: list[int]) -> str:
+        """Return the months, to stand after "of"."""
+        if len(months) == 12:  # noqa: PLR2004 - all of them
+            return self._say.gettext("every month")
+        if _is_range(months):
+            return self._say.gettext(
+                "every month from %(first)s to %(last)s", **self._first_and_last(months)
+            )
+        return self._join(self._say.gettext(_MONTH_NAMES[month - 1]) for month in months)
+
+    def _in_months(self, months: list[int]) -> str:
+        """Return " in January" and the like."""
+        if _is_range(months):
+            return self._say.gettext(" from %(first)s to %(last)s", **self._first_and_last(months))
+        return self._say.gettext(" in %(months)s", months=self._months(months))
+
+    def _first_and_last(self, months: list[int]) -> dict[str, str]:
+        first, last = (
+            self._say.gettext(_MONTH_NAMES[month - 1]) for month in months[:: len(months) - 1]
+        )
+        return {"first": first, "last": last}
+
+    def _weekday(self, day: int) -> str:
+        """Return the name of a weekday; Sunday is 0 or 7."""
+        return self._say.gettext(_WEEKDAY_NAMES[day % 7])
+
+    def _weekdays(self, days: list[int]) -> str:
+        """Return weekdays that need no date, as in " every Monday" and ", Monday to Friday"."""
+        if len(days) == 1:
+            return self._say.gettext(" every %(weekday)s", weekday=self._weekday(days[0]))
+        listed = self._list(days, self._weekday)
+        if len(days) > 2 and len(_runs(days)) == 1:  # noqa: PLR2004
+            return f", {listed}"
+        return self._say.gettext(" on %(weekdays)s", weekdays=listed)
+
+    def _nth_weekday(self) -> str:
+        """Return "the first Tuesday" and the like."""
+        weekday = self._weekday(_week(self._fields)[0])
+        return self._say.gettext(_PLACES[self._fields.nth], weekday=weekday)
+
+    def _which_weekday(self) -> str:
+        """Return the weekday that a date must also have, as in "a Friday"."""
+        say = self._say
+        if self._fields.nth:
+            return say.gettext("%(weekday)s of the month", weekday=self._nth_weekday())
+        days = _week(self._fields)
+        if len(days) > 2 and len(_runs(days)) == 1:  # noqa: PLR2004 - three or more in a row
+            return say.gettext("a day from %(days)s", days=self._list(days, self._weekday))
+        *most, end = [say.gettext("a %(weekday)s", weekday=self._weekday(day)) for day in days]
+        if not most:
+            return end
+        return say.gettext("%(names)s or %(last)s", names=", ".join(most), last=end)
+
+    def _dates(self) -> str:
+        """Return the days of the month, as in "the 1st and 15th" and "the last day"."""
+        fields, say = self._fields, self._say
+        if fields.last is None:
+            days = numbers_in(fields.day)
+            step = _even_step(days, days[0], 31)
+            if step > 1 and len(days) > _READABLE:
+                return say.gettext(
+                    "every %(step)s day from the %(first)s",
+                    step=self._ordinal(step),
+                    first=self._ordinal(days[0]),
+                )
+            words = say.gettext("the %(days)s", days=self._list(days, self._ordinal))
+        elif fields.last:
+            day = self._ordinal(fields.last)
+            words = say.gettext("the %(day)s day before the last day", day=day)
+        elif fields.nearest:
+            return say.gettext("the last weekday (Monday to Friday)")
+        else:
+            words = say.gettext("the last day")
+        if fields.nearest:
+            return say.gettext("the weekday (Monday to Friday) nearest to %(date)s", date=words)
+        return words
 
 
 _SIXTY, _DAY_HOURS = list(range(60)), list(range(24))
 
 
-def _every_words(numbers: list[int], size: int, word: str) -> str:
-    """Return "every 5 minutes" when the numbers are evenly spaced over the whole range, else ""."""
+def _step_of(numbers: list[int], size: int) -> int:
+    """Return the step when the numbers are evenly spaced over the whole range, else 0."""
     if len(numbers) == size:
-        return f"every {word}"
+        return 1
     step = size // len(numbers)
     even = len(numbers) > 1 and numbers == list(range(numbers[0], size, step))
-    return f"every {step} {word}s" if even and not size % step else ""
+    return step if even and not size % step else 0
 
 
-def _within(hours: list[int], first: int, last: int) -> str:
-    """Return " from 09:00 to 17:50" for hours and their first and last minute; "" for all hours."""
-    if hours == _DAY_HOURS:
-        return ""
-    spans = [f"{early:02}:{first:02} to {late:02}:{last:02}" for early, late in _runs(hours)]
-    return f" from {join(spans)}"
-
-
-def _day_words(fields: CronFields) -> str:
-    """Return the days, beginning with a blank or a comma; "" for every day."""
-    any_date = fields.day == ANY_DAY and fields.last is None
-    any_weekday = fields.weekday == ANY_WEEKDAY and not fields.nth
-    months = numbers_in(fields.month)
-    if not any_date:
-        dates = f" on {_date_words(fields)} of {_month_words(months)}"
-        return dates if any_weekday else f"{dates}, only when that is {_which_weekday(fields)}"
-    if fields.nth:
-        return f" on {_nth_weekday(fields)} of {_month_words(months)}"
-    words = "" if any_weekday else _weekday_words(_week(fields))
-    if len(months) == 12:  # noqa: PLR2004 - every month
-        return words
-    which = _month_words(months)
-    which = which.removeprefix("every month ") if "from" in which else f"in {which}"
-    return f"{words or ' every day'} {which}"
-
-
-def _month_words(months: list[int]) -> str:
-    """Return the months, to stand after "of"."""
-    if len(months) == 12:  # noqa: PLR2004 - all of them
-        return "every month"
-    names = [MONTHS[month - 1] for month in months]
-    if len(months) > 3 and len(_runs(months)) == 1:  # noqa: PLR2004 - as many as read well
-        return f"every month from {names[0]} to {names[-1]}"
-    return join(names)
+def _is_range(months: list[int]) -> bool:
+    """Return whether the months are more than three in a row."""
+    return len(months) > 3 and len(_runs(months)) == 1  # noqa: PLR2004 - as many as read well
 
 
 def _week(fields: CronFields) -> list[int]:
     """Return the days of the week, Monday first, Sunday being 7."""
     return sorted(day or 7 for day in numbers_in(fields.weekday))
-
-
-def _weekday_name(day: int) -> str:
-    """Return the name of a weekday; Sunday is 0 or 7."""
-    return WEEKDAYS[day % 7]
-
-
-def _weekday_words(days: list[int]) -> str:
-    """Return weekdays that need no date, as in " every Monday" and ", Monday to Friday"."""
-    if len(days) == 1:
-        return f" every {_weekday_name(days[0])}"
-    joint = "," if len(days) > 2 and len(_runs(days)) == 1 else " on"  # noqa: PLR2004
-    return f"{joint} {_list_words(days, _weekday_name)}"
-
-
-def _nth_weekday(fields: CronFields) -> str:
-    """Return "the first Tuesday" and the like."""
-    which = ("", "first", "second", "third", "fourth", "fifth", "last")[fields.nth]
-    return f"the {which} {_weekday_name(_week(fields)[0])}"
-
-
-def _which_weekday(fields: CronFields) -> str:
-    """Return the weekday that a date must also have, as in "a Friday"."""
-    if fields.nth:
-        return f"{_nth_weekday(fields)} of the month"
-    days = _week(fields)
-    if len(days) > 2 and len(_runs(days)) == 1:  # noqa: PLR2004 - three or more in a row
-        return f"a day from {_list_words(days, _weekday_name)}"
-    return join((f"a {_weekday_name(day)}" for day in days), "or")
-
-
-def _date_words(fields: CronFields) -> str:
-    """Return the days of the month, as in "the 1st and 15th" and "the last day"."""
-    if fields.last is None:
-        days = numbers_in(fields.day)
-        step = _even_step(days, days[0], 31)
-        if step > 1 and len(days) > _READABLE:
-            return f"every {_ordinal(step)} day from the {_ordinal(days[0])}"
-        words = f"the {_list_words(days, _ordinal)}"
-    elif fields.last:
-        words = f"the {_ordinal(fields.last)} day before the last day"
-    elif fields.nearest:
-        return "the last weekday (Monday to Friday)"
-    else:
-        words = "the last day"
-    return f"the weekday (Monday to Friday) nearest to {words}" if fields.nearest else words
 
 
 # Durations: ``90s``, ``15m``, ``1h30m``, ``2d``, ``500ms``.
@@ -322,8 +496,26 @@ def format_duration(duration: timedelta) -> str:
     return "".join(f"{count}{unit}" for count, unit in _duration_parts(duration)) or "0s"
 
 
-def duration_words(duration: timedelta) -> str:
+def duration_words(duration: timedelta, language: Language = ENGLISH) -> str:
     """Return a duration in words, such as "1 hour and 30 minutes"; without microseconds."""
-    names = {"d": "day", "h": "hour", "m": "minute", "s": "second", "ms": "millisecond"}
-    parts = _duration_parts(duration)
-    return join(plural(count, names[unit]) for count, unit in parts) if parts else "0 seconds"
+    words = [_unit_words(count, unit, language) for count, unit in _duration_parts(duration)]
+    if not words:
+        return language.ngettext("%(num)s second", "%(num)s seconds", 0)
+    *most, end = words
+    if not most:
+        return end
+    return language.gettext("%(names)s and %(last)s", names=", ".join(most), last=end)
+
+
+def _unit_words(count: int, unit: str, language: Language) -> str:
+    match unit:
+        case "d":
+            return language.ngettext("%(num)s day", "%(num)s days", count)
+        case "h":
+            return language.ngettext("%(num)s hour", "%(num)s hours", count)
+        case "m":
+            return language.ngettext("%(num)s minute", "%(num)s minutes", count)
+        case "s":
+            return language.ngettext("%(num)s second", "%(num)s seconds", count)
+        case _:
+            return language.ngettext("%(num)s millisecond", "%(num)s milliseconds", count)

@@ -107,7 +107,9 @@ async def _admit_to_one(
     request: Request, principal: Principal, needed: Role, job: str | None
 ) -> None:
     if job is None or not principal.covers(Role.VIEWER, job):
-        raise Problem(404, "Not here", "There is no such thing, or your role is not about it.")
+        raise Problem(
+            404, "Not found", "It does not exist, or your role does not cover it.", kind="not-here"
+        )
     if not principal.covers(needed, job):
         raise _not_allowed(principal, needed)
     request.scope[_JOB_KEY] = job
@@ -222,7 +224,12 @@ def api_needs(role: Role, *, one_job: bool = False) -> Callable[[Request], Await
             raise not_its_job(principal)
         await admit(request, principal, role)
         if not await csrf_fits(request, principal):
-            raise Problem(403, "Not from this site", f"send the session's token as {CSRF_HEADER}")
+            raise Problem(
+                403,
+                "Request from another site",
+                f"send the session's token as {CSRF_HEADER}",
+                kind="not-from-this-site",
+            )
         return principal
 
     return check

@@ -186,7 +186,7 @@ async def no_such_page(request: Request) -> Response:
     if path.endswith("/"):
         shorter = local_path(request, path.rstrip("/"))
         return RedirectResponse(f"{shorter}?{query}" if query else shorter, 307)
-    raise Problem(404, "No such page", "The address is not one of a page.")
+    raise Problem(404, "No such page", "There is no page at this address.")
 
 
 async def _start(web: Web, stopping: asyncio.Event, *, work: bool) -> None:

@@ -112,8 +112,9 @@ class Problem(Exception):  # noqa: N818 - the name of RFC 9457
 
     Args:
         status: HTTP status.
-        title: Kind of problem: ``type`` is made from it, and ``code`` is its entry in :data:`CODES`.
+        title: Summary of the problem.
         detail: Message about this occurrence.
+        kind: Name in ``type``, by default the title in lower case; ``code`` is its entry in :data:`CODES`.
         headers: Headers of the answer.
         code: Code of the exception that the problem was made from, if the kind has several.
         more: Further members of the document.
@@ -125,6 +126,7 @@ class Problem(Exception):  # noqa: N818 - the name of RFC 9457
         title: str,
         detail: str,
         *,
+        kind: str = "",
         headers: dict[str, str] | None = None,
         code: str = "",
         **more: Any,
@@ -133,7 +135,7 @@ class Problem(Exception):  # noqa: N818 - the name of RFC 9457
         self.status = status
         self.title = title
         self.detail = detail
-        self.kind = "-".join(_WORD.findall(title.lower()))
+        self.kind = kind or "-".join(_WORD.findall(title.lower()))
         self.code = code or CODES.get(self.kind, CODES["refused"])
         self.headers = headers or {}
         self.more = more
@@ -223,8 +225,9 @@ async def _refuse_host(request: Request) -> Response:
     host = request.headers.get("Host", "")[:100]
     raise Problem(
         421,
-        "Another site's name",
+        "Unknown host name",
         f"This site does not answer to {host!r}: set TARGCC_BASE_URL to the address that people use, or TARGCC_ALLOWED_HOSTS.",
+        kind="another-site-s-name",
     )
 
 
@@ -268,12 +271,16 @@ def _refuse_large_body(request: Request) -> None:
         if endless or whole(length, most + _MOST_BODY_BYTES) is None:
             raise Problem(
                 413,
-                "That is too much",
-                f"The files of a request may have {most:,} bytes together, and it says how many: TARGCC_MAX_FILE_BYTES.",
+                "Request too large",
+                f"The files of a request may have {most:,} bytes together, and the request must state its length: TARGCC_MAX_FILE_BYTES.",
+                kind="that-is-too-much",
             )
     elif endless or whole(length, _MOST_BODY_BYTES) is None:
         raise Problem(
-            413, "That is too much", "A request may hold a million bytes, and says how many."
+            413,
+            "Request too large",
+            "A request may hold at most a million bytes and must declare its length.",
+            kind="that-is-too-much",
         )
 
 
@@ -290,15 +297,16 @@ async def with_database(handler: Handler, request: Request) -> Response:
     except QueryTimeout as error:
         raise Problem(
             503,
-            "The question took too long",
-            "The search was given up, so that it holds nobody up. Ask for less: a job, a state, a shorter time.",
+            "The query took too long",
+            "The search was stopped. Narrow it to a job, a state or a shorter period.",
+            kind="the-question-took-too-long",
         ) from error
     except (sa.exc.DataError, OverflowError, UnicodeEncodeError) as error:
         # For example, a run id beyond 64 bits or half a surrogate pair.
         raise Problem(
             422,
             "The request cannot be understood",
-            "It holds a text or a number that no database can.",
+            "The request holds a text or a number that no database can store.",
         ) from error
     except SearchError as error:
         raise Problem(
@@ -312,12 +320,19 @@ async def with_database(handler: Handler, request: Request) -> Response:
     except SchedulerOff as error:
         raise Problem(503, "The scheduler is off", str(error)) from error
     except SchemaError as error:
-        raise Problem(503, "The tables are of another release", str(error)) from error
+        raise Problem(
+            503,
+            "The tables belong to another release",
+            str(error),
+            kind="the-tables-are-of-another-release",
+        ) from error
     except (sa.exc.DBAPIError, OSError) as error:
         short = in_short(error)  # a traceback would show the statement with its values
         log.error("the database did not answer: %s", short)  # noqa: TRY400
         raise Problem(
-            503, "The database does not answer", "This page works again as soon as it does."
+            503,
+            "The database does not answer",
+            "This page works again as soon as the database answers.",
         ) from error
     except sa.exc.StatementError as error:  # a value without a counterpart in the database
         if not isinstance(error.orig, ValueError | OverflowError | TypeError):
@@ -325,5 +340,5 @@ async def with_database(handler: Handler, request: Request) -> Response:
         raise Problem(
             422,
             "The request cannot be understood",
-            "It holds a text, a number or an instant that no database can.",
+            "The request holds a text, a number or an instant that no database can store.",
         ) from error

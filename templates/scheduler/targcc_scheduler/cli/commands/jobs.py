@@ -13,7 +13,7 @@ import click
 from ...core import humanize
 from ...kernel.queries.models import Attempt
 from ...kernel.queries.statistics import JobStats
-from ...kernel.runs.values import On
+from ...kernel.runs.values import MOST_OWN_RETRIES, On
 from ...schedules.words import format_duration
 from ...schedules.zones import parse_zone
 from ...web.api.schema import DoneOut, PauseIn
@@ -25,6 +25,7 @@ from ..group import Commands
 from ..output import (
     as_shown,
     done,
+    full_option,
     json_option,
     limit_option,
     pause_options,
@@ -130,7 +131,8 @@ def _not_in_spec(job: JobOut) -> str:
 
 def _print_broken(system: SystemOut) -> None:
     for module in system.broken:
-        warning = f"warning: {module.path or module.module} cannot be used: {module.error}"
+        place = f"{module.path}:{module.line}" if module.line else module.path or module.module
+        warning = f"warning: {place} cannot be used: {module.error}"
         click.echo(as_shown(warning, lines=True), err=True)
 
 
@@ -160,7 +162,7 @@ def job_info(name: str, *, as_json: bool) -> None:
 def _info(job: JobDetailOut, zone: str, now: datetime) -> list[tuple[str, str]]:
     retries = f"{job.retries}, the first after {_seconds(job.backoff_seconds)}"
     if job.backoff_by_rule:
-        retries = f"{job.retries}, each after a wait that its code decides"
+        retries = f"{job.retries}, with a delay that the code decides"
     model = job.parameters or {}
     arguments = [
         f"{name}{'' if name in model.get('required', ()) else ' (optional)'}"
@@ -210,7 +212,7 @@ def _changed(one: OverrideOut, now: datetime) -> str:
 
 def _grace(job: JobDetailOut) -> str:
     grace = job.misfire_grace_seconds
-    return "however late" if grace is None else f"up to {_seconds(grace)} late"
+    return "no matter how late" if grace is None else f"up to {_seconds(grace)} late"
 
 
 def _expires(job: JobDetailOut) -> str:
@@ -388,7 +390,13 @@ def argument_options(command: Function) -> Function:
     is_flag=True,
     help="If the runs of --after end otherwise, wait for their retry instead of cancelling the new run.",
 )
+@click.option(
+    "--retries",
+    type=click.IntRange(0, MOST_OWN_RETRIES),
+    help="Retries after a failed attempt. Default: none with --wait, else the number of the job.",
+)
 @wait_options
+@full_option
 @json_option
 def run_job(
     name: str,
@@ -402,23 +410,27 @@ def run_job(
     on: On,
     any_of: bool,
     or_wait: bool,
+    retries: int | None,
     wait: bool,
     timeout: timedelta | None,
+    full: bool,
     as_json: bool,
 ) -> None:
     """Run a job now.
 
-    A server executes the run. With --wait and no server up, this process executes it.
+    A server executes the run. With --wait and no server up, this process executes it. Each failed attempt is shown when it fails.
 
     \b
     Example:
       targcc job run DailyReport --wait
+      targcc job run DailyReport --wait --retries 3 --full
       targcc job run SendWelcome --arg user_id=42 --arg since=2026-01-31
       targcc job run SendWelcome --like 4711 --arg user_id=43
       targcc job run ImportOrders --arg report=@orders.csv
       targcc job run CleanUp --after 4711 --on failure
     """
     given = arguments_of(pairs, arguments)
+    own = 0 if retries is None and wait else retries
 
     async def work() -> None:
         async with connect() as api:
@@ -432,12 +444,13 @@ def run_job(
                 on=on,
                 quorum="any" if any_of else "all",
                 otherwise="wait" if or_wait else "discard",
+                **({} if own is None else {"retries": own}),
             )
             if files:
                 begun = await send(api, name, wish, files)
             else:
                 begun = await api.post(path("jobs", name, "trigger"), StartedOut, wish)
-        await started(begun, wait=wait, patience=timeout, as_json=as_json)
+        await started(begun, wait=wait, patience=timeout, full=full, as_json=as_json)
 
     run(work())
 

@@ -19,7 +19,7 @@ from ...core.errors import FileError
 from ...core.search_language import joined
 from ...core.states import FINAL, RunState
 from ...kernel.jobs.files import safe_name
-from ...kernel.queries.models import LogLine, Server
+from ...kernel.queries.models import Attempt, LogLine, Server
 from ...project import current
 from ...schedules.zones import parse_zone
 from ...web.api.schema import DoneOut
@@ -37,6 +37,7 @@ from ...web.api.schemas import (
     SystemOut,
     TriggerIn,
 )
+from ..attempts import failed_lines, next_attempt
 from ..common import run
 from ..completing import job_names
 from ..connect import connect, path
@@ -44,6 +45,7 @@ from ..group import ChoiceError, CliError, Commands, NotOverError, OutputError
 from ..output import (
     as_shown,
     done,
+    full_option,
     json_option,
     limit_option,
     print_json,
@@ -116,6 +118,7 @@ async def until_over(
     say: Callable[[LogLine], None] | None,
     *,
     once: bool = False,
+    on_failed: Callable[[RunDetailOut, Attempt], None] | None = None,
 ) -> RunDetailOut:
     """Wait until a run is over, and return the run.
 
@@ -125,12 +128,13 @@ async def until_over(
         patience: Longest wait; ``None`` waits without limit.
         say: Function called with each log line, in order.
         once: True returns after the lines written so far, without a wait.
+        on_failed: Function called with each failed attempt, in order, after the attempt's lines.
 
     Raises:
         CliError: the run does not exist, or the time is up.
     """
     deadline = None if patience is None else time.monotonic() + patience.total_seconds()
-    after, pause = 0, _FIRST_PAUSE
+    after, attempts, pause = 0, 0, _FIRST_PAUSE
     while True:
         # Read the run before its lines: if the run is over, all its lines are stored by then.
         detail = await api.get(path("runs", run_id), RunDetailOut)
@@ -141,6 +145,10 @@ async def until_over(
                 say(line)
         if len(lines) == _LINES:
             continue
+        for attempt in detail.attempts[attempts:]:
+            if on_failed is not None and not attempt.success:
+                on_failed(detail, attempt)
+        attempts = max(attempts, len(detail.attempts))
         if detail.state in FINAL or once:
             return detail
         if deadline is not None and time.monotonic() >= deadline:
@@ -161,7 +169,7 @@ async def _lines(api: Api, run_id: int, after: int) -> list[LogLine]:
 def rollup_state(chain: ChainStandingOut | LineOut) -> str:
     """Format a chain's rollup state: ``failed at CheckOrders, run 13``."""
     if chain.state is None:
-        return "not yet"
+        return "no runs yet"
     state = humanize.STATE_WORDS[chain.state]
     return state if chain.state == "succeeded" else f"{state} at {chain.at}, run {chain.run_id}"
 
@@ -249,7 +257,7 @@ def list_runs(
 
 def _print_runs(runs: Sequence[RunOut], now: datetime) -> None:
     if not runs:
-        click.echo("No run fits.")
+        click.echo("No runs match.")
         return
     print_table(
         ["RUN", "STATE", "JOB", "WHEN", "TOOK", "ATTEMPT", "BY", "MESSAGE"],
@@ -349,9 +357,10 @@ def _log_line(line: LogLine) -> str:
 @run_group.command("watch")
 @click.argument("run_id", type=int)
 @timeout_option
+@full_option
 @json_option
-def watch_run(run_id: int, *, timeout: timedelta | None, as_json: bool) -> None:
-    """Follow a run until it ends. Prints the log to stderr, then the result. Exit status 1 unless the run succeeded.
+def watch_run(run_id: int, *, timeout: timedelta | None, full: bool, as_json: bool) -> None:
+    """Follow a run until it ends. Prints the log and each failed attempt to stderr, then the result. Exit status 1 unless the run succeeded.
 
     \b
     Example:
@@ -360,7 +369,7 @@ def watch_run(run_id: int, *, timeout: timedelta | None, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            await _to_its_end(api, run_id, timeout, as_json=as_json)
+            await _to_its_end(api, run_id, timeout, full=full, as_json=as_json)
 
     run(work())
 
@@ -434,8 +443,11 @@ def fail_run(run_id: int, *, as_json: bool) -> None:
 @run_group.command("retry")
 @click.argument("run_id", type=int)
 @wait_options
+@full_option
 @json_option
-def retry_run(run_id: int, *, wait: bool, timeout: timedelta | None, as_json: bool) -> None:
+def retry_run(
+    run_id: int, *, wait: bool, timeout: timedelta | None, full: bool, as_json: bool
+) -> None:
     """Retry an ended run as a new run. A run that waits for its due time starts now.
 
     \b
@@ -446,13 +458,13 @@ def retry_run(run_id: int, *, wait: bool, timeout: timedelta | None, as_json: bo
     async def work() -> None:
         async with connect() as api:
             begun = await api.post(path("runs", run_id, "retry"), StartedOut)
-        await started(begun, wait=wait, patience=timeout, as_json=as_json)
+        await started(begun, wait=wait, patience=timeout, full=full, as_json=as_json)
 
     run(work())
 
 
 async def started(
-    begun: StartedOut, *, wait: bool, patience: timedelta | None, as_json: bool
+    begun: StartedOut, *, wait: bool, patience: timedelta | None, full: bool, as_json: bool
 ) -> None:
     """Print the started run and its address, or wait until the run is over.
 
@@ -460,14 +472,14 @@ async def started(
         CliError: the time is up.
     """
     if wait:
-        await _follow(begun.run_id, patience, as_json=as_json)
+        await _follow(begun.run_id, patience, full=full, as_json=as_json)
     elif as_json:
         print_json(begun.model_dump(include={"run_id", "message", "url", "existing"}))
     else:
         click.echo(as_shown(f"{begun.message}: {begun.url}"))
 
 
-async def _follow(run_id: int, patience: timedelta | None, *, as_json: bool) -> None:
+async def _follow(run_id: int, patience: timedelta | None, *, full: bool, as_json: bool) -> None:
     """Wait until a run is over and print its log. If no server works on the run's queue, run the job in this process."""
     work_on = None
     if server() is None:
@@ -477,12 +489,23 @@ async def _follow(run_id: int, patience: timedelta | None, *, as_json: bool) -> 
     if work_on is not None and not as_json:
         click.echo("no server is up: this process runs it", err=True)
     async with connect(work_on=work_on) as api:
-        await _to_its_end(api, run_id, patience, as_json=as_json)
+        await _to_its_end(api, run_id, patience, full=full, as_json=as_json)
 
 
-async def _to_its_end(api: Api, run_id: int, patience: timedelta | None, *, as_json: bool) -> None:
+async def _to_its_end(
+    api: Api, run_id: int, patience: timedelta | None, *, full: bool, as_json: bool
+) -> None:
     """Follow a run to its end; exit with status 1 unless the run succeeds."""
-    detail = await until_over(api, run_id, patience, None if as_json else _to_stderr)
+
+    def on_failed(detail: RunDetailOut, attempt: Attempt) -> None:
+        next_at = next_attempt(detail.life, attempt.number)
+        for line in failed_lines(attempt, next_at=next_at, now=api.now, full=full):
+            click.echo(as_shown(line), err=True)
+
+    if as_json:
+        detail = await until_over(api, run_id, patience, None)
+    else:
+        detail = await until_over(api, run_id, patience, _to_stderr, on_failed=on_failed)
     if as_json:
         _show(detail, api.now, as_json=True)
     else:
@@ -507,9 +530,6 @@ def _print_end(found: RunDetailOut) -> None:
     )
     summary = f"run {found.id} of {found.job} {humanize.STATE_WORDS[found.state]}{took}"
     click.echo(as_shown(f"{summary}: {found.message}" if found.message else summary, lines=True))
-    attempt = found.attempts[-1] if found.attempts else None
-    if found.state == RunState.FAILED and attempt is not None and attempt.traceback:
-        click.echo(as_shown(attempt.traceback, lines=True), err=True)
 
 
 # ``targcc run files`` and ``targcc run download``.

@@ -12,10 +12,11 @@ from types import FrameType
 import click
 
 from ...core.memory import give_back
+from ...core.text import visible
 from ...scheduler import Scheduler
 from ...schema_setup import prepare
 from ...settings import Settings
-from ..common import first_login, run, settings
+from ..common import broken_lines, first_login, run, settings
 from ..group import NoUserError, PortError
 from ..interrupts import HANDS_BACK, NAMES, Interrupts
 
@@ -54,7 +55,7 @@ def serve(*, host: str | None, port: int | None, no_worker: bool, where: str | N
             f"not listening at {chosen.host}: there is no user yet, and the login link is for this machine only.\n"
             "  Make one first: targcc user add NAME"
         )
-    listener = _listen(chosen)
+    listener = listen(chosen)
     host, port = listener.getsockname()[:2]
     chosen = chosen.model_copy(update={"host": host, "port": port})
     # The imported app builds its own settings from the environment; pass the chosen values on.
@@ -75,18 +76,32 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _listen(chosen: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
+def listen(chosen: Settings) -> socket.socket:
+    """Return a socket that listens at the address of the settings.
+
+    Raises:
+        CliError: The address is taken, or does not exist.
+    """
+    return listen_at(chosen.host, chosen.port)
+
+
+def listen_at(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at an address; port 0 is a free port.
+
+    Raises:
+        CliError: The address is taken, or does not exist.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     if os.name != "nt":  # on Windows this option would let two servers share a port
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((chosen.host, chosen.port))
+        listener.bind((host, port))
         listener.listen(128)  # bind alone may succeed while another process has the port
     except OSError as error:
         listener.close()
         raise PortError(
-            f"cannot listen at {chosen.host} port {chosen.port}: {error.strerror}; choose another with --port"
+            f"cannot listen at {host} port {port}: {error.strerror}; choose another with --port"
         ) from None
     return listener
 
@@ -152,6 +167,8 @@ async def _work(chosen: Settings, queues: list[str] | None) -> None:
         jobs, broken = len(scheduler.definitions), len(scheduler.broken)
         click.echo(f"Database  {chosen.shown_database_url}")
         click.echo(f"Jobs      {jobs} found in {chosen.jobs_package}, {broken} broken")
+        for line in broken_lines(scheduler):
+            click.echo(visible(line, lines=True))
         click.echo(f"Queues    {', '.join(queues) if queues else 'all'}")
         await stop.wait()
         click.echo(

@@ -215,7 +215,9 @@ def list_releases(*, as_json: bool) -> None:
 def _standing(release: Release) -> str:
     if not release.decides:
         return ""
-    return f"hold, chosen by {release.chosen_by}" if release.chosen_at is not None else "hold"
+    return (
+        f"in force, chosen by {release.chosen_by}" if release.chosen_at is not None else "in force"
+    )
 
 
 @release_group.command("use")

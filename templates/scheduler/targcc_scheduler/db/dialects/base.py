@@ -109,6 +109,9 @@ class Dialect(Protocol):
     async def begin_write(self, connection: AsyncConnection) -> None:
         """Begin a write transaction, without blocking the event loop while another process writes."""
 
+    async def lock_writes(self, connection: AsyncConnection) -> None:
+        """Make the caller's transaction one that can write, before the transaction reads."""
+
     def insert_ignore(self, table: sa.Table, keys: Sequence[sa.Column[Any]]) -> Insert:
         """Build an insert that leaves an existing row with the same keys unchanged."""
 
@@ -152,6 +155,9 @@ class Dialect(Protocol):
         Returns:
             Id, job and slot of each new row, in the order of ``rows``.
         """
+
+    async def keep_ids(self, connection: AsyncConnection) -> None:
+        """Keep the ids of runs from being given again; call before runs are deleted."""
 
     def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
         """Build the condition that a column is among many numbers.

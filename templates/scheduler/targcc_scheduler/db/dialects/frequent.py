@@ -59,15 +59,12 @@ class FrequentStatement:
         """
         if isinstance(self._statement, sa.Insert):
             raise TypeError("an INSERT has no row count: execute it with run()")
-        return await self._counts(connection, many)
+        return await self.run(connection, many)
 
-    async def run(self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]) -> None:
-        """Execute the statement for each set of parameters."""
-        await self._counts(connection, many)
-
-    async def _counts(
+    async def run(
         self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]
     ) -> list[int]:
+        """Execute the statement for each set of parameters and return what the driver counts; see :meth:`counts`."""
         if isinstance(connection, AsyncConnection):
             if connection.dialect.name == "sqlite":
                 return await self._on_sqlite.counts(connection, many)

@@ -275,6 +275,9 @@ class PostgreSQLDialect:
             index_elements=list(table.primary_key), set_=added(statement, sums, most)
         )
 
+    async def lock_writes(self, connection: AsyncConnection) -> None:
+        """Do nothing: any transaction can write."""
+
     async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
         """Take an advisory lock until the transaction ends."""
         key = sa.func.hashtextextended(f"targcc/{job_name}", 0)
@@ -312,6 +315,9 @@ class PostgreSQLDialect:
         given = dict(zip(("alike", "rows"), texts, strict=True))
         new_rows = (await connection.execute(_insert_runs(tuple(rows[0])), given)).all()
         return sorted(new_rows, key=lambda row: row[0])  # ids are assigned in the order of the rows
+
+    async def keep_ids(self, connection: AsyncConnection) -> None:
+        """Do nothing: a sequence gives each id once."""
 
     def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
         """Compare with an array."""

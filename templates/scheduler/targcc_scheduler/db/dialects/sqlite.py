@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.sql import quoted_name
 
 from ...core import owner_only
-from ..tables import job_run
+from ..tables import job_run, job_setting
 from . import base, sqlite_driver
 from .base import Dialect, Insert, added
 from .frequent import FrequentStatement
@@ -102,6 +102,7 @@ _BUSY_SECONDS = 15
 _INCREMENTAL = 2
 _INTERRUPT_SECONDS = 0.05
 
+_UPDATE_NO_ROW = sa.update(job_run).where(sa.false()).values(Id=job_run.c.Id)
 _INSERT_RUNS = (
     insert(job_run)
     .on_conflict_do_nothing(index_elements=[job_run.c.JobName, job_run.c.ScheduledFor])
@@ -109,9 +110,30 @@ _INSERT_RUNS = (
 )
 
 
+_NEWEST_ID = "newest run id"
+"""Setting with the largest id of the runs at the latest deletion: SQLite gives the id of a deleted newest row again."""
+_newest = sa.select(sa.func.max(job_run.c.Id)).scalar_subquery()
+_given = (
+    sa.select(sa.cast(job_setting.c.Value, sa.Integer))
+    .where(job_setting.c.Name == _NEWEST_ID)
+    .scalar_subquery()
+)
+_NEXT_ID = sa.func.max(sa.func.coalesce(_newest, 0), sa.func.coalesce(_given, 0)) + 1
+_KEEP_ID = insert(job_setting).from_select(
+    ["Name", "Value", "UpdatedAt"],
+    sa.select(
+        sa.literal(_NEWEST_ID), sa.cast(_NEXT_ID - 1, sa.Text), sa.func.current_timestamp()
+    ).where(sa.true()),
+)
+_KEEP_ID = _KEEP_ID.on_conflict_do_update(
+    index_elements=[job_setting.c.Name], set_={"Value": _KEEP_ID.excluded.Value}
+)
+
+
 @cache
 def _insert_run(columns: tuple[str, ...]) -> FrequentStatement:
-    return FrequentStatement(_INSERT_RUNS.values({name: sa.bindparam(name) for name in columns}))
+    values: dict[str, sa.ColumnElement[Any]] = {name: sa.bindparam(name) for name in columns}
+    return FrequentStatement(_INSERT_RUNS.values({**values, "Id": _NEXT_ID}))
 
 
 class SQLiteDialect:
@@ -255,6 +277,13 @@ class SQLiteDialect:
             index_elements=list(table.primary_key), set_=added(statement, sums, most)
         )
 
+    async def lock_writes(self, connection: AsyncConnection) -> None:
+        """Take the write lock by an update of no row, which waits for other writers.
+
+        A transaction that has read cannot write any more once another process has committed: SQLite answers "database is locked" at once.
+        """
+        await connection.execute(_UPDATE_NO_ROW)
+
     async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
         """Do nothing: a write transaction runs alone."""
 
@@ -280,11 +309,18 @@ class SQLiteDialect:
     async def insert_runs(
         self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
     ) -> Sequence[sa.Row[int, str, datetime | None]]:
-        """Insert a single row by the driver, and many rows by few statements that SQLAlchemy builds."""
-        if len(rows) == 1:
-            return await _insert_run(tuple(rows[0])).all(connection, rows[0])
-        new = (await connection.execute(_INSERT_RUNS, [dict(row) for row in rows])).all()
+        """Insert the first row by the driver with an id that no run had, and the others by few statements that SQLAlchemy builds."""
+        rest, new = list(rows), list[Any]()
+        while rest and not new:  # a slot that has a run leaves the next id to the next row
+            row = rest.pop(0)
+            new += await _insert_run(tuple(row)).all(connection, row)
+        if rest:
+            new += (await connection.execute(_INSERT_RUNS, [dict(row) for row in rest])).all()
         return sorted(new, key=lambda row: row[0])  # ids are assigned in the order of the rows
+
+    async def keep_ids(self, connection: AsyncConnection) -> None:
+        """Store the largest id, so that :meth:`insert_runs` does not give the id of a deleted run again."""
+        await connection.execute(_KEEP_ID)
 
     def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
         """Compare with a list in JSON."""

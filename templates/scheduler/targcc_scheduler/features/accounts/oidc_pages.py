@@ -38,7 +38,7 @@ def _cookie() -> str:
 def _client(web: Web) -> OpenIDClient:
     client = web.shared(SignIn).openid
     if client is None:
-        raise Problem(404, "No such page", "There is no provider to sign in at.")
+        raise Problem(404, "No such page", "No sign-in provider is configured.")
     return client
 
 
@@ -63,7 +63,7 @@ async def begin(
             request,
             web,
             502,
-            error=gettext("Signing in there does not work: %(error)s.", error=str(error)),
+            error=gettext("The sign-in provider is not available: %(error)s.", error=str(error)),
         )
     response = RedirectResponse(address, 303)
     kept = json.dumps([*astuple(attempt), to[:1_000]])
@@ -86,7 +86,7 @@ async def answer(request: Request, web: WebOf, state: str = "") -> Response:
     attempt, to = _kept(request)
     if attempt is None or not secrets.compare_digest(state.encode(), attempt.state.encode()):
         return await login_form(
-            request, web, 403, error=gettext("That took too long. Sign in again.")
+            request, web, 403, error=gettext("The sign-in has expired. Sign in again.")
         )
     address = client_address(request)
     network = network_of(address)
@@ -109,12 +109,15 @@ async def answer(request: Request, web: WebOf, state: str = "") -> Response:
             request,
             web,
             403,
-            error=gettext("Signing in did not work: %(error)s.", error=str(refusal)),
+            error=gettext("Sign-in failed: %(error)s.", error=str(refusal)),
         )
     if role is None:
         await note(web, name, address, "sign-in refused", "no role here")
         return await login_form(
-            request, web, 403, error=gettext("You have no role here. Ask an admin.")
+            request,
+            web,
+            403,
+            error=gettext("Your account has no role in this project. Ask an admin."),
         )
     web.shared(SignIn).answers.forget(network)
     response = await sign_in(
@@ -157,7 +160,7 @@ async def leave(request: Request, web: WebOf) -> Response:
             request,
             web,
             502,
-            error=gettext("Signing out there does not work: %(error)s.", error=str(error)),
+            error=gettext("Sign-out at the provider failed: %(error)s.", error=str(error)),
         )
     return RedirectResponse(address or f"{base_path(request)}/login", 303)
 

@@ -78,7 +78,7 @@ async def login_page(
         return await login_form(request, web, next=to, left=bool(left))
     if not web.shared(SignIn).links.use(token):
         error = gettext(
-            "This link has been used, or is older than ten minutes. Start the server again for a new one."
+            "This link has expired: it works once, for ten minutes. Restart the server for a new link."
         )
         return await login_form(request, web, 403, error=error)
     return await sign_in(
@@ -97,7 +97,12 @@ async def log_in(request: Request, web: WebOf) -> Response:
     form = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
     name, password = form.get("name", "").strip(), form.get("password", "")
     if not same_origin(request):
-        raise Problem(403, "Not from this site", "The form was sent from another site.")
+        raise Problem(
+            403,
+            "Request from another site",
+            "The form was sent from another site.",
+            kind="not-from-this-site",
+        )
     address = client_address(request)
     login = await find_login(web.scheduler, name)
     stored = login.password_hash if login is not None else None
@@ -118,7 +123,7 @@ async def log_in(request: Request, web: WebOf) -> Response:
     if login is None or not fits:
         await note(web, known_as, address, "sign-in refused")
         return await login_form(
-            request, web, 401, error=gettext("Name and password do not fit."), **shown
+            request, web, 401, error=gettext("Wrong name or password."), **shown
         )
     state.guard.succeeded(name, address, device)
     if login.second_factor:
@@ -135,11 +140,16 @@ async def second_step(request: Request, web: WebOf) -> Response:
     form = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
     ticket, now = form.get("ticket", ""), web.scheduler.clock.now()
     if not same_origin(request):
-        raise Problem(403, "Not from this site", "The form was sent from another site.")
+        raise Problem(
+            403,
+            "Request from another site",
+            "The form was sent from another site.",
+            kind="not-from-this-site",
+        )
     login = await find_login(web.scheduler, form.get("name", ""))
     if login is None or not second_factor.ticket_fits(ticket, login.name, login.password_hash, now):
         return await login_form(
-            request, web, 403, error=gettext("That took too long. Sign in again.")
+            request, web, 403, error=gettext("The sign-in has expired. Sign in again.")
         )
     shown = {"name": login.name, "ticket": ticket, "next": form.get("next", "")}
     codes = web.shared(SignIn).codes
@@ -153,7 +163,7 @@ async def second_step(request: Request, web: WebOf) -> Response:
     used = await web.scheduler.change(lambda db: second_factor.use(db, name, code, now))
     if used is None:
         await note(web, login.name, client_address(request), "second factor refused")
-        error = gettext("That code does not fit, or was used before. Wait for the next one.")
+        error = gettext("Wrong code, or a code that was used before. Wait for the next code.")
         return _code_form(request, 401, error=error, **shown)
     codes.forget(login.name)
     return await _let_in(request, web, login, form.get("next", ""), detail=used)
@@ -326,7 +336,7 @@ async def end_one(
         )
     except AuthError as error:
         return _back(request, Flash("bad", str(error)))
-    return _back(request, Flash("good", gettext("A session of %(name)s has ended.", name=whose)))
+    return _back(request, Flash("good", gettext("Ended a session of %(name)s.", name=whose)))
 
 
 @router.post("/account/sessions/revoke")
@@ -345,7 +355,7 @@ def _own(principal: Principal) -> str:
         Problem: the principal has no session here, such as a token.
     """
     if not principal.session:
-        raise Problem(403, "Not allowed", "This is for people who have signed in here.")
+        raise Problem(403, "Not allowed", "Only users with a session here can do this.")
     return principal.name
 
 
@@ -413,6 +423,6 @@ async def leave(
         return True
 
     if not await scheduler.change(work):
-        return _back(request, Flash("bad", gettext("That code does not fit, or was used before.")))
+        return _back(request, Flash("bad", gettext("Wrong code, or a code that was used before.")))
     codes.forget(name)
     return _back(request, Flash("good", gettext("The second factor is off.")))

@@ -62,7 +62,7 @@ def try_alerts(*, channels: tuple[str, ...], name: str | None, as_json: bool) ->
 
             async def note(db: AsyncConnection) -> None:
                 failed = sum(item.reason is not None for item in tried)
-                report = f"{len(tried)} messages, {failed} did not go out"
+                report = f"{len(tried)} messages, {failed} not sent"
                 await audit(
                     db,
                     by,
@@ -145,7 +145,7 @@ def _print(found: AlertsNow, now: datetime) -> None:
         )
     for alert in found.failed:
         since = when(alert.since, now)
-        click.echo(f"An alert about {alert.job} did not go out, {since}: {alert.reason}")
+        click.echo(f"An alert about {alert.job} was not sent, {since}: {alert.reason}")
     if not found.any:
         click.echo("Every alert is over, and every message went out.")
 
@@ -229,7 +229,7 @@ def _whole(project: str) -> Iterator[dict[str, Any]]:
     yield _rule(
         "TargccFailures",
         "targcc_open_failures > 0",
-        "{{ $value }} failed runs of {{ $labels.job }} wait for a person",
+        "{{ $value }} failed runs of {{ $labels.job }} need attention",
         severity="warning",
     )
     yield _rule(
@@ -242,7 +242,7 @@ def _whole(project: str) -> Iterator[dict[str, Any]]:
     yield _rule(
         "TargccBrokenJobFiles",
         "targcc_broken_job_files > 0",
-        "{{ $value }} job files cannot be used",
+        "{{ $value }} job files failed to load",
         severity="warning",
     )
 

@@ -51,7 +51,7 @@ async def digest_of(
     closed = await calendar_model.since(connection, since)
     names = {job.name: job.display_name for job in definitions}
     sections = (
-        Section("Needs a person", tuple(_wrong(concerns, page))),
+        Section("Needs attention", tuple(_wrong(concerns, page))),
         Section(
             f"Since {humanize.clock(since, now, zone)}",
             (*_happened(summary, names, page), *_were_closed(closed, now, zone, page)),
@@ -62,8 +62,8 @@ async def digest_of(
         ),
     )
     number = len(concerns)
-    verb = "thing needs" if number == 1 else "things need"
-    title = f"{number} {verb} a person" if number else "Nothing needs a person"
+    verb = "item needs" if number == 1 else "items need"
+    title = f"{number} {verb} attention" if number else "Nothing needs attention"
     return Notice(
         kind="digest",
         job="Digest",

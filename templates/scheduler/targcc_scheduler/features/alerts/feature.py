@@ -1,11 +1,12 @@
 """The feature alerts: alerts by mail, chat and HTTP."""
 
-from ...kernel.feature import Change, Commands, Feature, Loop, Panel
+from ...kernel.feature import Change, Commands, Feature, JobCheck, Loop, Panel
 
 FEATURE = Feature(
     __name__,
     needs=("triage",),
     parts=(
+        JobCheck("checks:alert_addresses"),
         Change("model:MARK", "alerts"),
         Loop("loops:alert_queue", "alerts", tasks=4),
         Loop("loops:AlertRules", "alert rules"),

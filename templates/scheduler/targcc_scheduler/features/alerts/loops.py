@@ -57,15 +57,18 @@ class AlertQueue:
 
     def settled(self, settlement: Settlement) -> None:
         """Queue the event of a settled run, whether a worker or the rescue after a lost worker settled the run."""
-        claim = settlement.claim
+        kind, claim = _KINDS.get(settlement.state), settlement.claim
         definition = self._definitions.get(claim.job_name) or stand_in(claim.job_name, claim.queue)
-        if (event := event_of(settlement, definition)) is not None:
-            self.put(event)
+        if kind is not None and self._may_have_recipients(kind, definition):
+            self._queue(event_of(settlement, definition, kind))
 
     def put(self, event: AlertEvent) -> None:
+        """Queue an event about a job or a node."""
+        if self._may_have_recipients(event.kind, event.definition):
+            self._queue(event)
+
+    def _queue(self, event: AlertEvent) -> None:
         """Queue an event. If the queue is full, the event is dropped and logged."""
-        if not self._may_interest(event):
-            return
         try:
             self._events.put_nowait(event)
         except asyncio.QueueFull:
@@ -101,13 +104,12 @@ class AlertQueue:
         except TimeoutError:
             log.warning("while stopping: %d alerts were not sent in time", self._events.qsize() + 1)
 
-    def _may_interest(self, event: AlertEvent) -> bool:
-        """Return whether an event may have recipients.
+    def _may_have_recipients(self, kind: str, job: JobDefinition) -> bool:
+        """Return whether events of a kind about a job may have recipients.
 
-        A success without an alert rule has none. Most runs are such successes, so this check spares the sender a query.
+        A success without an alert rule has none. Most runs are such successes, so this check spares an event and the sender a query.
         """
-        job = event.definition
-        return event.kind != "success" or job.alerts is not None or job.name in self.alerted
+        return kind != "success" or job.alerts is not None or job.name in self.alerted
 
     async def _send_one(self, event: AlertEvent) -> None:
         try:
@@ -116,11 +118,9 @@ class AlertQueue:
             log.exception("an alert about %s could not be sent", event.definition.name)
 
 
-def event_of(settlement: Settlement, definition: JobDefinition) -> AlertEvent | None:
-    """Build the alert event of a settled run. Return ``None`` unless the run failed for good or succeeded."""
-    kind, attempt = _KINDS.get(settlement.state), settlement.attempt
-    if kind is None:
-        return None
+def event_of(settlement: Settlement, definition: JobDefinition, kind: Any) -> AlertEvent:
+    """Build the alert event of a run that failed for good or succeeded."""
+    attempt = settlement.attempt
     return AlertEvent(
         kind=kind,
         definition=definition,
@@ -134,9 +134,15 @@ def event_of(settlement: Settlement, definition: JobDefinition) -> AlertEvent | 
     )
 
 
+async def _send_nothing(_event: AlertEvent) -> None:
+    """Send no alert."""
+
+
 def sender_of(context: NodeContext) -> Notify:
     """Return the sender of a node's alerts, or the application's receiver of alert events."""
     services = context.services
+    if not services.settings.send_alerts:
+        return _send_nothing
     return context.notify or AlertSender(services.store.engine, services.settings, services.clock)
 
 

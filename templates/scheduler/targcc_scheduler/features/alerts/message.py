@@ -45,7 +45,7 @@ _VERBS: dict[AlertKind, str] = {
     "success": "succeeded",
     "slow": "was slow",
     "missed": "was missed",
-    "unknown": "is known to no node",
+    "unknown": "cannot run on any server",
     "late": "is late",
     "node": "needs attention",
 }
@@ -193,7 +193,7 @@ def together(notices: Sequence[Notice], page: str, key: str) -> Notice:
         run_id=None,
         title=f"{len(notices)} alerts from the quiet hours",
         facts=(),
-        message="They were not urgent, so they waited until now.",
+        message="These alerts were not urgent and waited for the end of the quiet hours.",
         details="",
         url=page,
         links=(("Open the dashboard", page),),

@@ -14,6 +14,7 @@ from ...cli.group import Commands
 from ...cli.output import done, json_option, limit_option, print_json, print_table, shows, when
 from ...core.humanize import count
 from ...core.text import visible
+from ...kernel.audit_sentences import rest, sentence
 from ...kernel.queries.models import AuditEntry
 from . import actions
 from .queries import Format
@@ -57,18 +58,15 @@ async def _list(which: dict[str, Any], limit: int, *, as_json: bool) -> None:
     if as_json:
         print_json(entries)
     elif not entries:
-        click.echo("Nobody has touched anything yet.")
+        click.echo("No entries yet.")
     else:
         print_table(
-            ["WHEN", "WHO", "DID", "JOB", "RUN", "DETAIL", "FROM"],
+            ["WHEN", "ENTRY", "DETAIL", "FROM"],
             [
                 [
                     when(entry.at, api.now),
-                    entry.actor,
-                    entry.action,
-                    entry.job or "",
-                    str(entry.run_id or ""),
-                    entry.detail or "",
+                    sentence(entry),
+                    rest(entry),
                     entry.remote or "",
                 ]
                 for entry in entries

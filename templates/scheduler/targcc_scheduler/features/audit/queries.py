@@ -18,6 +18,7 @@ from ...core.masking import mask, masked
 from ...db.tables import job_audit
 from ...kernel import audit as chain
 from ...kernel.audit import PRUNED, Link, digest
+from ...kernel.audit_sentences import sentence
 from ...kernel.queries.models import AuditEntry
 
 # Read audit rows: filters and paging.
@@ -100,7 +101,7 @@ async def actions(connection: AsyncConnection) -> list[str]:
 
 
 def _entry(row: sa.Row[tuple[object, ...]]) -> AuditEntry:
-    return AuditEntry(
+    entry = AuditEntry(
         row.Id,
         row.At,
         row.Actor,
@@ -112,6 +113,7 @@ def _entry(row: sa.Row[tuple[object, ...]]) -> AuditEntry:
         row.Seq,
         row.Hash if row.Seq is not None else None,
     )
+    return replace(entry, sentence=sentence(entry))
 
 
 # Verify the audit: content, order and completeness of the chain.

@@ -20,7 +20,6 @@ from ...kernel.dependencies import BATCH
 from ...kernel.engine.submit import (
     MOST_WAITING,
     DeferredSubmit,
-    Options,
     carry_out,
     check_size,
     hand_on,
@@ -28,7 +27,7 @@ from ...kernel.engine.submit import (
 )
 from ...kernel.jobs.definition import JobDefinition, JobType
 from ...kernel.jobs.registry import JobRef
-from ...kernel.runs.values import After, NewRun, RunId, Tie
+from ...kernel.runs.values import After, NewRun, Options, RunId, Tie
 from ...operations import Call
 from ..triage import bulk
 from ..triage.bulk import Step

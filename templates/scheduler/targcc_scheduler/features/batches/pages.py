@@ -53,13 +53,13 @@ async def follow_flow(
 
 def no_such_batch(batch_id: int) -> Problem:
     """Return the 404 page for a batch id."""
-    message = gettext("There is no batch %(id)s; old ones are removed in time.", id=batch_id)
+    message = gettext("Batch %(id)s does not exist. Old batches are removed.", id=batch_id)
     return Problem(404, "No such batch", message)
 
 
 def no_such_flow(flow_id: int) -> Problem:
     """Return the 404 page for a flow id."""
-    message = gettext("There is no flow %(id)s; old ones are removed in time.", id=flow_id)
+    message = gettext("Flow %(id)s does not exist. Old flows are removed.", id=flow_id)
     return Problem(404, "No such flow", message)
 
 
@@ -127,7 +127,7 @@ async def cancel(
 ) -> Response:
     """Cancel all runs of a batch."""
     act = scheduler.batches.cancel(batch_id, by=actor(request, principal))
-    return await _done(request, batch_id, act, marked("Cancelled, or told to stop: %(runs)s."))
+    return await _done(request, batch_id, act, marked("Cancelling %(runs)s."))
 
 
 @router.post("/batches/{batch_id}/retry")
@@ -136,7 +136,7 @@ async def retry(
 ) -> Response:
     """Do the runs of a batch again that failed or were cancelled."""
     act = scheduler.batches.retry_failed(batch_id, by=actor(request, principal))
-    return await _done(request, batch_id, act, marked("Done again: %(runs)s."))
+    return await _done(request, batch_id, act, marked("%(runs)s retried."))
 
 
 async def _done(request: Request, batch_id: int, act: Awaitable[int], said: str) -> Response:

@@ -88,7 +88,7 @@ async def plan(request: Request, principal: Operator, scheduler: SchedulerOf) ->
         )
         flash = Flash("good", gettext("Maintenance window %(id)s is planned.", id=window.id))
     except (MaintenanceError, UnknownQueue, ValueError) as error:
-        flash = Flash("bad", gettext("No window: %(error)s.", error=str(error)))
+        flash = Flash("bad", gettext("The window was not planned: %(error)s.", error=str(error)))
     return back(request, flash, f"{base_path(request)}/calendars")
 
 
@@ -100,7 +100,7 @@ async def end(
     try:
         await scheduler.operate(actions.end, None, window_id, actor(request, principal))
         flash = Flash(
-            "good", gettext("Maintenance window %(id)s is over: runs start.", id=window_id)
+            "good", gettext("Maintenance window %(id)s ended. Runs start again.", id=window_id)
         )
     except MaintenanceError as error:
         flash = Flash("bad", f"{error}.")

@@ -15,8 +15,11 @@ from ...db import locks
 from ...db.dialects import known
 from ...db.migrations.upgrade import works_with
 from ...db.reader import Reader
+from ...kernel.jobs.checks import check_jobs
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.jobs.registry import JobRegistry
+from ...scheduler import OFFERED
+from ...services.container import project_services
 from ...settings import Settings
 from . import code, databases, tables
 from .code import carried_build, env_file, named_by_file_only, setting_names
@@ -56,10 +59,11 @@ def _of_code(
         message = f"the jobs in {settings.jobs_package} cannot be found: {type(error).__name__}: {mask(str(error))}"
         return [Finding("fail", "jobs", message, "TARGCC_JOBS_PACKAGE says where they are")], {}
     jobs = list(definitions.values())
+    job_checks = check_jobs(registry, settings, offers=OFFERED, make_container=project_services)
     checks: Iterable[Iterable[Finding]] = (
-        code.job_files(registry),
+        code.job_findings(registry, job_checks),
         code.ended_schedules(jobs, datetime.now(UTC)),
-        code.alert_targets(jobs, settings),
+        code.alert_targets(jobs, job_checks, settings),
         code.secret_arguments(jobs),
     )
     return [finding for check in checks for finding in check], definitions

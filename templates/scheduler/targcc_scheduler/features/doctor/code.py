@@ -16,12 +16,14 @@ from ...core.humanize import count, listed
 from ...core.masking import dotenv
 from ...core.secrets import SEALS, resolve
 from ...core.version import DISTRIBUTION, MODE
+from ...kernel.jobs.checks import JobFinding
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.jobs.registry import JobRegistry
 from ...kernel.queries.jobs import next_run
 from ...project import current
+from ...schedules.cron import CronSchedule
 from ...settings import Settings
-from ..alerts.policy import AlertPolicy, Recipients
+from ..alerts.policy import AlertPolicy
 from ..alerts.rules import addresses
 from .databases import private
 from .findings import Finding
@@ -29,15 +31,10 @@ from .findings import Finding
 # Checks of the jobs in the code. No database is needed.
 
 
-def job_files(registry: JobRegistry) -> Iterator[Finding]:
-    """Find job files that cannot be imported or used, and count the jobs."""
-    for broken in registry.broken:
-        yield Finding(
-            "fail",
-            "jobs",
-            f"{broken.path or broken.module} cannot be used: {broken.error}",
-            "correct it and start again; the other jobs run",
-        )
+def job_findings(registry: JobRegistry, checks: Iterable[JobFinding]) -> Iterator[Finding]:
+    """Convert the findings about jobs, which ``serve`` and ``worker`` show too, and count the jobs."""
+    for item in checks:
+        yield Finding("fail", item.subject, f"{item.place} {_of(item)}", item.advice)
     jobs = len(registry.definitions)
     if not jobs and not registry.broken:
         yield Finding("warn", "jobs", "there are no jobs", "targcc-gen job NAME adds one")
@@ -45,9 +42,15 @@ def job_files(registry: JobRegistry) -> Iterator[Finding]:
         yield Finding("ok", "jobs", f"{count(jobs, 'job')} in the code")
 
 
+def _of(item: JobFinding) -> str:
+    return item.cause if item.job is not None else f"cannot be used: {item.cause}"
+
+
 def ended_schedules(definitions: Iterable[JobDefinition], now: datetime) -> Iterator[Finding]:
-    """Find jobs whose schedule has no future slot."""
+    """Find jobs whose schedule has had its last slot; :func:`~...kernel.jobs.checks.check_jobs` finds cron expressions without a date."""
     for job in definitions:
+        if isinstance(job.schedule, CronSchedule):
+            continue
         if job.schedule is not None and next_run(job, now=now, pause=None) is None:
             yield Finding(
                 "warn",
@@ -69,37 +72,39 @@ def secret_arguments(definitions: Iterable[JobDefinition]) -> Iterator[Finding]:
         )
 
 
-def alert_targets(definitions: Iterable[JobDefinition], settings: Settings) -> Iterator[Finding]:
-    """Find alerts that cannot be sent because a secret or the mail server is missing. Messages hold no secret values."""
-    recipients = {
-        job.name: Recipients.of(vars(job.alerts)).targets for job in definitions if job.alerts
-    }
-    recipients["the project"] = AlertPolicy.of(current()).everybody
-    recipients = {name: targets for name, targets in recipients.items() if targets}
-    mails = {
-        name for name, targets in recipients.items() if any(t.channel == "mail" for t in targets)
-    }
-    missing: dict[str, list[str]] = {}
-    for name, targets in recipients.items():
-        for target in targets:
-            try:
-                resolve(target.address)
-            except SecretError as error:
-                missing.setdefault(str(error), []).append(name)
-    for reason, jobs in missing.items():
-        yield Finding(
-            "fail", "alerts", f"alerts of {listed(jobs)} cannot be sent: {reason}", "set it"
-        )
-    if addresses(settings.alert_email):
-        mails.add("jobs that name nobody")
+def alert_targets(
+    definitions: Iterable[JobDefinition], checks: Iterable[JobFinding], settings: Settings
+) -> Iterator[Finding]:
+    """Find alerts of the project that cannot be sent because a secret or the mail server is missing. Messages hold no secret values.
+
+    Args:
+        definitions: The jobs.
+        checks: The findings about jobs, with alerts of single jobs.
+        settings: Settings with the mail server.
+    """
+    recipients = AlertPolicy.of(current()).everybody
+    by_mail = any(target.channel == "mail" for target in recipients)
+    mails = ["the project"] if by_mail else []
+    mails += ["jobs that name nobody"] if addresses(settings.alert_email) else []
+    missing = set()
+    for target in recipients:
+        try:
+            resolve(target.address)
+        except SecretError as error:
+            missing.add(str(error))
+    for reason in sorted(missing):
+        message = f"alerts of the project cannot be sent: {reason}"
+        yield Finding("fail", "alerts", message, "set it")
     if mails and not settings.smtp_host:
         yield Finding(
             "fail",
             "alerts",
-            f"mails about {listed(sorted(mails))} cannot be sent: there is no mail server",
+            f"mails about {listed(mails)} cannot be sent: there is no mail server",
             "set TARGCC_SMTP_HOST",
         )
-    elif not missing and (recipients or mails):
+    elif missing or any(item.subject == "alerts" for item in checks):
+        return
+    elif recipients or mails or any(job.alerts for job in definitions):
         yield Finding("ok", "alerts", "what alerts need is there")
 
 
@@ -108,7 +113,7 @@ def alert_targets(definitions: Iterable[JobDefinition], settings: Settings) -> I
 _NAME = "TARGCC_DATABASE_URL"
 _OTHER_NAMES = frozenset(
     {"TARGCC_CA", "TARGCC_ENVIRONMENT", "TARGCC_PROFILES", "TARGCC_SERVER", "TARGCC_TOKEN"}
-    | {"TARGCC_COMPLETE", "TARGCC_MIGRATIONS_DIR"}
+    | {"TARGCC_COMPLETE", "TARGCC_MIGRATIONS_DIR", "TARGCC_DEV_DATABASE_URL"}
 )
 """Variables of the command line, which are no fields of Settings."""
 _NOT_OURS = ("TARGCC_GEN_", "TARGCC_TEST_")

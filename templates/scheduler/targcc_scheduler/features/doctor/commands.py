@@ -11,6 +11,10 @@ import click
 from ...cli.common import refuse_server, run, settings
 from ...cli.group import CliError
 from ...cli.output import as_shown, print_json, shows
+from ...db.transactions import Store
+from ...kernel.counts import Difference
+from ...kernel.counts import repair as repair_counts
+from ...settings import Settings
 from .checkup import checkup
 from .findings import Finding
 
@@ -30,22 +34,30 @@ _COLOURS = {"fail": "red", "warn": "yellow", "ok": "green"}
     is_flag=True,
     help="Check a remote database server even when only a file of this repository names it.",
 )
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="First correct the counts of batches that differ from their runs.",
+)
 @shows
-def doctor(*, seconds: float, connect: bool, as_json: bool) -> None:
+def doctor(*, seconds: float, connect: bool, repair: bool, as_json: bool) -> None:
     """Diagnose problems and print their remedies, worst first.
 
-    Checks settings, database, tables, permissions, locks, servers, clocks, job files, schedules, alerts and retention. Nothing is changed: one write is
+    Checks settings, database, tables, permissions, locks, servers, clocks, job files, schedules, alerts and retention and counts. Nothing is changed without --repair: one write is
     tried and rolled back. Exit status 1 if a check failed (fail) or could not be made. Warnings (warn) do not count.
 
     \b
     Example:
       targcc doctor
       targcc doctor --json
+      targcc doctor --repair
     """
     refuse_server()
     logging.getLogger().addHandler(logging.NullHandler())  # no log lines on the terminal
     try:
+        corrected = run(_repair(settings())) if repair else []
         findings = run(checkup(settings(), seconds=seconds, connect=connect))
+        findings += [Finding("ok", "repair", f"corrected: {item}") for item in corrected]
     except CliError as error:
         findings = [
             Finding("fail", "settings", line, "correct the environment, or .env")
@@ -57,6 +69,14 @@ def doctor(*, seconds: float, connect: bool, as_json: bool) -> None:
         _print(findings)
     if any(finding.level == "fail" for finding in findings):
         sys.exit(1)
+
+
+async def _repair(values: Settings) -> list[Difference]:
+    store = Store(values.database_url)
+    try:
+        return await store.change(repair_counts)
+    finally:
+        await store.dispose()
 
 
 def _print(found: Sequence[Finding]) -> None:

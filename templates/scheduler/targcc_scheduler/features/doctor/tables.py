@@ -17,6 +17,7 @@ from ...core.states import UNBEGUN, WAITING, RunState
 from ...db.dialects import known
 from ...db.dialects.sqlite import CREATE_INDEX
 from ...db.tables import job_alert, job_run, job_user, job_webhook, logged_job
+from ...kernel import counts as kernel_counts
 from ...kernel import job_owner as owners
 from ...kernel import statistics as kernel_statistics
 from ...kernel import text_index as index_keeper
@@ -321,6 +322,23 @@ async def statistics(look: Look) -> list[Finding]:
     ]
 
 
+_WAYS_OUT = {
+    "batch": "targcc doctor --repair counts its members again",
+    "flow": "targcc flow rerun continues the flow once its runs are over",
+    "the": "the pages show fewer runs than there were; look for a program that writes c_LoggedJob or c_JobStat",
+    "limit": "nothing to do if the limit was lowered: it holds again once the runs are over",
+}
+"""Advice for a difference, by the first word of its subject."""
+
+
+async def counts(look: Look) -> list[Finding]:
+    """Compare stored counts with the rows that they count."""
+    return [
+        Finding("warn", "counts", str(item), _WAYS_OUT[item.subject.partition(" ")[0]])
+        for item in await kernel_counts.differences(look.connection, look.now)
+    ]
+
+
 CHECKS = (
     clock,
     nodes,
@@ -332,6 +350,7 @@ CHECKS = (
     schedules,
     kept,
     statistics,
+    counts,
 )
 
 

@@ -211,8 +211,8 @@ def _named(hook: Webhook) -> str:
 def state_of(disabled_by: str | None, failing_since: datetime | None, now: datetime) -> str:
     """Describe a webhook's state in words: on, off or failing."""
     if disabled_by is not None:
-        return gettext("off, by %(name)s", name=disabled_by)
+        return gettext("disabled by %(name)s", name=disabled_by)
     if failing_since is not None:
         minutes = int((now - failing_since).total_seconds()) // 60
-        return gettext("fails for %(time)s", time=gettext("%(number)s min", number=minutes))
+        return gettext("failing for %(time)s", time=gettext("%(number)s min", number=minutes))
     return translated_in("webhook", "on")

@@ -103,7 +103,7 @@ def list_webhooks(*, as_json: bool) -> None:
         if as_json:
             print_json(webhooks)
         elif not webhooks:
-            click.echo("There is no webhook.")
+            click.echo("No webhooks yet. Create one: targcc webhook create https://…")
         else:
             print_table(
                 ["ID", "ADDRESS", "EVENTS", "JOBS", "STATE", "MADE"],

@@ -77,7 +77,7 @@ async def webhook_page(
     number = _number(key)
     hook = await scheduler.read(lambda db: model.find(db, number))
     if hook is None:
-        raise Problem(404, "No such webhook", gettext("There is no webhook %(id)s.", id=key))
+        raise Problem(404, "No such webhook", gettext("Webhook %(id)s does not exist.", id=key))
     messages = await scheduler.read(lambda db: model.deliveries(db, number, _MESSAGES))
     return render(
         request,
@@ -99,7 +99,7 @@ def _named(events: Iterable[str]) -> str:
 def _number(key: str) -> int:
     number = id_of(key)
     if number is None:
-        raise Problem(404, "No such page", "The address is not one of a page.")
+        raise Problem(404, "No such page", "There is no page at this address.")
     return number
 
 
@@ -126,10 +126,13 @@ async def _done(request: Request, act: Awaitable[Any], said: str, page: str) -> 
 
 _Act = Callable[[Scheduler, int, Actor], Awaitable[Any]]
 _ACTIONS: dict[str, tuple[_Act, str]] = {
-    "test": (actions.test, marked("A worker sends a message of the type run.test.")),
-    "disable": (actions.disable, marked("It is off: what waited for it is given up.")),
-    "enable": (actions.enable, marked("It is on: it hears of runs that end from now on.")),
-    "delete": (actions.remove, marked("It is removed.")),
+    "test": (actions.test, marked("A worker sends the test event run.test.")),
+    "disable": (
+        actions.disable,
+        marked("The webhook is disabled. Waiting messages are discarded."),
+    ),
+    "enable": (actions.enable, marked("The webhook is enabled for runs that end from now on.")),
+    "delete": (actions.remove, marked("The webhook is deleted.")),
 }
 
 
@@ -139,7 +142,7 @@ async def press(
 ) -> Response:
     """Test a webhook, turn it off or on, remove it."""
     if action not in _ACTIONS:
-        raise Problem(404, "No such page", "The address is not one of a page.")
+        raise Problem(404, "No such page", "There is no page at this address.")
     number, (act, text) = _number(key), _ACTIONS[action]
     page = "/webhooks" if action == "delete" else f"/webhooks/{number}"
     return await _done(

@@ -37,7 +37,7 @@ def list_flows(name: str | None, *, limit: int, as_json: bool) -> None:
         if as_json:
             print_json(flows)
         elif not flows:
-            click.echo("There is no flow: targcc.yaml declares them in flows.")
+            click.echo("No flows yet. Declare them in targcc.yaml under flows.")
         else:
             rows = [
                 [str(flow.id), flow.name, flow.state, when(flow.created_at, now)] for flow in flows

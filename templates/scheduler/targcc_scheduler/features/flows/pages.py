@@ -12,6 +12,7 @@ from ...core import humanize
 from ...core.errors import RunStateError, UnknownFlow
 from ...core.identity import Principal, Role
 from ...core.languages import gettext
+from ...core.states import RunState
 from ...scheduler import Scheduler
 from ...web.authentication import actor, require_job
 from ...web.dashboard.charts import drawn, joined
@@ -21,6 +22,7 @@ from ...web.dashboard.page_route import PageRoute, page_needs
 from ...web.dashboard.rendering import render
 from ..batches.pages import no_such_flow
 from . import queries
+from .graph import StepState
 from .queries import Flow, FlowStep
 
 # The diagram of a flow as SVG: steps from top to bottom, each below its earlier steps.
@@ -47,7 +49,7 @@ def picture(flow: Flow) -> Markup:
         for dependency in step.after
     ]
     boxes = [_box(step, *places[step.name]) for step in flow.steps]
-    description = ", ".join(f"{step.name} {state_word(step.state)}" for step in flow.steps)
+    description = ", ".join(f"{step.name} {step_word(step)}" for step in flow.steps)
     return Markup(
         '<svg class="flow" role="img" aria-labelledby="flow-title flow-desc" viewBox="-1 -1 {} {}" width="{}">'
         '<title id="flow-title">{}</title><desc id="flow-desc">{}</desc>{}{}</svg>'
@@ -67,6 +69,14 @@ def state_word(state: str) -> str:
     if state == "waiting":
         return gettext("waiting")
     return next(word for key, word in humanize.STATE_WORDS.items() if key == state)
+
+
+def step_word(step: FlowStep) -> str:
+    """Return a step's state in words; a failed step of several runs names the number of failed runs."""
+    runs, failed = sum(step.runs.values()), step.runs.get(RunState.FAILED, 0)
+    if step.state != StepState.FAILED or runs < 2 or not failed:  # noqa: PLR2004 - several
+        return state_word(step.state)
+    return gettext("%(number)s of %(total)s failed", number=failed, total=runs)
 
 
 def _rows(steps: Sequence[FlowStep]) -> list[list[FlowStep]]:
@@ -92,8 +102,8 @@ def _line(above: tuple[float, float], below: tuple[float, float]) -> Markup:
 def _box(step: FlowStep, x: float, y: float) -> Markup:
     name = step.name if len(step.name) <= _LONGEST else step.name[: _LONGEST - 1] + "…"
     runs = sum(step.runs.values())
-    word = state_word(step.state)
-    label = f"{word} ({runs})" if runs > 1 else word
+    word = step_word(step)
+    label = f"{word} ({runs})" if runs > 1 and step.state != StepState.FAILED else word
     return drawn(
         f'<g class="flow-step"><rect class="flow-box" x="{x:.1f}" y="{y:.1f}" width="{_WIDTH}" height="{_HEIGHT}" rx="6"/>'
         f'<rect class="k-{step.state}" x="{x:.1f}" y="{y:.1f}" width="6" height="{_HEIGHT}" rx="3"/>'
@@ -130,6 +140,7 @@ async def flow_page(
         flow=flow,
         picture=picture(flow),
         state_word=state_word,
+        step_word=step_word,
         every=every,
     )
     return reloading(page, 0 if flow.final else every)
@@ -157,7 +168,7 @@ async def rerun(
     require_job(principal, Role.OPERATOR, (await _found(scheduler, flow_id)).name)
     try:
         await scheduler.rerun_flow(flow_id, step or None, by=actor(request, principal))
-        flash = Flash("good", gettext("Flow %(id)s goes on.", id=flow_id))
+        flash = Flash("good", gettext("Flow %(id)s continues.", id=flow_id))
     except (UnknownFlow, RunStateError) as error:
         flash = Flash("bad", f"{error}.")
     return back(request, flash, f"{base_path(request)}/flows/{flow_id}")

@@ -30,9 +30,9 @@ async def _set_owner(press: Press) -> Flash:
     return Flash(
         "good",
         (
-            gettext("%(job)s is run from here: its owner is %(owner)s.", **values)
+            gettext("This scheduler runs %(job)s now (owner: %(owner)s).", **values)
             if ownership.owner is Owner.NEW
-            else gettext("%(job)s is run by the old server: its owner is %(owner)s.", **values)
+            else gettext("The old server runs %(job)s now (owner: %(owner)s).", **values)
         ),
     )
 

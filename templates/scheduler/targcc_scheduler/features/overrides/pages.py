@@ -57,7 +57,10 @@ async def save_override(
         flash = Flash("bad", f"{humanize.sentence(str(problem))}.")
     else:
         flash = Flash(
-            "good", gettext("It holds on all servers in a moment, and after the next deploy.")
+            "good",
+            gettext(
+                "The change takes effect on all servers in a moment and stays through deploys."
+            ),
         )
     return back(request, flash, _page(request, name))
 
@@ -80,13 +83,13 @@ async def reset_override(
             "good",
             (
                 ngettext(
-                    "The code's %(named)s holds again.",
-                    "The code's %(named)s hold again.",
+                    "Reset to the value in the code: %(named)s.",
+                    "Reset to the values in the code: %(named)s.",
                     len(gone),
                     named=named,
                 )
                 if gone
-                else gettext("Nothing was overridden.")
+                else gettext("There was nothing to reset.")
             ),
         )
     return back(request, flash, _page(request, name))

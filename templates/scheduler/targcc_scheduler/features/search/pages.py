@@ -23,12 +23,14 @@ async def keep_view(request: Request, principal: Viewer, scheduler: SchedulerOf)
     search = str(form.get("q") or "").strip()
     page = f"{base_path(request)}/runs?{urlencode({'q': search})}"
     if not name or not search or len(search) > run_search.LONGEST_SEARCH:
-        return back(request, Flash("bad", gettext("A view has a name and a search.")), page)
+        return back(request, Flash("bad", gettext("Enter a name and a search.")), page)
     kept = await scheduler.change(lambda db: run_search.keep(db, principal.name, name, search))
     message = (
-        gettext("%(name)s is kept.", name=name)
+        gettext("Search %(name)s saved.", name=name)
         if kept
-        else gettext("There are %(number)s views already: remove one.", number=run_search.MOST)
+        else gettext(
+            "The limit is %(number)s saved searches. Delete one first.", number=run_search.MOST
+        )
     )
     return back(request, Flash("good" if kept else "bad", message), page)
 
@@ -40,6 +42,6 @@ async def remove_view(request: Request, principal: Viewer, scheduler: SchedulerO
     await scheduler.change(lambda db: run_search.forget(db, principal.name, name))
     return back(
         request,
-        Flash("good", gettext("%(name)s is removed.", name=name)),
+        Flash("good", gettext("Search %(name)s deleted.", name=name)),
         f"{base_path(request)}/runs",
     )

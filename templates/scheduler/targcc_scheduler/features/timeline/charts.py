@@ -199,11 +199,11 @@ _Ended = tuple[tuple[RunState, int], ...]
 _HATCHED = {RunState.FAILED: "failed", RunState.RETRYING: "retrying"}
 MARK_WORDS = Words(
     {
-        "missed": marked("missed: nobody could start it"),
-        "skipped": marked("skipped: the job was still busy"),
-        "cancelled": marked("cancelled before it began"),
-        "late": marked("due, and nobody has begun it"),
-        "coming": marked("comes"),
+        "missed": marked("missed: no server could start the run"),
+        "skipped": marked("skipped: an earlier run was still running"),
+        "cancelled": marked("cancelled before the start"),
+        "late": marked("due, not started"),
+        "coming": marked("upcoming"),
     }
 )
 """Words for slots without a bar, by kind of mark."""
@@ -294,7 +294,7 @@ class GanttChart:
             '<svg class="gantt" role="img" aria-label="{}" width="100%" height="{}">{}</svg>'
         ).format(
             gettext(
-                "Runs at once in %(queue)s: at most %(number)s",
+                "Concurrent runs in %(queue)s: at most %(number)s",
                 queue=group.queue,
                 number=group.peak,
             ),
@@ -446,5 +446,5 @@ def _said(row: Row) -> str:
         parts.append(gettext("%(number)s failed or missed", number=row.bad))
     coming = sum(mark.kind == "coming" for mark in row.marks)
     if coming:
-        parts.append(gettext("%(runs)s to come", runs=coming))
+        parts.append(gettext("%(runs)s upcoming", runs=coming))
     return f"{row.job}: {', '.join(parts)}"

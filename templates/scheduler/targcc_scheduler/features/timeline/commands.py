@@ -61,7 +61,7 @@ def _print_minutes(found: ComingOut) -> None:
     zone = parse_zone(current().timezone)
     if not found.minutes:
         if not found.frequent:
-            click.echo("No slot of a job comes in this time.")
+            click.echo("No upcoming slots in this time.")
         return
     print_table(
         ["AT", "JOBS", ""],
@@ -169,7 +169,7 @@ _LETTERS = {
     RunState.CANCELLED: "c",
 }
 _MARKS = {"missed": "!", "skipped": "s", "cancelled": "c", "late": "?", "coming": "o"}
-_LEGEND = "= succeeded  x failed  ~ tried again  > running  ! missed  ? due, not begun  s skipped  c cancelled  o to come"
+_LEGEND = "= succeeded  x failed  ~ retried  > running  ! missed  ? due, not started  s skipped  c cancelled  o upcoming"
 
 
 @click.command()
@@ -210,7 +210,7 @@ def timeline(
         if as_json:
             print_json(chart)
         elif not chart.groups:
-            click.echo("Nothing ran in this time, and nothing comes in it.")
+            click.echo("No runs in this period, past or upcoming.")
         else:
             _print_gantt(chart)
 

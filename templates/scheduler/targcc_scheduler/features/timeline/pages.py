@@ -83,7 +83,7 @@ _MOST_NAMES = 60
 NIGHT_KINDS = Words(
     {
         Kind.MOVED: marked("moved"),
-        Kind.SKIPPED: marked("left out"),
+        Kind.SKIPPED: marked("omitted"),
         Kind.ONCE: marked("once"),
         Kind.TWICE: marked("twice"),
         Kind.SHIFTED: marked("shifted"),
@@ -92,12 +92,14 @@ NIGHT_KINDS = Words(
 """Word for the effect of a clock change."""
 NIGHT_WORDS = Words(
     {
-        Kind.MOVED: marked("Its time is left out: it runs once, at the first moment after."),
-        Kind.SKIPPED: marked("Times of it are left out."),
-        Kind.ONCE: marked("Its time comes twice: it runs once."),
-        Kind.TWICE: marked("Times of it come twice: it runs at both."),
+        Kind.MOVED: marked(
+            "The time does not exist. The job runs once, at the first valid minute."
+        ),
+        Kind.SKIPPED: marked("Some of the times do not exist."),
+        Kind.ONCE: marked("The time occurs twice. The job runs once."),
+        Kind.TWICE: marked("Some of the times occur twice. The job runs both times."),
         Kind.SHIFTED: marked(
-            "It counts hours that pass, so its time by the clock is another from then on."
+            "The interval counts elapsed hours, so the clock time of its slots shifts."
         ),
     }
 )

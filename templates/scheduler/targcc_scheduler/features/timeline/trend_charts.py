@@ -54,14 +54,14 @@ def lateness(days: Sequence[TrendDay]) -> Markup:
             day.late_p50_ms,
             day.late_most_ms,
             gettext(
-                "median %(middle)s late, at most %(most)s",
+                "median delay %(middle)s, maximum %(most)s",
                 middle=humanize.milliseconds(day.late_p50_ms),
                 most=humanize.milliseconds(day.late_most_ms),
             ),
         )
         for day in days
     ]
-    return _chart(ranges, gettext("Lateness by day, median and most"), "late")
+    return _chart(ranges, gettext("Delay by day, median and maximum"), "late")
 
 
 def _chart(ranges: Sequence[_Range], name: str, kind: str) -> Markup:

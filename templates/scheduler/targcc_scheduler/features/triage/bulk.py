@@ -22,7 +22,7 @@ from ...kernel.runs import operate, rerun
 from ...kernel.runs.create import WAITS_FOR_ITS_TIME
 from ...kernel.runs.settle import settle
 from ...kernel.runs.transition import state_line, transition
-from ...kernel.runs.values import Ready, Then, is_mark
+from ...kernel.runs.values import Ready, Then, is_mark, rerun_of
 
 # Bulk operation rows: progress, and the effect on each run.
 
@@ -202,7 +202,7 @@ async def retry(
         by: The requester.
         now: The present instant.
         dues: Due instants of the reruns, in order.
-        then: Return the follower runs of a job, for slots that did not run; see :func:`.operate.again`.
+        then: Return the follower runs of a job, for slots that did not run; see :func:`.values.rerun_of`.
         waiting: Whether a rerun waits again for the dependencies that its run waited for.
     """
     old_server_jobs = await owners.not_ours(connection, sorted({row.JobName for row in found}))
@@ -212,7 +212,7 @@ async def retry(
         if row.State in FINAL and row.JobName not in old_server_jobs and not _was_retried(row)
     ]
     wanted = [
-        replace(operate.again(row, by, now, then), due_at=due, state=_state(due, now))
+        replace(rerun_of(row, by, now, then), due_at=due, state=_state(due, now))
         for row, due in zip(over, dues, strict=False)
     ]
     if waiting:

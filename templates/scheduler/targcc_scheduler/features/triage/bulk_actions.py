@@ -154,9 +154,9 @@ async def begin(call: Call, wish: Wish, by: Actor, most: int | None = None) -> i
     wish.check()
     matches = await bulk_queries.find(call.connection, wish.wanted)
     if not matches.total:
-        raise BulkError(f"no run fits {bulk_queries.words(wish.wanted)}")
+        raise BulkError(f"no run matches {bulk_queries.words(wish.wanted)}")
     if most is not None and matches.total > most:
-        raise BulkError(f"{matches.total} runs fit by now, not {most}: count again")
+        raise BulkError(f"{matches.total} runs match by now, not {most}: count again")
     wish.check_spread(matches.total)
     total = len(matches.jobs) if wish.action == "pause" else matches.total
     return await _create(call, wish, by, matches, total)

@@ -24,7 +24,7 @@ def reasons_of_slot(job: JobDefinition, coming: datetime, now: datetime) -> list
     return [
         Reason(
             "calendar-moved" if change.at else "calendar-skipped",
-            gettext("Its slot of %(change)s.", change=change.text),
+            gettext("The slot of %(change)s.", change=change.text),
         )
         for change in slot_changes
     ]
@@ -36,7 +36,7 @@ def reasons_of_run(job: JobDefinition | None, run: Run) -> list[Reason]:
         return []
     moved = moved_there(job, run.scheduled_for)
     return (
-        [Reason("calendar-moved", gettext("Its slot is %(moved)s.", moved=moved))] if moved else []
+        [Reason("calendar-moved", gettext("The slot is %(moved)s.", moved=moved))] if moved else []
     )
 
 
@@ -47,7 +47,7 @@ def closed_for_good(job: JobDefinition, now: datetime) -> Iterator[Reason]:
         if first is not None:
             names = humanize.listed(list(calendars_of(job)), most=_SHOWN * 3)
             text = gettext(
-                "Its schedule %(schedule)s names no time at which %(calendars)s is open.",
+                "The schedule %(schedule)s has no time at which %(calendars)s is open.",
                 schedule=job.schedule_text,
                 calendars=names,
             )

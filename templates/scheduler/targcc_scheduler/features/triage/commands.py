@@ -187,7 +187,7 @@ async def _follow(api: Api, one: BulkOut, *, as_json: bool) -> None:
     if as_json:
         print_json(one)
         return
-    left = f", {one.refused:,} left as they were" if one.refused else ""
+    left = f", {one.refused:,} left unchanged" if one.refused else ""
     click.echo(f"operation {one.id} is {one.state}: {humanize.count(one.done, 'run')}{left}")
     if one.can_be_undone:
         click.echo(f"  targcc bulk undo {one.id} takes it back")
@@ -267,7 +267,7 @@ def show(bulk_id: int, *, as_json: bool) -> None:
                 ("runs", operation.filter),
                 ("state", operation.state),
                 ("done", f"{operation.done:,} of {operation.total:,}"),
-                ("left as they were", f"{operation.refused:,}" if operation.refused else ""),
+                ("left unchanged", f"{operation.refused:,}" if operation.refused else ""),
                 ("by", operation.by),
                 ("begun", when(operation.started_at, now)),
                 ("over", when(operation.ended_at, now)),
@@ -375,7 +375,7 @@ def _print(found: list[FailureOut], wrong: list[ConcernOut], now: datetime) -> N
         if concern.kind != "failure":
             click.echo(as_shown(f"{concern.title}: {concern.detail}"))
     if not found and not wrong:
-        click.echo("Nothing needs you.")
+        click.echo("Nothing needs attention.")
 
 
 @inbox_group.command("show")

@@ -137,7 +137,7 @@ def _servers(
             kind="no-server",
             subject="",
             title=gettext("No server is up"),
-            detail=gettext("Nothing runs until one is: targcc worker."),
+            detail=gettext("Start a server: targcc worker."),
             since=max((server.heartbeat_at for server in silent), default=None),
         )
         return
@@ -145,9 +145,9 @@ def _servers(
         yield Issue(
             kind="node",
             subject=server.name,
-            title=gettext("Server %(name)s says nothing", name=server.name),
+            title=gettext("Server %(name)s does not respond", name=server.name),
             detail=gettext(
-                "Process %(id)s, last heard of %(when)s.",
+                "Process %(id)s, last heartbeat %(when)s.",
                 id=server.process_id,
                 when=humanize.relative(server.heartbeat_at, now),
             ),
@@ -188,12 +188,12 @@ def _failures(
     for failure in found:
         job = names.get(failure.job, failure.job)
         hand = (
-            f", {gettext('%(number)s being done again', number=failure.in_hand)}"
+            f", {gettext('%(number)s being retried', number=failure.in_hand)}"
             if failure.in_hand
             else ""
         )
         if not failure.open:
-            title = gettext("%(job)s is done again", job=job)
+            title = gettext("%(job)s is being retried", job=job)
         elif failure.kind == "Missed":
             title = ngettext(
                 "%(job)s was missed", "%(job)s was missed %(num)s times", failure.open, job=job
@@ -241,7 +241,7 @@ async def _written(connection: AsyncConnection, names: Mapping[str, str]) -> lis
                 title=(
                     gettext("Server %(name)s is missing", name=name)
                     if is_node
-                    else gettext("An alert about %(name)s did not go out", name=name)
+                    else gettext("An alert about %(name)s was not sent", name=name)
                 ),
                 detail=f"{humanize.sentence(row.Detail)}.",
                 since=row.Since,
@@ -259,11 +259,9 @@ def _unfinished(found: Iterable[Ownership], names: Mapping[str, str]) -> Iterabl
             kind="unfinished",
             subject=ownership.job,
             title=gettext(
-                "%(job)s is on neither side", job=names.get(ownership.job, ownership.job)
+                "%(job)s runs on neither side", job=names.get(ownership.job, ownership.job)
             ),
-            detail=gettext(
-                "Its change of sides is not finished: repeat %(command)s.", command=command
-            ),
+            detail=gettext("The cut-over is unfinished: repeat %(command)s.", command=command),
             since=ownership.since,
         )
 
@@ -273,10 +271,10 @@ def _unknown(found: Mapping[str, int], names: Mapping[str, str]) -> Iterable[Iss
         yield Issue(
             kind="unknown",
             subject=job,
-            title=gettext("No server knows %(job)s, or not as it waits", job=names.get(job, job)),
+            title=gettext("No server can run %(job)s", job=names.get(job, job)),
             detail=ngettext(
-                "%(num)s run waits for one that does.",
-                "%(num)s runs wait for one that does.",
+                "%(num)s run waits for such a server.",
+                "%(num)s runs wait for such a server.",
                 number,
             ),
             serious=False,
@@ -290,13 +288,15 @@ def _paused(
     """Yield an issue for each queue and job that is paused without an end."""
     for queue in queues:
         if queue.pause is not None and queue.pause.until is None:
-            many = ngettext("%(num)s run waits in it.", "%(num)s runs wait in it.", queue.waiting)
+            many = ngettext(
+                "%(num)s run waits in the queue.", "%(num)s runs wait in the queue.", queue.waiting
+            )
             waits = f" {many}" if queue.waiting else ""
             yield Issue(
                 kind="paused-queue",
                 subject=queue.name,
                 title=gettext("Queue %(name)s is paused", name=queue.name),
-                detail=gettext("%(by)s, with no end.", by=by(queue.pause)) + waits,
+                detail=gettext("%(by)s, no end date.", by=by(queue.pause)) + waits,
                 since=queue.pause.at,
                 serious=False,
                 number=max(queue.waiting, 1),
@@ -307,7 +307,7 @@ def _paused(
                 kind="paused-job",
                 subject=job,
                 title=gettext("%(job)s is paused", job=names[job]),
-                detail=gettext("%(by)s, with no end.", by=by(pause)),
+                detail=gettext("%(by)s, no end date.", by=by(pause)),
                 since=pause.at,
                 serious=False,
             )
@@ -318,7 +318,11 @@ def _maintenance(active: Iterable[Window], queues: Sequence[Queue]) -> Iterable[
     for window in active:
         which = humanize.listed(list(window.queues)) if window.queues else gettext("all queues")
         waiting = sum(queue.waiting for queue in queues if window.covers(queue.name))
-        many = ngettext("%(num)s run waits for its end.", "%(num)s runs wait for its end.", waiting)
+        many = ngettext(
+            "%(num)s run waits for the end of the window.",
+            "%(num)s runs wait for the end of the window.",
+            waiting,
+        )
         waits = f" {many}" if waiting else ""
         yield Issue(
             kind="maintenance",

@@ -271,10 +271,11 @@ class Press:
 async def _retry(press: Press) -> Flash:
     wanted = RunFilter(search=only(cause=press.cause, is_="open", run=press.run_ids))
     bulk_id = await begin(press.scheduler, Wish(action="retry", wanted=wanted), press.by)
+    operation = await press.scheduler.read(lambda db: bulk_queries.get(db, bulk_id))
+    runs = humanize.count(operation.total, "run")
     page = f"{press.base}/bulk/{bulk_id}"
-    return Flash(
-        "good", gettext("They are done again."), page, gettext("Operation %(id)s", id=bulk_id)
-    )
+    text = gettext("Retry of %(runs)s started.", runs=runs)
+    return Flash("good", text, page, gettext("Operation %(id)s", id=bulk_id))
 
 
 async def _acknowledge(press: Press) -> Flash:
@@ -293,7 +294,7 @@ async def _acknowledge(press: Press) -> Flash:
         runs = humanize.count(done, "run")
         return Flash("good", gettext("Acknowledged: %(runs)s.", runs=runs))
     ends = f"{humanize.day_and_month(until)} {until:%H:%M}"
-    return Flash("good", gettext("Acknowledged: until %(when)s.", when=ends))
+    return Flash("good", gettext("Snoozed until %(when)s.", when=ends))
 
 
 async def _discard(press: Press) -> Flash:
@@ -306,12 +307,12 @@ async def _discard(press: Press) -> Flash:
 async def _mute(press: Press) -> Flash:
     note = press.text("note")
     await press.scheduler.operate(inbox.mute, None, press.cause, press.by, note=note)
-    return Flash("good", gettext("Muted: runs that fail so need nobody."))
+    return Flash("good", gettext("Muted. Runs with this failure need no attention."))
 
 
 async def _reopen(press: Press) -> Flash:
     await press.scheduler.operate(inbox.reopen, None, press.cause, press.by)
-    return Flash("good", gettext("It is open again."))
+    return Flash("good", gettext("The failure is open again."))
 
 
 async def _assign(press: Press) -> Flash:
@@ -319,14 +320,14 @@ async def _assign(press: Press) -> Flash:
     await press.scheduler.operate(inbox.assign, None, press.cause, press.by, name)
     return Flash(
         "good",
-        gettext("Assigned to %(name)s.", name=name) if name else gettext("Assigned to nobody."),
+        gettext("Assigned to %(name)s.", name=name) if name else gettext("No longer assigned."),
     )
 
 
 async def _link(press: Press) -> Flash:
     ticket = press.text("ticket")
     await press.scheduler.operate(inbox.link, None, press.cause, press.by, ticket)
-    return Flash("good", gettext("The ticket is noted."))
+    return Flash("good", gettext("Ticket saved."))
 
 
 _ACTIONS: dict[str, Callable[[Press], Awaitable[Flash]]] = {
@@ -351,12 +352,12 @@ async def act_on_failure(
     some = what == "some"
     act = _ACTIONS.get((_text(form, "do") or "") if some else what)
     if act is None:
-        raise Problem(404, "No such page", "The address is not one of a page.")
+        raise Problem(404, "No such page", "There is no page at this address.")
     by, base = actor(request, principal), base_path(request)
     press = Press(scheduler, by, cause, form, chosen if some else None, base)
     try:
         flash = (
-            await act(press) if chosen or not some else Flash("bad", gettext("Choose a run first."))
+            await act(press) if chosen or not some else Flash("bad", gettext("Select a run first."))
         )
     except _WRONG as error:
         flash = Flash("bad", f"{humanize.sentence(str(error))}.")
@@ -371,7 +372,7 @@ async def seen(
     by = actor(request, principal)
     gone = await scheduler.operate(inbox.seen, None, subject, kind, by)
     form = await request.form()
-    text = gettext("It is off the list.") if gone else gettext("It was off the list already.")
+    text = gettext("Removed from the list.") if gone else gettext("Already removed from the list.")
     return back(request, Flash("good", text), _text(form, "next") or "")
 
 
@@ -388,7 +389,9 @@ async def begin_bulk(request: Request, principal: Operator, scheduler: Scheduler
     except _WRONG as error:
         return back(request, Flash("bad", f"{humanize.sentence(str(error))}."), "")
     return back(
-        request, Flash("good", gettext("It has begun.")), f"{base_path(request)}/bulk/{bulk_id}"
+        request,
+        Flash("good", gettext("The operation has started.")),
+        f"{base_path(request)}/bulk/{bulk_id}",
     )
 
 
@@ -401,13 +404,16 @@ async def change_bulk(
     try:
         if what == "stop":
             await scheduler.operate(bulk_actions.stop, None, bulk_id, by)
-            flash, shown = Flash("good", gettext("It is stopped; what it has done stays.")), bulk_id
+            flash, shown = (
+                Flash("good", gettext("The operation is stopped. Finished changes stay.")),
+                bulk_id,
+            )
         elif what == "undo":
             shown = await scheduler.operate(bulk_actions.undo, None, bulk_id, by)
             await scheduler.operate(bulk_actions.step, None, shown, scheduler.definitions)
-            flash = Flash("good", gettext("It is taken back as far as that goes."))
+            flash = Flash("good", gettext("The operation is being undone where possible."))
         else:
-            raise Problem(404, "No such page", "The address is not one of a page.")
+            raise Problem(404, "No such page", "There is no page at this address.")
     except _WRONG as error:
         flash, shown = Flash("bad", f"{humanize.sentence(str(error))}."), bulk_id
     return back(request, flash, f"{base_path(request)}/bulk/{shown}")
@@ -435,7 +441,7 @@ async def begin_backfill(
         flash = Flash("bad", f"{humanize.sentence(str(error))}.")
     else:
         flash = Flash(
-            "good", gettext("%(runs)s of the past wait.", runs=humanize.count(made, "run"))
+            "good", gettext("Backfill started: %(runs)s.", runs=humanize.count(made, "run"))
         )
     return back(request, flash, f"{base_path(request)}/jobs/{quote(name, safe='')}")
 

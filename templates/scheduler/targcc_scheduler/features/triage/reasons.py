@@ -52,7 +52,7 @@ class Answer:
     @property
     def short(self) -> str:
         """Return the text of the first reason."""
-        return self.reasons[0].text if self.reasons else gettext("Nothing is in its way.")
+        return self.reasons[0].text if self.reasons else gettext("Nothing blocks the run.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +76,17 @@ class Look:
             "by %(name)s since %(when)s", name=humanize.who(pause.by), when=self.at(pause.at)
         )
         if pause.reason:
-            text = gettext("%(said)s because: %(reason)s", said=text, reason=pause.reason)
+            text = gettext("%(said)s, reason: %(reason)s", said=text, reason=pause.reason)
         if pause.until:
             return gettext("%(said)s; until %(when)s", said=text, when=self.at(pause.until))
-        return gettext("%(said)s, with no end", said=text)
+        return gettext("%(said)s, no end date", said=text)
 
 
 def in_maintenance(look: Look, window: Window) -> Reason:
     """Return the reason that a maintenance window keeps runs from starting."""
     queues = humanize.listed(list(window.queues))
     text = gettext(
-        "Maintenance of %(which)s until %(when)s: planned by %(name)s because: %(reason)s. What waits starts then.",
+        "Maintenance of %(which)s until %(when)s, planned by %(name)s: %(reason)s. Waiting runs start then.",
         which=gettext("queue %(name)s", name=queues) if queues else gettext("all queues"),
         when=look.at(window.ends_at),
         name=humanize.who(window.by),
@@ -98,7 +98,7 @@ def in_maintenance(look: Look, window: Window) -> Reason:
 def elsewhere(look: Look, owned: Ownership) -> Reason:
     """Return the reason that the old server runs the job."""
     text = gettext(
-        "The old server runs it (owner %(owner)s), set by %(name)s %(when)s",
+        "The old server runs the job (owner: %(owner)s), set by %(name)s %(when)s",
         owner=str(owned.owner),
         name=owned.by,
         when=look.at(owned.since),
@@ -114,7 +114,7 @@ def is_alive(look: Look, server: Server) -> bool:
 
 def no_server() -> Reason:
     """Return the reason that no server is up."""
-    text = gettext("No server is up: nothing runs until one is (targcc worker).")
+    text = gettext("No server is up. Start one with targcc worker.")
     return Reason("no-server", text)
 
 
@@ -137,7 +137,7 @@ def no_able_server(look: Look, servers: Sequence[Server], queue: str | None = No
     if not fitting:
         names = humanize.listed([server.name for server in servers])
         text = gettext(
-            "No server takes runs of the queue %(queue)s: %(servers)s do not.",
+            "No server serves the queue %(queue)s (up: %(servers)s).",
             queue=queue,
             servers=names,
         )
@@ -156,13 +156,13 @@ def stuck(look: Look, server: Server) -> list[Reason]:
     since = look.at(server.stuck_since or look.now)
     place = (server.stuck_in or "").partition("\n")[0]
     text = gettext(
-        "Server %(name)s is stuck since %(when)s: it begins nothing until that ends.",
+        "Server %(name)s has been stuck since %(when)s and starts no runs.",
         name=server.name,
         when=since,
     )
     if place:
         text = gettext(
-            "Server %(name)s is stuck in %(place)s since %(when)s: it begins nothing until that ends.",
+            "Server %(name)s has been stuck in %(place)s since %(when)s and starts no runs.",
             name=server.name,
             place=place,
             when=since,
@@ -177,7 +177,7 @@ async def locked(look: Look) -> list[Reason]:
 
 def _locked(look: Look, lock: locks.Lock) -> Reason:
     text = gettext(
-        "The database is locked: %(holder)s holds a lock of %(on)s", holder=lock.holder, on=lock.on
+        "The database is locked: %(holder)s holds a lock on %(on)s", holder=lock.holder, on=lock.on
     )
     if lock.since is not None:
         text += gettext(" since %(when)s", when=look.at(lock.since))
@@ -198,33 +198,35 @@ def of_final(look: Look, run: Run, job: JobDefinition | None) -> list[Reason]:
     match run.state:
         case RunState.SKIPPED:
             if run.blocked_by is None and (run.message or "").startswith(_MAINTENANCE):
-                return [Reason("maintenance", gettext("It was skipped: %(why)s.", why=run.message))]
+                return [
+                    Reason("maintenance", gettext("The run was skipped: %(why)s.", why=run.message))
+                ]
             policy = job.overlap if job is not None else "skip"
             blocked = (run.blocked_by,) if run.blocked_by else ()
             busy = (
                 gettext("run %(id)s", id=run.blocked_by) if run.blocked_by else gettext("the job")
             )
             text = gettext(
-                "It was skipped, since %(busy)s was still going on and overlap is %(policy)s.",
+                "The run was skipped: %(busy)s was still running (overlap: %(policy)s).",
                 busy=busy,
                 policy=policy,
             )
             return [Reason("overlap", text, blocked)]
         case RunState.MISSED:
-            text = gettext("It was missed: its slot passed while nobody could start it.")
+            text = gettext("The run was missed: no server could start it at its slot.")
             if job is not None:
                 text = gettext(
-                    "It was missed: its slot passed while nobody could start it (misfire is %(rule)s).",
+                    "The run was missed: no server could start it at its slot (misfire: %(rule)s).",
                     rule=job.misfire,
                 )
             return [Reason("missed", text + handled)]
         case RunState.FAILED:
-            message = humanize.last_line(run.message or "") or gettext("no reason was given")
-            failed = gettext("It failed %(when)s: %(said)s.", when=ended, said=message)
+            message = humanize.last_line(run.message or "") or gettext("no reason given")
+            failed = gettext("The run failed %(when)s: %(said)s.", when=ended, said=message)
             return [Reason("failed", failed + handled)]
         case RunState.CANCELLED:
             message = run.message or humanize.STATE_WORDS[RunState.CANCELLED]
-            over = gettext("It is over: %(said)s, %(when)s.", said=message, when=ended)
+            over = gettext("The run ended: %(said)s, %(when)s.", said=message, when=ended)
             return [Reason("cancelled", over)]
         case _:
-            return [Reason("succeeded", gettext("It succeeded %(when)s.", when=ended))]
+            return [Reason("succeeded", gettext("The run succeeded %(when)s.", when=ended))]

@@ -159,7 +159,7 @@ async def late_slots(
         if slot is not None and slot + grace <= now:
             waited = humanize.duration(now - slot)
             detail = gettext(
-                "nobody has begun its slot of %(time)s, %(waited)s ago",
+                "the slot of %(time)s was due %(waited)s ago and has not started",
                 time=f"{slot:%H:%M}",
                 waited=waited,
             )
@@ -180,8 +180,8 @@ async def late_runs(connection: AsyncConnection, now: datetime) -> list[Late]:
 
 def _waits(number: int, waited: timedelta) -> str:
     return ngettext(
-        "%(num)s run in it waits for a worker, the first for %(time)s",
-        "%(num)s runs in it wait for a worker, the first for %(time)s",
+        "%(num)s run waits for a worker, the oldest for %(time)s",
+        "%(num)s runs wait for a worker, the oldest for %(time)s",
         number,
         time=humanize.duration(waited),
     )
@@ -226,7 +226,7 @@ async def _finished(
     if any(at >= slot for at in await _successes(connection, job.name, _NEWEST)):
         return None
     detail = gettext(
-        "it has to finish by %(by)s, and its slot of %(slot)s has not succeeded",
+        "the slot of %(slot)s must succeed by %(by)s and has not",
         by=f"{by:%H:%M}",
         slot=f"{slot:%H:%M}",
     )
@@ -264,7 +264,7 @@ async def _started(
     if row is not None:
         waited = humanize.duration(now - row.DueAt)
         detail = gettext(
-            "run %(id)s has waited %(time)s for a worker, and has to start within %(limit)s",
+            "run %(id)s has waited %(time)s for a worker (limit: %(limit)s)",
             id=row.Id,
             time=waited,
             limit=limit,
@@ -273,9 +273,7 @@ async def _started(
     missing = await late_slots(connection, [job], {job.name} if asleep else (), now, within)
     if not missing:
         return None
-    detail = gettext(
-        "%(late)s, and has to start within %(limit)s", late=missing[0].detail, limit=limit
-    )
+    detail = gettext("%(late)s (limit: %(limit)s)", late=missing[0].detail, limit=limit)
     return Late(job.name, "must_start_within", detail, missing[0].since + within)
 
 
@@ -301,7 +299,7 @@ async def _succeeded(
     broken_at = every[-1] + within if len(every) == wanted else known_since + within
     successes = humanize.count(len(ends), "success", "successes") if ends else gettext("none")
     detail = gettext(
-        "it has to have %(wanted)s, and there was %(there)s",
+        "expected %(wanted)s, counted %(there)s",
         wanted=str(job.expectations.at_least),
         there=successes,
     )

@@ -68,11 +68,11 @@ async def for_worker(look: Look, run: Run, servers: Sequence[Server]) -> Reason:
     )
     run_ids = await running(look, job_run.c.Queue.in_(queues))
     if len(run_ids) < workers:
-        return Reason("soon", gettext("Nothing is in its way: a worker takes it in a moment."))
+        return Reason("soon", gettext("Nothing blocks the run. A worker starts it in a moment."))
     busy = {"busy": len(run_ids), "workers": workers, "runs": named(run_ids)}
     if pool is None:
         text = gettext(
-            "It waits for a worker of queue %(queue)s (%(busy)s of %(workers)s busy: %(runs)s)",
+            "Waiting for a worker of queue %(queue)s (%(busy)s of %(workers)s busy: %(runs)s)",
             queue=run.queue,
             **busy,
         )
@@ -80,9 +80,9 @@ async def for_worker(look: Look, run: Run, servers: Sequence[Server]) -> Reason:
         text = _of_pool(pool, run, busy)
     ahead = await _ahead(look, run)
     text += (
-        ngettext("; %(num)s run goes before it.", "; %(num)s runs go before it.", ahead)
+        ngettext("; %(num)s run is ahead.", "; %(num)s runs are ahead.", ahead)
         if ahead
-        else gettext("; it is the next.")
+        else gettext("; this run is next.")
     )
     return Reason("busy", " ".join([text, *_age(look, run)]), tuple(run_ids))
 
@@ -90,13 +90,13 @@ async def for_worker(look: Look, run: Run, servers: Sequence[Server]) -> Reason:
 def _of_pool(pool: Pool, run: Run, busy: dict[str, Any]) -> str:
     """Describe how a pool's queues share the workers."""
     text = gettext(
-        "It waits for a worker of pool %(pool)s (%(busy)s of %(workers)s busy: %(runs)s)",
+        "Waiting for a worker of pool %(pool)s (%(busy)s of %(workers)s busy: %(runs)s)",
         pool=pool.name,
         **busy,
     )
     if not pool.strict:
         return text + gettext(
-            ", of whose starts the queue %(queue)s has %(weight)s of %(total)s while all its queues have work",
+            "; queue %(queue)s gets %(weight)s of %(total)s starts while all queues of the pool have work",
             queue=run.queue,
             weight=pool.weights[run.queue],
             total=sum(pool.weights.values()),
@@ -105,7 +105,7 @@ def _of_pool(pool: Pool, run: Run, busy: dict[str, Any]) -> str:
     if not before:
         return text
     return text + gettext(
-        ", whose queues %(before)s go before %(queue)s",
+        "; queues %(before)s go before %(queue)s",
         before=humanize.listed(before, _SHOWN),
         queue=run.queue,
     )
@@ -118,7 +118,7 @@ def _age(look: Look, run: Run) -> list[str]:
         return []
     return [
         gettext(
-            "Waiting counts in this queue: each %(time)s is one point, so that it has %(points)s beside its priority %(priority)s.",
+            "The queue has aging: each %(time)s of waiting adds a point. The run has %(points)s points on top of its priority %(priority)s.",
             time=humanize.duration(aging),
             points=f"{max((look.now - run.due_at) / timedelta(seconds=aging), 0):.1f}",
             priority=run.priority,
@@ -178,10 +178,10 @@ async def for_key(look: Look, run_id: int) -> list[Reason]:
         return []
     who = {"id": row.Id, "job": row.JobName}
     if row.mine == RunState.AWAITING:
-        text = gettext("It waits for its unique key, which run %(id)s (%(job)s) has.", **who)
+        text = gettext("Waiting for the unique key, held by run %(id)s (%(job)s).", **who)
     else:
         text = gettext(
-            "It waits for its unique key, which run %(id)s (%(job)s) has until %(when)s.",
+            "Waiting for the unique key, held by run %(id)s (%(job)s) until %(when)s.",
             **who,
             when=look.at(row.DueAt),
         )
@@ -204,15 +204,13 @@ async def for_token(look: Look, run_id: int) -> list[Reason]:
 def _token(look: Look, limit: Any, at: datetime, ahead: int = 0) -> str:
     """Describe the wait for a rate's token."""
     text = gettext(
-        "It waits for a token of %(key)s, which gives one every %(interval)s",
+        "Waiting for a token of %(key)s, one every %(interval)s",
         key=limit.LimitKey,
         interval=humanize.duration(limit.IntervalMs / 1000),
     )
     if ahead:
-        text += ngettext(
-            "; %(num)s run goes before it", "; %(num)s runs go before it", ahead, num=ahead
-        )
-    return text + gettext("; its own comes at %(when)s.", when=look.at(at))
+        text += ngettext("; %(num)s run is ahead", "; %(num)s runs are ahead", ahead, num=ahead)
+    return text + gettext("; the next token for this run comes at %(when)s.", when=look.at(at))
 
 
 async def for_capacity(look: Look, run_id: int) -> list[Reason]:
@@ -245,7 +243,7 @@ async def for_capacity(look: Look, run_id: int) -> list[Reason]:
     if limit.Most is not None and taken and used + run.Weight > limit.Most:
         reasons.append(
             gettext(
-                "It waits for room: %(key)s has %(used)s of %(most)s under way: %(runs)s.",
+                "Waiting for capacity: %(key)s has %(used)s of %(most)s in use: %(runs)s.",
                 key=run.LimitKey,
                 used=used,
                 most=limit.Most,
@@ -300,7 +298,7 @@ async def of_schedule(look: Look, job: JobDefinition) -> list[Reason]:
     pause = (await system.pauses(look.connection, look.now)).get(job.name)
     if pause is not None:
         held = look.paused(pause)
-        text = gettext("It is paused %(held)s. It can be run by hand.", held=held)
+        text = gettext("The job is paused %(held)s. It can still be run by hand.", held=held)
         return [Reason("paused", text)]
     ended: Sequence[Run] = ()
     busy: Sequence[int] = ()
@@ -328,9 +326,9 @@ def _without_schedule(job: JobDefinition) -> str:
     """Explain when a job without a schedule runs; leave out the followed jobs' names, because not every viewer may see the names."""
     if job.after:
         return gettext(
-            "It has no schedule: it runs when the jobs that it follows have succeeded, or when somebody asks."
+            "The job has no schedule. It runs when the jobs before it have succeeded, or on request."
         )
-    return gettext("It has no schedule: it runs when somebody asks.")
+    return gettext("The job has no schedule. It runs on request.")
 
 
 async def _no_scheduler(look: Look, job: JobDefinition) -> list[Reason]:
@@ -354,10 +352,10 @@ def _next_slot(
 ) -> list[Reason]:
     if coming is not None:
         own = parse_zone(job.timezone)
-        text = gettext("Its next slot is %(when)s.", when=look.at(coming))
+        text = gettext("The next slot is %(when)s.", when=look.at(coming))
         if own != look.zone:
             text = gettext(
-                "Its next slot is %(when)s, %(time)s in %(zone)s.",
+                "The next slot is %(when)s, %(time)s in %(zone)s.",
                 when=look.at(coming),
                 time=humanize.clock(coming, look.now, own),
                 zone=job.timezone,
@@ -365,17 +363,17 @@ def _next_slot(
         calendar = calendar_reasons.reasons_of_slot(job, coming, look.now)
         return [Reason("next-slot", text), *calendar, *_clock_change(look, job, coming)]
     if isinstance(job.schedule, AfterRunSchedule):
-        text = gettext("Its next slot is counted from the end of its run.")
+        text = gettext("The next slot is counted from the end of the run.")
         return [Reason("after-run", text, tuple(busy))]
     if closed := list(calendar_reasons.closed_for_good(job, look.now)):
         return closed
     if isinstance(_alone(job.schedule), OnceSchedule):
-        return [Reason("over", gettext("Its only slot has passed."))]
+        return [Reason("over", gettext("The only slot has passed."))]
     return [
         Reason(
             "dead-schedule",
             gettext(
-                "Its schedule %(schedule)s names no day that ever comes, such as 31 February.",
+                "The schedule %(schedule)s has no date that exists, such as 31 February.",
                 schedule=job.schedule_text,
             ),
         )
@@ -397,15 +395,15 @@ def _clock_change(look: Look, job: JobDefinition, coming: datetime) -> list[Reas
     day = f"{humanize.weekday(local)} {humanize.day_and_month(local)}"
     if change.size > timedelta(0):
         text = gettext(
-            "The clocks of %(zone)s change on %(day)s; an hour is left out:"
-            " a time in it comes at the first minute that there is.",
+            "The clocks of %(zone)s change on %(day)s: one hour does not exist."
+            " A fixed time in this hour runs at the first valid minute.",
             zone=job.timezone,
             day=day,
         )
     else:
         text = gettext(
-            "The clocks of %(zone)s change on %(day)s; an hour comes twice:"
-            " a fixed time in it runs once, in the first of them.",
+            "The clocks of %(zone)s change on %(day)s: one hour occurs twice."
+            " A fixed time in this hour runs once, the first time.",
             zone=job.timezone,
             day=day,
         )
@@ -422,7 +420,7 @@ async def _last_slot(look: Look, job: JobDefinition) -> list[Reason]:
         return []
     [reason] = of_final(look, last, job)
     slot = look.at(last.scheduled_for or last.due_at)
-    text = gettext("Its slot of %(slot)s: %(reason)s", slot=slot, reason=reason.text)
+    text = gettext("Slot %(slot)s: %(reason)s", slot=slot, reason=reason.text)
     return [Reason(reason.kind, text, (last.id, *reason.runs))]
 
 
@@ -486,7 +484,7 @@ def _expires(look: Look, run: Run) -> list[Reason]:
     if run.expires_at is None or run.attempt > 0 or run.state not in UNBEGUN:
         return []
     text = gettext(
-        "It expires %(when)s, if it has not begun by then.", when=look.at(run.expires_at)
+        "The run expires %(when)s unless it starts before.", when=look.at(run.expires_at)
     )
     return [Reason("expires", text)]
 
@@ -570,10 +568,10 @@ def _with_changes(schedule: Sequence[Reason], changes: Sequence[Reason]) -> list
 def _not_in_code(broken: BrokenModule | None) -> Reason:
     """Return the reason that the job is not in the code, or the import error of its file."""
     if broken is None:
-        text = gettext("It is not in the code any more: no run of it comes by itself.")
+        text = gettext("The job is no longer in the code. It gets no scheduled runs.")
         return Reason("not-in-code", text)
     text = gettext(
-        "Its file %(file)s cannot be imported: %(error)s. No run of it comes by itself until it can.",
+        "The file %(file)s cannot be imported: %(error)s. The job gets no scheduled runs until then.",
         file=broken.path or broken.module,
         error=broken.error.removesuffix("."),
     )
@@ -586,8 +584,8 @@ def _changed(look: Look, job: JobDefinition) -> list[Reason]:
         Reason(
             "override",
             gettext(
-                "Its %(field)s is %(shown)s and not the code's %(code)s:"
-                " changed by %(name)s %(when)s because: %(reason)s",
+                "The %(field)s is %(shown)s instead of %(code)s in the code:"
+                " changed by %(name)s %(when)s, reason: %(reason)s",
                 field=override.field,
                 shown=override.shown,
                 code=shown(job.coded, override.field),
@@ -651,14 +649,14 @@ def _not_due(look: Look, run: Run) -> Reason | None:
     """Return the reason if a run waits for its due time or retry, else ``None``."""
     if run.state is RunState.RETRYING and run.due_at > look.now:
         text = gettext(
-            "It waits for its retry at %(when)s; attempt %(number)s failed",
+            "Waiting for the retry at %(when)s; attempt %(number)s failed",
             when=look.at(run.due_at),
             number=run.attempt,
         )
         message = humanize.last_line(run.message)
         return Reason("retry", text + (gettext(": %(said)s.", said=message) if message else "."))
     if run.state is RunState.SCHEDULED and run.due_at > look.now:
-        return Reason("not-due", gettext("It is due at %(when)s.", when=look.at(run.due_at)))
+        return Reason("not-due", gettext("The run is due at %(when)s.", when=look.at(run.due_at)))
     return None
 
 
@@ -671,16 +669,25 @@ async def _after_others(look: Look, run: Run) -> Reason:
         parent for parent in every if parent.state is None or parent.state != wanted.get(parent.on)
     ]
     named = humanize.listed([_relative(parent) for parent in waits], _SHOWN)
-    text = gettext("It waits for others to end: %(runs)s.", runs=named)
+    text = gettext("Waiting for other runs to end: %(runs)s.", runs=named)
     ids = [parent.id for parent in waits if parent.kind == "run" and parent.id is not None]
     return Reason("awaits", text, tuple(ids))
+
+
+def _state_word(state: str | None) -> str:
+    return humanize.STATE_WORDS[RunState(state)] if state in set(RunState) else state or ""
 
 
 def _relative(one: chains.Relative) -> str:
     if one.id is None:
         return gettext("the next run of %(job)s", job=one.job or "?")
-    details = [part for part in (one.job, one.state) if part]
-    return f"{one.kind} {one.id} ({', '.join(details)})" if details else f"{one.kind} {one.id}"
+    name = gettext("run %(id)s", id=one.id)
+    if one.kind == "batch":
+        name = gettext("batch %(name)s", name=str(one.id))
+    details = [part for part in (one.job, _state_word(one.state)) if part]
+    if not details:
+        return name
+    return gettext("%(name)s (%(details)s)", name=name, details=", ".join(details))
 
 
 async def _lost(look: Look, run: Run) -> list[Reason]:
@@ -691,7 +698,7 @@ async def _lost(look: Look, run: Run) -> list[Reason]:
         return []
     if not is_alive(look, server):
         text = gettext(
-            "Server %(name)s has said nothing since %(when)s: another server takes its runs over.",
+            "Server %(name)s has not responded since %(when)s. Another server takes over its runs.",
             name=server.name,
             when=look.at(server.heartbeat_at),
         )
@@ -700,10 +707,10 @@ async def _lost(look: Look, run: Run) -> list[Reason]:
 
 
 def _of_running(look: Look, run: Run) -> list[Reason]:
-    text = gettext("It runs, attempt %(number)s.", number=run.attempt)
+    text = gettext("Running, attempt %(number)s.", number=run.attempt)
     if run.server and run.started_at:
         text = gettext(
-            "It runs on %(server)s since %(when)s, attempt %(number)s.",
+            "Running on %(server)s since %(when)s, attempt %(number)s.",
             server=run.server.partition(":")[0],
             when=look.at(run.started_at),
             number=run.attempt,
@@ -711,7 +718,7 @@ def _of_running(look: Look, run: Run) -> list[Reason]:
     reasons = [Reason("running", text)]
     if run.cancel_requested_by:
         name = humanize.who(run.cancel_requested_by)
-        text = gettext("%(name)s asked it to stop, and it has not yet.", name=name)
+        text = gettext("%(name)s asked the run to stop. It is still running.", name=name)
         reasons.insert(0, Reason("stopping", text))
     return reasons
 
@@ -748,9 +755,9 @@ def _unknown(look: Look, run: Run) -> list[Reason]:
         f"{refusal.node} (release {refusal.release}): {refusal.why}" for refusal in run.refusals
     )
     text = gettext(
-        "No server has known it since %(when)s: %(asked)s.",
+        "No server has been able to run it since %(when)s: %(asked)s.",
         when=look.at(run.unknown_since),
-        asked=refusals or gettext("none was asked yet"),
+        asked=refusals or gettext("no server has been asked yet"),
     )
     return [Reason("unknown", text)]
 
@@ -760,7 +767,7 @@ def _queue_closed(look: Look, queue: Queue) -> list[Reason]:
     reasons = [] if queue.maintenance is None else [in_maintenance(look, queue.maintenance)]
     if queue.pause is not None:
         held = look.paused(queue.pause)
-        text = gettext("Its queue %(queue)s is paused %(held)s.", queue=queue.name, held=held)
+        text = gettext("The queue %(queue)s is paused %(held)s.", queue=queue.name, held=held)
         reasons.append(Reason("queue-paused", text))
     return reasons
 
@@ -773,8 +780,8 @@ async def _limited(look: Look, run: Run) -> list[Reason]:
     if job is not None and job.limit is not None and len(job_runs) >= job.limit:
         what = f"concurrency {job.concurrency}" if job.concurrency else f"overlap {job.overlap}"
         text = ngettext(
-            "It is limited by %(what)s of its job: %(runs)s runs already.",
-            "It is limited by %(what)s of its job: %(runs)s run already.",
+            "The job has reached %(what)s: %(runs)s is running.",
+            "The job has reached %(what)s: %(runs)s are running.",
             len(job_runs),
             what=what,
             runs=named(job_runs),
@@ -785,7 +792,7 @@ async def _limited(look: Look, run: Run) -> list[Reason]:
         queue_runs = await running(look, job_run.c.Queue == run.queue)
         if len(queue_runs) >= limit:
             text = gettext(
-                "The queue %(queue)s is limited to %(limit)s at once on all servers: %(runs)s.",
+                "The queue %(queue)s has reached its limit of %(limit)s on all servers: %(runs)s.",
                 queue=run.queue,
                 limit=limit,
                 runs=named(queue_runs),

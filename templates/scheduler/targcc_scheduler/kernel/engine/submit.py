@@ -10,7 +10,6 @@ from typing import Any, Protocol, get_args, runtime_checkable
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
-from ...core.numbers import PRIORITIES, is_priority
 from ...core.states import RunState
 from ...core.stored_values import MOST_BYTES
 from ...schedules.words import parse_duration
@@ -27,6 +26,7 @@ from ..runs.values import (
     Effects,
     NewRun,
     On,
+    Options,
     Otherwise,
     Quorum,
     Ready,
@@ -35,6 +35,7 @@ from ..runs.values import (
     Then,
     Tie,
     is_mark,
+    own_retries_tie,
 )
 from ..unique import call_key, expiry, unique_key
 from .port import Engine, Submission
@@ -320,35 +321,6 @@ async def _join(
 # Building runs: job, arguments and options of a call.
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Options of an enqueue call besides the job and its arguments.
-
-    Args:
-        after: The parents of the runs.
-        queue: Queue in place of the job's own.
-        priority: Priority in place of the job's own.
-        expires_in: How long after their due time the runs may begin, in place of the job's own limit.
-        idempotency_key: Idempotency key of the call.
-        due_at: When the runs are due; ``None``: at once.
-        delayed: Whether the delay counts from the moment when the runs may go.
-        key_of: The caller that owns the key; ``None``: all callers share the key.
-    """
-
-    after: After | None = None
-    queue: str | None = None
-    priority: int | None = None
-    expires_in: timedelta | str | None = None
-    idempotency_key: str | None = None
-    due_at: datetime | None = None
-    delayed: bool = False
-    key_of: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.priority is not None and not is_priority(self.priority):
-            raise ValueError(f"{PRIORITIES}, not {self.priority!r:.40}")
-
-
 def new_runs(
     definition: JobDefinition,
     job_type: JobType,
@@ -356,7 +328,7 @@ def new_runs(
     by: Actor,
     now: datetime,
     *,
-    options: Options = Options(),
+    options: Options = Options(),  # noqa: B008 - it is frozen
     most_bytes: int = MOST_BYTES,
 ) -> list[NewRun]:
     """Build a run of a job for each set of arguments.
@@ -404,9 +376,9 @@ def _common(
         "state": RunState.SCHEDULED if due_at > now else RunState.ENQUEUED,
         "note": f"by {by}",
         "expires_at": expiry(definition, due_at, expires_in) if expires else None,
-        "after": options.after,
         "then": then,
-        "ties": dependencies_of(then) | delays,
+        "ties": dependencies_of(then) | delays | own_retries_tie(options.retries),
+        **options.as_given(),
     }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pydantic
 from pydantic_core import to_jsonable_python
 
-from ...core.errors import ArgumentsError, FileError, SecretError
+from ...core.errors import ArgumentsError, ArgumentTypeError, FileError, SecretError
 from ...core.masking import KNOWN
 from ...core.secrets import SEALS
 from ...core.stored_values import Here, expanded, is_large, may_refer
@@ -186,7 +186,7 @@ def parameters_of(function: Callable[..., Any], *, bound: bool) -> Parameters:
         bound: Whether the first parameter is ``self``.
 
     Raises:
-        TypeError: A parameter has no type, a type that pydantic cannot check, or a secret type that contains a file.
+        ArgumentTypeError: A parameter has no type, a type that pydantic cannot check, or a secret type that contains a file.
     """
     parameters = list(inspect.signature(function).parameters.values())[1 if bound else 0 :]
     context = next((item.name for item in parameters if _takes_context(item)), None)
@@ -199,10 +199,31 @@ def parameters_of(function: Callable[..., Any], *, bound: bool) -> Parameters:
     secrets = frozenset(name for name, (kind, _) in fields.items() if _is_secret(kind))
     for name in secrets:
         if _holds(fields[name][0], lambda kind: kind is File):
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"the parameter {name} of {function.__qualname__}: a file is not sealed, so it cannot be in a secret"
             )
-    return Parameters(context, _model(fields), secrets)
+    return Parameters(context, _checked_model(function, fields), secrets)
+
+
+def _checked_model(
+    function: Callable[..., Any], fields: Mapping[str, Any]
+) -> type[pydantic.BaseModel]:
+    """Build the model; if a field fails, raise an error that names the parameter instead of pydantic's error."""
+    try:
+        return _model(fields)
+    except Exception as error:  # noqa: BLE001 - a type may raise anything
+        for name, (kind, default) in fields.items():
+            try:
+                _model({name: (kind, default)})
+            except Exception:  # noqa: BLE001 - a type may raise anything
+                shown = getattr(kind, "__qualname__", kind)
+                raise ArgumentTypeError(
+                    f"the parameter {name} of {function.__qualname__}: {shown} cannot be an argument. Give it a type that JSON can hold (str, int,"
+                    " date, a dataclass, a pydantic model); a service belongs in the constructor"
+                ) from None
+        raise ArgumentTypeError(
+            f"the parameters of {function.__qualname__} cannot be arguments: {error}"
+        ) from None
 
 
 def _model(fields: Mapping[str, Any]) -> type[pydantic.BaseModel]:
@@ -228,13 +249,21 @@ def _is_named(parameter: inspect.Parameter) -> bool:
 def _type_of(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
     annotation = parameter.annotation
     if annotation is parameter.empty:
-        raise TypeError(f"the parameter {parameter.name} of {function.__qualname__} needs a type")
+        raise ArgumentTypeError(
+            f"the parameter {parameter.name} of {function.__qualname__} needs a type, such as {parameter.name}: str"
+        )
     if not isinstance(annotation, str):
         return annotation
     # Evaluate this annotation alone: other annotations may use names that are imported for type checkers only.
     probe = types.SimpleNamespace(__annotations__={parameter.name: annotation})
     names = vars(sys.modules[function.__module__])
-    return typing.get_type_hints(probe, globalns=names, include_extras=True)[parameter.name]
+    try:
+        return typing.get_type_hints(probe, globalns=names, include_extras=True)[parameter.name]
+    except Exception as error:  # noqa: BLE001 - a type may raise anything
+        raise ArgumentTypeError(
+            f"the parameter {parameter.name} of {function.__qualname__}: the type {annotation} cannot be read: {error}."
+            " Correct it, or import it at the top of the module, outside TYPE_CHECKING"
+        ) from None
 
 
 def _default(parameter: inspect.Parameter) -> Any:

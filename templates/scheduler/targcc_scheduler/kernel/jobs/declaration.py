@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypedDict, TypeVar, Unpack, cast, get_args
 
 from ...core.errors import JobError
 from ...core.numbers import PRIORITIES, is_priority
-from ...project import Project, current
+from ...project import EVERY_JOB, Project, current
 from ...schedules.base import Schedule
 from ...schedules.calendars import OnHoliday
 from ...schedules.cron import CronSchedule
@@ -230,7 +230,11 @@ class Declaration:
             JobError: The options contradict each other.
             CronError: The schedule, a duration, the zone or a calendar cannot be parsed, or a calendar does not exist.
         """
-        project_options = cast("JobOptions", project.job_options.get(self.name, {}))
+        options = project.job_options
+        project_options = cast(
+            "JobOptions", {**options.get(self.name, {}), **options.get(EVERY_JOB, {})}
+        )
+        _check_names(self.name, {**self.options, **project_options})
         return with_calendars(_complete(self, project, **(self.options | project_options)), project)
 
 
@@ -244,6 +248,7 @@ def declare(
         CronError: The schedule, a duration or the zone cannot be parsed.
     """
     declaration = Declaration(target, schedule, options)
+    _check_names(declaration.name, options)
     _complete(declaration, _ANY_PROJECT, **options)
     return declaration
 
@@ -348,6 +353,23 @@ def _complete(
         keyed_limit=limit_of(key, target, limit),
         expectations=expectations(key, **expected),
     )
+
+
+def _check_names(key: str, options: Mapping[str, Any]) -> None:
+    """Check that each option exists.
+
+    Raises:
+        JobError: An option is unknown; the message suggests a similar name.
+    """
+    known = JobOptions.__required_keys__ | JobOptions.__optional_keys__
+    for name in sorted(options.keys() - known):
+        from difflib import get_close_matches  # imported on demand: workers do not need difflib
+
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = (
+            f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(sorted(known))}"
+        )
+        raise JobError(f"{key}: a job has no option {name!r}: {hint}")
 
 
 def _first_line(target: Callable[..., Any]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ...core.errors import ArgumentsError, HookError, JobError
+from ...core.errors import ArgumentsError, ArgumentTypeError, HookError, JobError
 from ...core.masking import mask
 from ...project import Project, current
 from ..feature import Jobs, load
@@ -45,12 +45,21 @@ class BrokenModule:
         path: The file's path, if known.
         error: The traceback's last line, or the reason; secrets are masked.
         traceback: The traceback from the job file on; secrets are masked.
+        line: The line of the error in the file, if known.
+        advice: The way out, if there is a specific one.
     """
 
     module: str
     path: str | None
     error: str
     traceback: str
+    line: int | None = None
+    advice: str = ""
+
+    @property
+    def place(self) -> str:
+        """The file with the line, relative to the current folder if below it; the module's name without a file."""
+        return place_of(self.path, self.line) or self.module
 
     def names(self) -> frozenset[str]:
         """Return the names that a job in this file may have: classes, functions, values for ``name=``, and the file's name.
@@ -182,7 +191,7 @@ def _collect(module: ModuleType, found: Discovered) -> None:
         try:
             _add(mark, found)
         except Exception as error:  # noqa: BLE001 - evaluating a type may raise anything
-            found.broken.append(_broken(module.__name__, error))
+            found.broken.append(_broken(module.__name__, error, _line(mark.target, error)))
 
 
 def _find_hook(
@@ -235,15 +244,58 @@ def check(definition: JobDefinition) -> None:
         ) from None
 
 
-def _broken(name: str, error: BaseException) -> BrokenModule:
+def place_of(path: str | None, line: int | None) -> str:
+    """Return ``path:line`` relative to the current folder if below it; an empty text without a path."""
+    if path is None:
+        return ""
+    file = Path(path)
+    if file.is_relative_to(Path.cwd()):
+        file = file.relative_to(Path.cwd())
+    return f"{file}:{line}" if line else str(file)
+
+
+_EXECUTE = "execute"
+
+
+def _line(target: Callable[..., Any], error: Exception) -> int | None:
+    is_argument = inspect.isclass(target) and isinstance(error, ArgumentTypeError)
+    return line_of(getattr(target, _EXECUTE) if is_argument else target)
+
+
+def line_of(target: Callable[..., Any]) -> int | None:
+    """Return the line of a job's function or of its class; ``None`` if the source is unknown."""
+    try:
+        return inspect.getsourcelines(target)[1]
+    except (OSError, TypeError):
+        return None
+
+
+_ADVICE = "correct it and start again; the other jobs run"
+
+
+def _advice(error: BaseException) -> str:
+    """Return the way out of an error while a job file was imported."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        missing = error.name.partition(".")[0]
+        return f"install {missing}, or correct the import, and start again; the other jobs run"
+    return _ADVICE
+
+
+def _broken(name: str, error: BaseException, line: int | None = None) -> BrokenModule:
     path = _path(name)
     shown = traceback.TracebackException.from_exception(error)
     while shown.stack and path is not None and shown.stack[0].filename != path:
         if not any(frame.filename == path for frame in shown.stack):
             break
         del shown.stack[0]
-    lines = [mask(line) for line in shown.format()]
-    return BrokenModule(name, path, lines[-1].strip(), "".join(lines))
+    lines = [mask(text) for text in shown.format()]
+    if isinstance(error, SyntaxError) and error.filename == path:
+        line = error.lineno
+    in_file = [frame.lineno for frame in shown.stack if frame.filename == path]
+    line = in_file[-1] if in_file else line
+    message = mask("".join(shown.format_exception_only())).strip().splitlines()
+    summary = message[-1] if isinstance(error, SyntaxError) else message[0]
+    return BrokenModule(name, path, summary, "".join(lines), line, _advice(error))
 
 
 def _path(name: str) -> str | None:

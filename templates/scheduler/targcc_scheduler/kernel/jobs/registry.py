@@ -51,6 +51,7 @@ class JobRegistry:
         self._external: set[str] = set()
         self._completed: dict[int, tuple[Declaration, JobDefinition]] = {}
         self._external_broken: list[BrokenModule] = []
+        self._failing: list[BrokenModule] = []
         self._overrides: dict[str, tuple[Override, ...]] = {}
         self._apply: Apply | None = None
         self._effective: dict[str, tuple[JobDefinition, tuple[Override, ...], JobDefinition]] = {}
@@ -71,8 +72,8 @@ class JobRegistry:
 
     @property
     def broken(self) -> Sequence[BrokenModule]:
-        """The job files and external jobs that could not be used."""
-        return [*self._found().broken, *self._external_broken]
+        """The job files and external jobs that could not be used, and the jobs that cannot run; see :func:`~.checks.check_jobs`."""
+        return [*self._found().broken, *self._failing, *self._external_broken]
 
     def find(self, job: JobRef) -> JobDefinition:
         """Return a job by name (in any case, with or without ``Job``), earlier name, display name, definition, class or function.
@@ -219,6 +220,10 @@ class JobRegistry:
         """Report that the external jobs cannot be read at present; the jobs stay unchanged."""
         with self._lock:
             self._external_broken = [broken]
+
+    def report_failing(self, failing: Sequence[BrokenModule]) -> None:
+        """Report the jobs that cannot run although their files can be imported. The jobs stay defined, and their runs fail with the cause."""
+        self._failing = list(failing)
 
     def look_again(self) -> None:
         """Import job files that were added since the last import of the jobs package."""

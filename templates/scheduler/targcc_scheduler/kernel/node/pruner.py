@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.actor import Actor
 from ...db.transactions import Store
 from ...settings import Settings
-from .. import audit, error_groups, idempotency, limit_renames, statistics
+from .. import audit, counts, error_groups, idempotency, limit_renames, statistics
 from .. import job_owner as owners
 from ..blobs import ContentKeeper, sweep
 from ..feature import Retention, parts
@@ -66,7 +66,7 @@ class Upkeep:
 async def upkeep(
     store: Store, settings: Settings, now: datetime, wanted: Upkeep | None = None
 ) -> dict[str, int]:
-    """Count the history for the statistics, merge statistics rows, then remove old rows and unused files.
+    """Count the history for the statistics, merge statistics rows, compare counts, then remove old rows and unused files.
 
     Returns:
         Numbers of removed rows by kind, as from :func:`prune`.
@@ -74,6 +74,7 @@ async def upkeep(
     wanted = wanted or Upkeep()
     await count_history(store)
     await fold_statistics(store, now)
+    await compare_counts(store, now)
     before = now - timedelta(days=wanted.days or settings.history_days)
     await store.change(lambda connection: _remove_small(connection, before, now))
     removed = await prune(
@@ -91,6 +92,14 @@ async def upkeep(
         async with store.write() as connection:
             await audit.audit(connection, wanted.by, "prune", now, detail=detail)
     return removed
+
+
+async def compare_counts(store: Store, now: datetime) -> None:
+    """Log each stored count that differs from its rows."""
+    async with store.read() as connection:
+        differences = await counts.differences(connection, now)
+    for difference in differences:
+        log.warning("%s: targcc doctor shows the way out", difference)
 
 
 async def _remove_small(connection: AsyncConnection, before: datetime, now: datetime) -> None:

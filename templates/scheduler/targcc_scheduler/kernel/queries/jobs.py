@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...core import languages
 from ...core.states import RunState
 from ...db.tables import job_run
 from ...schedules.intervals import AfterRunSchedule
@@ -59,12 +60,14 @@ def next_run(
 
 
 def schedule_words(definition: JobDefinition) -> str:
-    """Describe in words when a job runs; omit the names of followed jobs, which may be hidden from the reader."""
+    """Describe when a job runs, in the reader's language; omit the names of followed jobs, which may be hidden from the reader."""
     if definition.schedule is not None:
-        return definition.schedule.describe()
-    if definition.after:
-        return f"after {'another job' if len(definition.after) == 1 else 'other jobs'}"
-    return "only when asked"
+        return definition.schedule.describe(languages)
+    if not definition.after:
+        return languages.gettext("on request")
+    if len(definition.after) == 1:
+        return languages.gettext("after another job")
+    return languages.gettext("after other jobs")
 
 
 # Jobs with recent runs.

@@ -263,6 +263,8 @@ class AuditEntry:
     remote: str | None
     seq: int | None = None
     hash: str | None = None
+    sentence: str = ""
+    """Actor, act, object and place in English, such as ``night paused queue mail through the API``."""
 
 
 def run_of(row: sa.Row[Any]) -> Run:

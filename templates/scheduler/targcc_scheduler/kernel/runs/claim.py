@@ -288,7 +288,7 @@ async def next_waiting(connection: AsyncConnection, offer: Offer, terms: ClaimTe
 
     async def choose(queue: str, count: int) -> tuple[int, bool]:
         most = min(count, choice.room.get(queue, count))
-        if most < 1 or _is_closed(queue, closed):
+        if most < 1 or (closed and _is_closed(queue, closed)):
             return 0, False
         chosen = await _choose(connection, choice, (queue, offer.aging.get(queue)), most, refused)
         return chosen, chosen == count

@@ -20,7 +20,7 @@ from ...db.tables import job_run
 from .. import blobs, error_groups, statistics
 from ..feature import ClaimCondition, load
 from .transition import OTHER, first_state, is_free, is_in_state, state_line, transition
-from .values import Ending, NewRun, RunId, Tie, has_its_keys, is_mark, shard_of_process
+from .values import Ending, NewRun, RunId, has_its_keys, is_mark, shard_of_process
 
 # New rows of `c_JobRun`.
 
@@ -86,34 +86,10 @@ def _ending(run: NewRun, now: datetime) -> Ending:
 
 
 def _row(run: NewRun, now: datetime) -> dict[str, Any]:
-    limited = run.limit_key is not None
-    asks = (
-        is_mark(run.limit_key) and run.state is RunState.ENQUEUED
-    )  # keys are taken at the next stage
-    return {
-        "JobName": run.job_name,
-        "JobType": run.job_type,
-        "Queue": run.queue,
-        "Priority": run.priority,
-        "ArgumentsJson": run.arguments_json,
-        "ScheduledFor": run.scheduled_for,
-        "DueAt": run.due_at,
-        "CreatedAt": now,
-        "CompletedAt": now if run.state in FINAL else None,
-        "TriggeredBy": run.triggered_by,
-        "Message": run.note if run.state in FINAL else None,
-        "BlockedBy": run.blocked_by,
-        "RetryOf": run.retry_of,
-        "Cause": run.cause,
-        "Ties": run.ties | Tie.LIMITED if limited else run.ties,
-        "LimitKey": run.limit_key,
-        "Weight": run.weight,
-        "BatchId": run.batch_id,
-        "Step": run.step,
-        "ExpiresAt": run.expires_at,
-        "Trace": run.trace,
-        "UniqueKey": None if run.unique is None else run.unique.key,
-    } | first_state(now, RunState.SCHEDULED if asks else run.state, run.note)
+    """Return the row of a new run; a run with deferred keys is scheduled until the next stage takes its keys."""
+    asks = is_mark(run.limit_key) and run.state is RunState.ENQUEUED
+    state = RunState.SCHEDULED if asks else run.state
+    return run.columns(now) | first_state(now, state, run.note)
 
 
 # Stage: enqueue runs that are due. The engine's loop stages, in a transaction of its own.

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import RunStateError, UnknownRun
 from ...core.states import ACTIVE, UNBEGUN, RunState
-from ...core.stored_values import may_refer
 from ...db.dialects import known
 from ...db.dialects.frequent import changed, is_in_list
 from ...db.tables import job_idempotency, job_link, job_log_line, job_run, job_step, job_unique
@@ -20,9 +19,7 @@ from .claim import claim_of
 from .create import WAITS_FOR_ITS_TIME
 from .settle import settle
 from .transition import is_in_state, state_line, transition
-from .values import ASKS, NewRun, Settlement, Then, Tie, UniqueKey, has_its_keys, is_mark
-
-_NEVER_RAN = frozenset({RunState.MISSED, RunState.SKIPPED})
+from .values import Settlement, has_its_keys
 
 Row = Any
 """A row of ``c_JobRun``: its columns by name."""
@@ -102,37 +99,6 @@ async def over(connection: AsyncConnection, run_id: int) -> Row:
     return row
 
 
-def again(row: Row, by: str, now: datetime, then: Then = lambda _job: ()) -> NewRun:
-    """Build the rerun of a run that is over, with the same job and arguments. Writes nothing.
-
-    Args:
-        row: The run that is over.
-        by: The person requesting the rerun.
-        now: The present instant.
-        then: Builds the runs of the jobs that follow a job. Called only for a missed or skipped slot, since such a slot created no
-            dependents; existing dependents of any other run wait for the rerun.
-    """
-    followers = then(row.JobName) if row.State in _NEVER_RAN else ()
-    asks = is_mark(row.LimitKey)
-    return NewRun(
-        job_name=row.JobName,
-        job_type=row.JobType if row.JobType != "Recurring" else "Manual",
-        queue=row.Queue,
-        priority=row.Priority,
-        arguments_json=row.ArgumentsJson,
-        contents_of=row.Id if may_refer(row.ArgumentsJson) else None,
-        due_at=now,
-        triggered_by=by,
-        note=f"run {row.Id} again",
-        retry_of=row.Id,
-        unique=None if asks or row.UniqueKey is None else UniqueKey(row.UniqueKey),
-        then=followers,
-        ties=row.Ties & Tie.FOLLOWED | (Tie.FOLLOWED if followers else 0),
-        limit_key=ASKS if asks else row.LimitKey,
-        weight=row.Weight,
-    )
-
-
 async def find_submission(connection: AsyncConnection, run_id: int) -> tuple[str, int, datetime]:
     """Return the queue, priority and due instant of a run."""
     row = await _find(connection, run_id)
@@ -165,6 +131,7 @@ async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> in
     ):
         among = known.of(connection).among(column, run_ids)
         await connection.execute(sa.delete(table).where(among))
+    await known.of(connection).keep_ids(connection)
     runs = known.of(connection).among(job_run.c.Id, run_ids)
     return await changed(connection, sa.delete(job_run).where(runs))
 

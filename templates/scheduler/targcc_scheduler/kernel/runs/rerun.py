@@ -19,8 +19,7 @@ from ...db.dialects import known
 from ...db.tables import job_link, job_run
 from .. import deferred_keys, dependencies
 from ..feature import AtRerun, Rejoining, load
-from .operate import again
-from .values import After, Effects, NewRun, Ready, RunId, Settlement, Tie, together
+from .values import After, Effects, NewRun, Ready, RunId, Settlement, Tie, rerun_of, together
 
 _r = job_run.c
 _WAS_DISCARDED = sa.and_(
@@ -65,7 +64,7 @@ async def rerun(
 
     Args:
         connection: The transaction.
-        runs: The reruns, built by :func:`..runs.operate.again`.
+        runs: The reruns, built by :func:`.values.rerun_of`.
         by: The person requesting the reruns.
         now: The present instant.
     """
@@ -240,7 +239,7 @@ def _copy(child: _Child, instead: Mapping[int, int], by: str, now: datetime) -> 
     row = child.row
     due_at = dependencies.due_after(row.DueAt, row.CreatedAt, row.Ties, now)
     return replace(
-        again(row, by, now),
+        rerun_of(row, by, now),
         due_at=due_at,
         state=RunState.SCHEDULED if due_at > now else RunState.ENQUEUED,
         ties=row.Ties & (Tie.FOLLOWED | Tie.DELAYED),

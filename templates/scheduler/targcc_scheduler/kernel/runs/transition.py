@@ -19,7 +19,16 @@ from ...db.dialects import known
 from ...db.dialects.base import MOST, SUMS
 from ...db.dialects.frequent import FrequentStatement, is_among, is_in_list, listed
 from ...db.tables import job_limit, job_run, job_stat, logged_job
-from .values import LIMITED, NO_LIMIT, Ending, Tied, added_up, shard_of_process
+from .values import (
+    LIMITED,
+    NO_LIMIT,
+    Ending,
+    Tied,
+    added_up,
+    bucket_of,
+    quarter_of,
+    shard_of_process,
+)
 
 
 async def state_of(connection: AsyncConnection, run_id: int) -> RunState:
@@ -251,9 +260,9 @@ def _counted(row: Mapping[str, Any], ending: Ending | None) -> dict[str, Any]:
         return {}
     return {
         "job_name": ending.job,
-        "begins_at": ending.begins_at,
+        "begins_at": quarter_of(ending.at),
         "outcome": ending.outcome,
-        "bucket": ending.bucket,
+        "bucket": bucket_of(ending.duration_ms),
         "shard": None if row["server_id"] is None else shard_of_process(),
         "retried": int(ending.retried),
         "milliseconds": ending.duration_ms or 0,

@@ -15,8 +15,10 @@ from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
+from ...core.numbers import PRIORITIES, is_priority
 from ...core.pools import Turns
 from ...core.states import FINAL, WAITING, RunState
+from ...core.stored_values import may_refer
 from ...db.tables import job_run
 from ..jobs.files import Content
 from ..jobs.options import LimitPolicy, Unique
@@ -31,6 +33,8 @@ POISON_AFTER = MOST_LOST_WORKERS - 1
 """Number of lost workers at which a run counts as a poison run. A node runs at most one poison run at a time, so that the run that kills
 its workers fails, and not a run beside it."""
 
+
+_NEVER_RAN = frozenset({RunState.MISSED, RunState.SKIPPED})
 
 On = Literal["success", "failure", "finish"]
 Quorum = Literal["all", "any"]
@@ -105,6 +109,45 @@ class CallKey:
     former: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Options of an enqueue call besides the job and its arguments.
+
+    Args:
+        after: The parents of the runs.
+        queue: Queue in place of the job's own.
+        priority: Priority in place of the job's own.
+        expires_in: How long after their due time the runs may begin, in place of the job's own limit.
+        idempotency_key: Idempotency key of the call.
+        due_at: When the runs are due; ``None``: at once.
+        delayed: Whether the delay counts from the moment when the runs may go.
+        key_of: The caller that owns the key; ``None``: all callers share the key.
+        retries: Retries after a failed attempt, in place of the job's own.
+    """
+
+    after: After | None = None
+    queue: str | None = None
+    priority: int | None = None
+    expires_in: timedelta | str | None = None
+    idempotency_key: str | None = None
+    due_at: datetime | None = None
+    delayed: bool = False
+    key_of: str | None = None
+    retries: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.retries is not None and not 0 <= self.retries <= MOST_OWN_RETRIES:
+            raise ValueError(
+                f"retries is a number from 0 to {MOST_OWN_RETRIES}, not {self.retries}"
+            )
+        if self.priority is not None and not is_priority(self.priority):
+            raise ValueError(f"{PRIORITIES}, not {self.priority!r:.40}")
+
+    def as_given(self) -> dict[str, Any]:
+        """Return the options that are fields of :class:`NewRun` without a change."""
+        return {"after": self.after}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewRun:
     """A run to be created.
@@ -158,9 +201,68 @@ class NewRun:
     after: After | None = None
     then: tuple[NewRun, ...] = ()
 
+    def columns(self, now: datetime) -> dict[str, Any]:
+        """Return the values of the run's row, except for the state: see :func:`.transition.first_state`."""
+        is_over = self.state in FINAL
+        return {
+            "JobName": self.job_name,
+            "JobType": self.job_type,
+            "Queue": self.queue,
+            "Priority": self.priority,
+            "ArgumentsJson": self.arguments_json,
+            "ScheduledFor": self.scheduled_for,
+            "DueAt": self.due_at,
+            "CreatedAt": now,
+            "CompletedAt": now if is_over else None,
+            "TriggeredBy": self.triggered_by,
+            "Message": self.note if is_over else None,
+            "BlockedBy": self.blocked_by,
+            "RetryOf": self.retry_of,
+            "Cause": self.cause,
+            "Ties": self.ties if self.limit_key is None else self.ties | Tie.LIMITED,
+            "LimitKey": self.limit_key,
+            "Weight": self.weight,
+            "BatchId": self.batch_id,
+            "Step": self.step,
+            "ExpiresAt": self.expires_at,
+            "Trace": self.trace,
+            "UniqueKey": None if self.unique is None else self.unique.key,
+        }
+
 
 Then = Callable[[str], tuple[NewRun, ...]]
 """Build the runs of the jobs that follow a job; the argument is the name of the job."""
+
+
+def rerun_of(row: Any, by: str, now: datetime, then: Then = lambda _job: ()) -> NewRun:
+    """Build the rerun of a run that is over, with the same job and arguments. Writes nothing.
+
+    Args:
+        row: The row of the run that is over.
+        by: The person requesting the rerun.
+        now: The present instant.
+        then: Builds the runs of the jobs that follow a job. Called only for a missed or skipped slot, since such a slot created no
+            dependents; existing dependents of any other run wait for the rerun.
+    """
+    followers = then(row.JobName) if row.State in _NEVER_RAN else ()
+    asks = is_mark(row.LimitKey)
+    return NewRun(
+        job_name=row.JobName,
+        job_type=row.JobType if row.JobType != "Recurring" else "Manual",
+        queue=row.Queue,
+        priority=row.Priority,
+        arguments_json=row.ArgumentsJson,
+        contents_of=row.Id if may_refer(row.ArgumentsJson) else None,
+        due_at=now,
+        triggered_by=by,
+        note=f"run {row.Id} again",
+        retry_of=row.Id,
+        unique=None if asks or row.UniqueKey is None else UniqueKey(row.UniqueKey),
+        then=followers,
+        ties=row.Ties & Tie.FOLLOWED | (Tie.FOLLOWED if followers else 0),
+        limit_key=ASKS if asks else row.LimitKey,
+        weight=row.Weight,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,6 +515,22 @@ class Tie(IntFlag):
     KEYED = 256  # other runs wait, or have waited, for its unique key, or the run itself has waited for the key
 
 
+_OWN_RETRIES_BIT, _OWN_RETRIES_MASK = 16, 0xFF
+MOST_OWN_RETRIES = _OWN_RETRIES_MASK - 1
+"""Most retries that a run may have in place of its job's."""
+
+
+def own_retries_tie(retries: int | None) -> int:
+    """Return the bits of ``Ties`` for a run with its own number of retries; ``None``: the job's number, no bits."""
+    return 0 if retries is None else (retries + 1) << _OWN_RETRIES_BIT
+
+
+def own_retries(ties: int) -> int | None:
+    """Return a run's own number of retries; ``None``: the job's number."""
+    plus_1 = ties >> _OWN_RETRIES_BIT & _OWN_RETRIES_MASK
+    return plus_1 - 1 if plus_1 else None
+
+
 ANY_TIE = -1
 """All ties, including bits of later releases."""
 LIMITED, NO_LIMIT = int(Tie.LIMITED), ~int(Tie.LIMITED)
@@ -503,16 +621,6 @@ class Ending:
     duration_ms: int | None = None
     retried: bool = False
 
-    @property
-    def begins_at(self) -> datetime:
-        """Return the start of the quarter hour that counts the entry."""
-        return quarter_of(self.at)
-
-    @property
-    def bucket(self) -> int:
-        """Return the bucket of the duration."""
-        return bucket_of(self.duration_ms)
-
 
 def quarter_of(instant: datetime) -> datetime:
     """Return the start of an instant's quarter of an hour; the same in every zone."""
@@ -525,7 +633,8 @@ def added_up(endings: Iterable[Ending], shard: int) -> list[dict[str, Any]]:
     """Build the rows of ``c_JobStat`` that count these entries, in key order: every writer locks rows in the same order."""
     rows: dict[tuple[str, datetime, str, int], dict[str, Any]] = {}
     for ending in endings:
-        key = (ending.job, ending.begins_at, str(ending.outcome), ending.bucket)
+        begins_at, bucket = quarter_of(ending.at), bucket_of(ending.duration_ms)
+        key = (ending.job, begins_at, str(ending.outcome), bucket)
         names = ("JobName", "BeginsAt", "Outcome", "Bucket")
         fresh = {"Shard": shard, "Count": 0, "Retried": 0, "SumMs": 0, "MaxMs": 0}
         row = rows.setdefault(key, dict(zip(names, key, strict=True)) | fresh)

@@ -62,6 +62,7 @@ from .node_services import NodeServices
 # Eligibility: the runs that this node can perform, and the jobs whose runs are claimed without a check.
 
 _LONGEST_REASON = 300
+_NOT_LOADED = None, None
 _MOST_PLAIN = 50
 """Maximum number of job names that are passed to a claim in one statement."""
 
@@ -96,16 +97,9 @@ class Eligibility:
         self._loaded[run_id] = arguments_json, loaded
         return None
 
-    def looked_at(self, claim: Claim) -> bool:
-        """Return whether a claimed run still has the arguments that were checked. They may have been replaced since the check."""
-        return self._seen(claim)[0] == claim.arguments_json
-
     def of(self, claims: Iterable[Claim]) -> dict[ClaimKey, Mapping[str, Any] | None]:
         """Map the key of each claim to the loaded arguments; ``None`` if the arguments are not checked, or some are stored apart."""
-        return {claim.key: self._seen(claim)[1] for claim in claims}
-
-    def _seen(self, claim: Claim) -> tuple[str | None, Mapping[str, Any] | None]:
-        return self._loaded.get(claim.run_id, (None, None))
+        return {claim.key: self._loaded.get(claim.run_id, _NOT_LOADED)[1] for claim in claims}
 
 
 class PlainJobs:
@@ -587,11 +581,7 @@ class Claimer:
                 for claim in claims:
                     self._doubt(self._give_back(claim, _DOUBTFUL))
             raise
-        claims = [
-            candidate
-            for candidate in claims
-            if fitting.looked_at(candidate) or self._fits(candidate, fitting)
-        ]
+        claims = [claim for claim in claims if self._fits(claim, fitting)]
         self._held.update(fitting.of(claims))
         self._plain.learn(claimed, [run.job_name for run in offered.runs])
         if claimed.misfits:
@@ -716,7 +706,7 @@ class Claimer:
             self._open.discard(this)
 
     def _fits(self, claim: Claim, fitting: Eligibility) -> bool:
-        """Check the present arguments of a claimed run, if not checked before; return whether the run fits.
+        """Check the arguments of a claimed run, if they were replaced since the check before the claim; return whether the run fits.
 
         A run that does not fit is given back. Later claims then check each run of the job in a transaction.
         """

@@ -29,7 +29,15 @@ from ..jobs.context import JobContext, StopReason
 from ..jobs.definition import JobDefinition
 from ..runs import create, values
 from ..runs.claim import Entries, Taken
-from ..runs.values import POISON_AFTER, Claim, ClaimTerms, Identity, Offer, Settlement
+from ..runs.values import (
+    POISON_AFTER,
+    Claim,
+    ClaimTerms,
+    Identity,
+    Offer,
+    Settlement,
+    own_retries,
+)
 from . import claimer
 from .claimer import Claimer, Eligibility, Lease, parents_of
 from .node_services import NodeServices
@@ -338,7 +346,7 @@ class Executor:
 
     async def perform(self, claim: Claim) -> None:
         """Run the job and settle the run; see :class:`~..engine.port.Worker`."""
-        definition = self._definitions.get(claim.job_name)
+        definition = _with_own_retries(self._definitions.get(claim.job_name), claim)
         try:
             await self._perform(claim, definition)
         except ArgumentsError as error:
@@ -626,6 +634,14 @@ class Executor:
             identity=self.identity,
             fits=fitting.why_not,
         )
+
+
+def _with_own_retries(definition: JobDefinition | None, claim: Claim) -> JobDefinition | None:
+    """Return the job with the run's own number of retries, if the run has one."""
+    retries = own_retries(claim.ties)
+    if definition is None or retries is None:
+        return definition
+    return replace(definition, retries=retries)
 
 
 def limits_of(

@@ -128,7 +128,7 @@ async def services_for(
         TypeError: A parameter without a default has no service of its type.
     """
     services: dict[str, Any] = {}
-    for parameter, kind in _wanted(target):
+    for parameter, kind in constructor_parameters(target):
         if isinstance(kind, type) and kind in offers:
             services[parameter.name] = offers[kind]
             continue
@@ -141,17 +141,17 @@ async def services_for(
 
 
 @lru_cache(maxsize=1_000)
-def _wanted(target: type) -> Sequence[tuple[inspect.Parameter, Any]]:
+def constructor_parameters(target: type) -> Sequence[tuple[inspect.Parameter, Any]]:
     """Return the parameters of a class's constructor with their types. Cached, as the inspection takes longer than many jobs."""
-    wanted = [
+    parameters = [
         parameter
         for parameter in inspect.signature(target).parameters.values()
         if parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
     ]
-    if not wanted:
+    if not parameters:
         return ()
     types = typing.get_type_hints(target.__init__, vars(sys.modules[target.__module__]))  # type: ignore[misc]  # read, not called
-    return [(parameter, types.get(parameter.name)) for parameter in wanted]
+    return [(parameter, types.get(parameter.name)) for parameter in parameters]
 
 
 async def _service(kind: Any, container: AsyncContainer | None) -> tuple[bool, Any]:
@@ -363,6 +363,11 @@ class JobLoop:
     async def _close(self) -> None:
         if self._container is not None:
             await self._container.close()
+
+    @property
+    def container(self) -> AsyncContainer | None:
+        """The container; ``None`` before the start and without services."""
+        return self._container
 
     def scope(self) -> typing.AsyncContextManager[AsyncContainer] | None:
         """Return a request scope of the container for one attempt; ``None`` without a container."""

@@ -187,6 +187,7 @@ async def trigger(
             on=wish.on if wish.after else "success",
             quorum=wish.quorum if wish.after else "all",
             otherwise=wish.otherwise if wish.after else "discard",
+            retries=wish.retries,
         )
     )
     begun = "was there already" if run_id.existing else "started"

@@ -66,7 +66,7 @@ class ProblemOut(Schema):
     )
 
     type: str = Field(
-        description="`urn:targcc:problem:` and the title in lower case. Stable across releases."
+        description="`urn:targcc:problem:` and the name of the problem. Stable across releases."
     )
     title: str
     status: int

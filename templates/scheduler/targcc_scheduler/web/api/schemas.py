@@ -19,7 +19,7 @@ from ...kernel.queries.chains import Chain, ChainStep, Lineage, Relative
 from ...kernel.queries.jobs import JobOverview
 from ...kernel.queries.models import Attempt, LogLine, Pause, PoolUse, Queue, Run, StateChange, Step
 from ...kernel.runs.eligibility import Refusal
-from ...kernel.runs.values import On, Otherwise, Quorum
+from ...kernel.runs.values import MOST_OWN_RETRIES, On, Otherwise, Quorum
 from ...kernel.unique import LONGEST_CALL_KEY
 from ...project import current
 from ...schedules.words import parse_duration
@@ -453,6 +453,12 @@ class TriggerIn(BaseModel):
         default="discard",
         description="When the dependencies end otherwise: the run is cancelled, or waits for a retry of the dependencies.",
     )
+    retries: int | None = Field(
+        default=None,
+        ge=0,
+        le=MOST_OWN_RETRIES,
+        description="Retries after a failed attempt of this run. Default: the job's own number.",
+    )
 
 
 def job_values(job: JobOverview, chain: Chain | None) -> dict[str, Any]:
@@ -536,11 +542,13 @@ def job_detail_out(
 
 
 class BrokenOut(Schema):
-    """A job file that failed to load. The other job files are used."""
+    """A job file that failed to load, or a job that cannot run. The other jobs are used."""
 
     module: str
     path: str | None
     error: str
+    line: int | None = Field(default=None, description="Line of the error in the file, if known.")
+    advice: str = Field(default="", description="The way out, if there is a specific one.")
 
 
 class SystemOut(Schema):
@@ -554,7 +562,9 @@ class SystemOut(Schema):
     lost_after_seconds: float = Field(
         description="Age in seconds of the last heartbeat at which a server counts as lost."
     )
-    broken: list[BrokenOut] = Field(description="Job files that failed to load.")
+    broken: list[BrokenOut] = Field(
+        description="Job files that failed to load, and jobs that cannot run."
+    )
 
 
 class QueueOut(Schema):

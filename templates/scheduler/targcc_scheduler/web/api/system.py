@@ -143,4 +143,4 @@ async def use_release(
     by, release = actor(request, principal), None if name == "newest" else name
     chosen = await tried(scheduler.operate(operations.use_release, None, release, by))
     which = f"release {chosen}" if chosen else "the newest release"
-    return DoneOut(message=f"the schedules of {which} hold")
+    return DoneOut(message=f"the schedules of {which} are in force")

@@ -59,7 +59,7 @@ class Press:
         """
         run_id = id_of(self.key)
         if run_id is None:
-            raise Problem(404, "No such page", "The address is not one of a page.")
+            raise Problem(404, "No such page", "There is no page at this address.")
         return run_id
 
 
@@ -79,7 +79,8 @@ async def _resume_job(press: Press) -> Flash:
     definition = press.scheduler.find(press.key)
     await press.scheduler.resume(definition, by=press.by)
     return Flash(
-        "good", gettext("%(job)s runs by its schedule again.", job=definition.display_name)
+        "good",
+        gettext("%(job)s is resumed and follows its schedule again.", job=definition.display_name),
     )
 
 
@@ -87,19 +88,19 @@ async def _retry_run(press: Press) -> Flash:
     run_id = press.run_id
     again = await press.scheduler.retry(run_id, by=press.by)
     if again.existing:
-        done = gettext("Run %(id)s has the same unique key, and is there already.", id=again)
+        done = gettext("Run %(id)s with the same unique key already exists.", id=again)
     elif again == run_id:
         done = gettext("Run %(id)s starts now.", id=run_id)
     else:
-        done = gettext("Run %(id)s is done again as run %(again)s.", id=run_id, again=again)
-    return Flash("good", done, f"{press.base}/runs/{again}", gettext("Watch it"))
+        done = gettext("Run %(id)s is retried as run %(again)s.", id=run_id, again=again)
+    return Flash("good", done, f"{press.base}/runs/{again}", gettext("View run"))
 
 
 async def _cancel_run(press: Press) -> Flash:
     run_id = press.run_id
     state = await press.scheduler.cancel(run_id, by=press.by)
     if state == RunState.RUNNING:
-        return Flash("good", gettext("Run %(id)s has been told to stop.", id=run_id))
+        return Flash("good", gettext("Run %(id)s was asked to stop.", id=run_id))
     return Flash("good", gettext("Run %(id)s is cancelled.", id=run_id))
 
 
@@ -112,39 +113,39 @@ async def _delete_run(press: Press) -> Flash:
 
 async def _pause_queue(press: Press) -> Flash:
     await press.scheduler.pause_queue(press.key, by=press.by)
-    return Flash("good", gettext("The queue %(name)s is paused; runs wait in it.", name=press.key))
+    return Flash("good", gettext("The queue %(name)s is paused. Its runs wait.", name=press.key))
 
 
 async def _resume_queue(press: Press) -> Flash:
     await press.scheduler.resume_queue(press.key, by=press.by)
-    return Flash("good", gettext("The queue %(name)s goes on.", name=press.key))
+    return Flash("good", gettext("The queue %(name)s is resumed.", name=press.key))
 
 
 async def _fail_run(press: Press) -> Flash:
     await press.scheduler.operate(operations.fail, None, press.run_id, press.by)
-    return Flash("good", gettext("Run %(id)s is failed.", id=press.run_id))
+    return Flash("good", gettext("Run %(id)s was marked as failed.", id=press.run_id))
 
 
 async def _drain_server(press: Press) -> Flash:
     await press.scheduler.operate(operations.drain, None, press.key, press.by)
-    return Flash("good", gettext("It takes nothing new; what it runs goes on."))
+    return Flash("good", gettext("The server takes no new runs. Current runs continue."))
 
 
 async def _resume_server(press: Press) -> Flash:
     await press.scheduler.operate(operations.resume_server, None, press.key, press.by)
-    return Flash("good", gettext("It takes runs again."))
+    return Flash("good", gettext("The server takes runs again."))
 
 
 async def _use_release(press: Press) -> Flash:
     chosen = await press.scheduler.operate(operations.use_release, None, press.key, press.by)
     return Flash(
-        "good", gettext("The schedules of release %(release)s hold from now on.", release=chosen)
+        "good", gettext("The schedules of release %(release)s are in force.", release=chosen)
     )
 
 
 async def _use_newest(press: Press) -> Flash:
     await press.scheduler.operate(operations.use_release, None, None, press.by)
-    return Flash("good", gettext("The schedules of the newest release hold from now on."))
+    return Flash("good", gettext("The schedules of the newest release are in force."))
 
 
 _ACTIONS: dict[str, tuple[Role, Callable[[Press], Awaitable[Flash]]]] = {
@@ -213,12 +214,12 @@ async def run_job(
     flash = Flash(
         "good",
         (
-            gettext("Run %(id)s has the same unique key, and is there already.", id=run_id)
+            gettext("Run %(id)s with the same unique key already exists.", id=run_id)
             if run_id.existing
             else gettext("%(job)s started as run %(id)s.", job=definition.display_name, id=run_id)
         ),
         page,
-        gettext("Watch it"),
+        gettext("View run"),
     )
     return back(request, flash, page if form.get("next") == "run" else form.get("next", ""))
 

@@ -272,7 +272,7 @@ def _strip_label(view: Overview) -> str:
         RunState.RUNNING: len(view.running)
     }
     return gettext(
-        "The last 24 hours: %(states)s; %(number)s to come in 6 hours",
+        "The last 24 hours: %(states)s; %(number)s upcoming in 6 hours",
         states=_said(Counter(counts)) or gettext("no runs"),
         number=len(view.slots),
     )
@@ -322,7 +322,7 @@ class _Columns:
     @staticmethod
     def coming(number: int) -> str:
         """Return the label for a number of upcoming runs."""
-        return gettext("%(runs)s to come", runs=humanize.count(number, "run"))
+        return gettext("%(runs)s upcoming", runs=humanize.count(number, "run"))
 
     def _bar(self, kind: str, x: float, y: float, height: float) -> Markup:
         width = self.axis.width(_STRIP_BIN)

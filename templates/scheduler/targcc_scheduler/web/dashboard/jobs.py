@@ -111,9 +111,7 @@ def _field(name: str, info: FieldInfo, given: str | None, definition: JobDefinit
         value="" if secret or look.kind in _FILES else value,
         required=required and look.kind != "checkbox",
         hint=(
-            marked("secret; empty takes the default")
-            if secret and not info.is_required()
-            else look.hint
+            marked("secret; empty: the default") if secret and not info.is_required() else look.hint
         ),
         step=look.step,
         options=look.options,
@@ -138,7 +136,7 @@ _SIMPLE: dict[Any, _Look] = {
     datetime: _Look("datetime-local"),
     str: _Look("text", marked("text")),
     dict: _Look("textarea", "JSON"),
-    list: _Look("textarea", marked("one value a line")),
+    list: _Look("textarea", marked("one value per line")),
     Any: _Look("textarea", "JSON"),
     File: _Look("file", marked("a file")),
 }

@@ -22,11 +22,16 @@ _LIFE = 400 * 24 * 3600
 async def choose_language(request: Request) -> Response:
     """Remember a language in this browser, and go back to the page."""
     if not same_origin(request):
-        raise Problem(403, "Not from this site", "The form was sent from another site.")
+        raise Problem(
+            403,
+            "Request from another site",
+            "The form was sent from another site.",
+            kind="not-from-this-site",
+        )
     form = await request.form()
     language, to = str(form.get("language", "")), str(form.get("next", ""))
     if language not in languages():
-        raise Problem(404, "No such language", "The pages are not written in it.")
+        raise Problem(404, "No such language", "The pages are not available in this language.")
     response = RedirectResponse(local_path(request, to), 303)
     response.set_cookie(
         LANGUAGE_COOKIE,

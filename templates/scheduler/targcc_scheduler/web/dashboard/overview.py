@@ -64,11 +64,13 @@ def status_banner(
             if all(item.path for item in broken)
             else humanize.count(len(broken), "job")  # a row of c_Job has no path
         )
-        return StatusBanner("bad", gettext("%(files)s cannot be used", files=files), detail)
+        return StatusBanner("bad", gettext("%(files)s failed to load", files=files), detail)
     if wrong:
         return StatusBanner("warn", _title(wrong[0], len(wrong) - 1), detail)
     if problems is None and not view.has_recovered:
-        return StatusBanner("warn", gettext("Not every job has succeeded since it failed"), detail)
+        return StatusBanner(
+            "warn", gettext("Some jobs have not succeeded since their failure"), detail
+        )
     return _good(view, detail)
 
 
@@ -77,8 +79,8 @@ def _title(worst: Problem, others: int) -> str:
     if not others:
         return worst.title
     return ngettext(
-        "%(worst)s, and %(num)s more thing needs you",
-        "%(worst)s, and %(num)s more things need you",
+        "%(worst)s, and %(num)s more item needs attention",
+        "%(worst)s, and %(num)s more items need attention",
         others,
         worst=worst.title,
     )
@@ -89,14 +91,14 @@ def _good(view: Overview, detail: str) -> StatusBanner:
         return StatusBanner(
             "good",
             gettext("No jobs yet"),
-            gettext("Write one, and it runs; this page will tell how it went."),
+            gettext("Add a job as shown below. Its runs appear on this page."),
         )
     if not any(job.recent for job in view.jobs):
         return StatusBanner("good", gettext("Nothing has run yet"), _first(view))
     if not view.has_recovered:
-        return StatusBanner("good", gettext("Nothing needs a person"), detail)
+        return StatusBanner("good", gettext("Nothing needs attention"), detail)
     if view.count(RunState.FAILED, RunState.MISSED):
-        return StatusBanner("good", gettext("Everything runs again"), detail)
+        return StatusBanner("good", gettext("All failed jobs have recovered"), detail)
     return StatusBanner("good", gettext("Everything ran"), detail)
 
 
@@ -106,9 +108,9 @@ def _first(view: Overview) -> str:
     if soon is None:
         return jobs
     if (soon.at - view.now).total_seconds() < 1:
-        return f"{jobs} {gettext('The first run comes in a moment.')}"
+        return f"{jobs} {gettext('The first run starts in a moment.')}"
     coming = humanize.relative(soon.at, view.now)
-    return f"{jobs} {gettext('The first run comes %(when)s.', when=coming)}"
+    return f"{jobs} {gettext('The first run starts %(when)s.', when=coming)}"
 
 
 def _unknown(view: Overview) -> str:
@@ -116,8 +118,8 @@ def _unknown(view: Overview) -> str:
     if not number:
         return ""
     waits = ngettext(
-        "%(num)s run waits for a server that knows them.",
-        "%(num)s runs wait for a server that knows them.",
+        "%(num)s run waits for a server that can run it.",
+        "%(num)s runs wait for a server that can run them.",
         number,
     )
     return f" {waits}"
@@ -132,8 +134,8 @@ def _unfinished(view: Overview) -> str:
         return ""
     jobs = humanize.listed([ownership.job for ownership in view.unfinished])
     neither = ngettext(
-        "%(jobs)s is on neither side: repeat %(commands)s.",
-        "%(jobs)s are on neither side: repeat %(commands)s.",
+        "%(jobs)s runs on neither side: repeat %(commands)s.",
+        "%(jobs)s run on neither side: repeat %(commands)s.",
         len(view.unfinished),
         jobs=jobs,
         commands=humanize.listed(sorted(commands), len(commands)),

@@ -51,7 +51,7 @@ class PageRoute(GuardedRoute):
             return page
         except RequestValidationError:
             return problem_page(
-                request, Problem(404, "No such page", "The address is not one of a page.")
+                request, Problem(404, "No such page", "There is no page at this address.")
             )
 
 
@@ -62,7 +62,13 @@ def _to_login(request: Request) -> Response:
         problem = Problem(_UNAUTHORIZED, "Sign in first", "Sign in to the application.")
         return problem_page(request, problem)
     if not web.host_login and not any(part.sign_in for _, part in parts(Pages)):
-        return problem_page(request, Problem(_UNAUTHORIZED, "Nobody can sign in", NOBODY_SIGNS_IN))
+        problem = Problem(
+            _UNAUTHORIZED,
+            "Sign-in is not available",
+            NOBODY_SIGNS_IN,
+            kind="nobody-can-sign-in",
+        )
+        return problem_page(request, problem)
     target = web.login_url if web.host_login else f"{base_path(request)}/login"
     if request.method == "GET" and here != base_path(request):
         target += f"{'&' if '?' in target else '?'}{urlencode({'next': here})}"
@@ -102,7 +108,7 @@ def page_needs(role: Role) -> Callable[[Request], Awaitable[Principal]]:
             raise Problem(
                 403,
                 "This form has expired",
-                "Go back, load the page again and repeat what you did.",
+                "Go back, reload the page and try again.",
             )
         return principal
 

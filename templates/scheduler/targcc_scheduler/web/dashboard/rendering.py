@@ -43,6 +43,7 @@ from ...core.languages import (
 from ...core.search_language import only
 from ...core.states import RunState
 from ...core.text import harmless, isolated
+from ...kernel.audit_sentences import action_word, describe_linked, rest
 from ...kernel.feature import NavItem, Pages, installed, is_installed, parts
 from ...kernel.queries.jobs import display_names
 from ...project import current
@@ -120,7 +121,7 @@ STANDINGS = Words(
         "open": marked("open"),
         "snoozed": marked("snoozed"),
         "muted": marked("muted"),
-        "done": marked("done"),
+        "done": marked("resolved"),
     }
 )
 """Triage states of a failure."""
@@ -128,7 +129,7 @@ OVERLAPS = Words(
     {
         "skip": marked("the next slot is skipped"),
         "queue": marked("the next slot waits"),
-        "allow": marked("the next slot runs beside it"),
+        "allow": marked("the next slot runs in parallel"),
     }
 )
 """Policies for a slot that is due while the job is running."""
@@ -140,6 +141,14 @@ MISFIRES = Words(
     }
 )
 """Policies for slots missed during an outage."""
+ROLES = Words(
+    {
+        Role.VIEWER: marked("viewer"),
+        Role.OPERATOR: marked("operator"),
+        Role.ADMIN: marked("admin"),
+    }
+)
+"""Built-in roles. A custom role has its own name."""
 DELIVERIES = Words(
     {
         "waiting": marked("waiting"),
@@ -207,6 +216,10 @@ def environment() -> Environment:
         "bdi": _bdi,
         "isolated": _isolated,
         "translated": translated,
+        "audit_sentence": describe_linked,
+        "audit_rest": rest,
+        "action_word": action_word,
+        "role_word": role_word,
     }
     env.globals |= {
         "days": days,
@@ -258,6 +271,11 @@ def asset(name: str) -> str:
     """Return a static file's address with a digest of the content, so that browsers may cache the file without limit."""
     mark = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
     return f"static/{name}?v={mark}"
+
+
+def role_word(name: str) -> str:
+    """Return the word for a built-in role in the reader's language, or the name of a custom role."""
+    return ROLES[Role(name)] if name in set(Role) else name
 
 
 def looking_for(**wanted: object) -> str:

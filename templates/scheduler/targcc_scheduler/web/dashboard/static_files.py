@@ -23,7 +23,7 @@ async def static_file(name: str) -> Response:
     """A style sheet, script or picture: the only files that are served, to everybody."""
     path = next((file for file in STATIC.iterdir() if file.name == name), None)
     if path is None or path.suffix not in _STATIC_TYPES:
-        raise Problem(404, "No such file", "The address is not one of a file.")
+        raise Problem(404, "No such file", "There is no file at this address.")
     return FileResponse(
         path,
         media_type=_STATIC_TYPES[path.suffix],

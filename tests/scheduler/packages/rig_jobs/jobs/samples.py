@@ -104,8 +104,10 @@ async def _step(name: str | int, run_id: int) -> str:
 
 
 @job(JobType.MANUAL)
-def holds_the_gil(ctx: JobContext, first: int, later: int = 0) -> None:
-    """Hold the interpreter's lock like C code, for ``first`` seconds in the first attempt."""
+def holds_the_gil(ctx: JobContext, first: int, later: int = 0, *, gated: bool = False) -> None:
+    """Hold the interpreter's lock like C code, for ``first`` seconds in the first attempt; if ``gated``, once the gate is open."""
     note("holds_the_gil", "begin", ctx.run_id, ctx.attempt)
+    while gated and not gate("gate"):
+        time.sleep(0.02)
     ctypes.PyDLL(None).sleep(first if ctx.attempt == 1 else later)
     note("holds_the_gil", "end", ctx.run_id, ctx.attempt)

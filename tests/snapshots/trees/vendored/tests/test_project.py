@@ -16,6 +16,11 @@ def test_every_job_file_imports() -> None:
     assert [broken.traceback for broken in SCHEDULER.broken] == []
 
 
+def test_every_job_can_run() -> None:
+    """Check the services that constructors ask for, the schedules and the alerts."""
+    assert [str(finding) for finding in SCHEDULER.check_jobs() if finding.fails] == []
+
+
 @pytest.mark.parametrize("definition", SCHEDULER.definitions.values(), ids=str)
 def test_every_job_has_a_description(definition: JobDefinition) -> None:
     assert definition.display_name

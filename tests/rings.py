@@ -1,0 +1,280 @@
+"""Pytest plugin: three rings of tests. The fixtures and marks that a test asks for decide its ring.
+
+* Ring 1: one process, SQLite or no database. `uv run pytest` runs ring 1.
+* Ring 2: tests that start processes, PostgreSQL, a browser or an installation, and tests marked `slow`. `uv run pytest --ring 2`.
+* Ring 3: tests marked `soak`. `uv run pytest --ring 3`, or a part of them with `--part 1/3`.
+
+Tests marked `benchmark` or `sqlserver` belong to no ring; `-m` runs them. Tests marked `always` belong to ring 1 in spite of their fixtures.
+A test of ring 1 that starts a process fails with the name of the fixture to ask for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import sys
+import zlib
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from _pytest.unraisableexception import collect_unraisable
+
+ALONE = ("benchmark", "sqlserver")
+"""Marks of tests that only `-m` runs."""
+OUTSIDE = frozenset({"processes", "postgresql_server"})
+"""Fixtures that put a test into ring 2."""
+STARTS = frozenset(
+    {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"}
+)  # fmt: skip
+"""Audit events of a process that starts another one."""
+SLOW = 1.0
+"""Seconds of processor time; the summary names tests of ring 1 that use more. Mark them `slow`, or make them cheaper."""
+
+_ring = pytest.StashKey[int]()
+_chosen = pytest.StashKey["Sequence[int] | None"]()
+_guarded: list[list[str]] = []
+"""Programs that the current test of ring 1 has started; empty outside ring 1."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that choose tests."""
+    group = parser.getgroup("rings")
+    group.addoption(
+        "--ring",
+        metavar="N",
+        help="rings to run: 1, 2, 3, or several as in 1,2. Default: 1; with a path of a test file or folder: 1,2; with -m soak, benchmark or sqlserver: the marks alone choose",
+    )
+    group.addoption(
+        "--part",
+        metavar="K/N",
+        help="run the K-th of N parts of ring 3, as in 1/3; all parts together are the whole ring",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the options before the tests are collected."""
+    worker = getattr(config, "workerinput", None)
+    config.stash[_chosen] = worker["rings"] if worker else _chosen_rings(config)
+    chosen_part(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return one worker more than cores for ring 1. Return twice the cores for other tests, which wait for processes and servers half their time."""
+    cores = os.cpu_count() or 1
+    return cores + 1 if _chosen_rings(config) == (1,) else 2 * cores
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Hand the chosen rings to a worker, which gets every path as an argument."""
+    node.workerinput["rings"] = node.config.stash[_chosen]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Name the chosen rings."""
+    rings, part = config.stash[_chosen], chosen_part(config)
+    text = "tests with the marks of -m" if rings is None else f"ring {', '.join(map(str, rings))}"
+    return text + (f", part {part[0]} of {part[1]} of ring 3" if part else "")
+
+
+def _chosen_rings(config: pytest.Config) -> Sequence[int] | None:
+    """Return the rings to run; None if only the marks choose."""
+    text = config.getoption("--ring")
+    if text is None:
+        if any(mark in config.getoption("markexpr") for mark in ("soak", *ALONE)):
+            return None
+        by_path = config.args_source == pytest.Config.ArgsSource.ARGS
+        return (1, 2) if by_path else (1,)
+    rings = sorted(set(text.split(",")))
+    if not set(rings) <= {"1", "2", "3"}:
+        raise pytest.UsageError(f"--ring {text}: use 1, 2 or 3, or several as in 1,2")
+    return tuple(int(ring) for ring in rings)
+
+
+def chosen_part(config: pytest.Config) -> tuple[int, int] | None:
+    """Return the number of the part and the number of parts."""
+    text = config.getoption("--part")
+    if text is None:
+        return None
+    part, _, parts = text.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise pytest.UsageError(f"--part {text}: use a number and a count, as in 1/3")
+    return int(part), int(parts)
+
+
+def part_of(nodeid: str, parts: int) -> int:
+    """Return the part of a test, from 1: by its id alone, so that a new test moves no other test."""
+    return zlib.crc32(nodeid.encode()) % parts + 1
+
+
+def ring_of(item: pytest.Item) -> int:
+    """Return the ring of a test."""
+    if item.get_closest_marker("soak"):
+        return 3
+    if item.get_closest_marker("always"):
+        return 1
+    is_outside = item.get_closest_marker("slow") or needs_more_than_a_process(item)
+    return 2 if is_outside else 1
+
+
+def needs_more_than_a_process(item: pytest.Item) -> bool:
+    """Return whether the test asks for a fixture of ring 2, itself or through its other fixtures.
+
+    A test with the parameter `postgresql` may choose the database by `request.getfixturevalue`, which the closure of fixtures does not show.
+    """
+    if OUTSIDE.intersection(getattr(item, "fixturenames", ())):
+        return True
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    by_name = any(isinstance(value, str) and value == "postgresql" for value in parameters)
+    return by_name and any(map(_asks_by_name, _functions_of(item)))
+
+
+def _functions_of(item: Any) -> Iterator[Any]:
+    """Yield the test function and the functions of its fixtures."""
+    yield item.function
+    for fixtures in item._fixtureinfo.name2fixturedefs.values():
+        yield from (fixture.func for fixture in fixtures)
+
+
+def _asks_by_name(function: Any) -> bool:
+    code = getattr(function, "__code__", None)
+    is_ours = code is not None and "site-packages" not in code.co_filename
+    return is_ours and "getfixturevalue" in code.co_names
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of the chosen rings."""
+    rings, part = config.stash[_chosen], chosen_part(config)
+    kept, left = [], []
+    for item in items:
+        item.stash[_ring] = ring = ring_of(item)
+        fits = rings is None or (
+            ring in rings and not any(item.get_closest_marker(mark) for mark in ALONE)
+        )
+        if part and ring == 3:
+            fits = fits and part_of(item.nodeid, part[1]) == part[0]
+        (kept if fits else left).append(item)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+
+
+# Tests of ring 1 start no process.
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if _guarded and STARTS and event in STARTS:
+        program = arguments[1] if event == "subprocess.Popen" else arguments[:1]
+        _guarded[-1].append(str(program)[:200])
+        raise RuntimeError(_advice(_guarded[-1]))
+
+
+sys.addaudithook(_watch)
+
+
+def _advice(programs: Iterable[str]) -> str:
+    return (
+        f"a test of ring 1 starts a process: {', '.join(programs)}\n"
+        "Ask for the fixture `processes`, which puts the test into ring 2: @pytest.mark.usefixtures('processes')."
+    )
+
+
+@contextlib.contextmanager
+def _guard(item: pytest.Item) -> Iterator[None]:
+    """Fail a test of ring 1 that starts a process, also where the tested code handles the error."""
+    if item.stash.get(_ring, 2) != 1 or item.get_closest_marker("always"):
+        yield
+        return
+    programs: list[str] = []
+    _guarded.append(programs)
+    try:
+        yield
+    finally:
+        _guarded.pop()
+    if programs:
+        pytest.fail(_advice(programs), pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    """Watch the setup. Teardowns are not watched: the last test of a session ends the fixtures of all."""
+    with _guard(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Watch the test."""
+    with _guard(item):
+        return (yield)
+
+
+def forbid_postgresql(request: pytest.FixtureRequest) -> None:
+    """Fail a test of ring 1 that gets a PostgreSQL database by a name that is chosen at run time."""
+    if request.node.stash.get(_ring, 2) == 1 and not request.node.get_closest_marker("always"):
+        pytest.fail("a test of ring 1 uses PostgreSQL: ask for `postgresql_server`", pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """Collect garbage after the last test of a file, so that what a test left open fails a test of its own file, not a later one that allocates much."""
+    result = yield
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        collect_unraisable(item.config)  # pytest's own hook has run before
+    return result
+
+
+# Processor time of the tests of ring 1.
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the ring and the processor time since the last report to the report; on Linux a skipped test fails."""
+    report = yield
+    if report.skipped and sys.platform == "linux" and not hasattr(report, "wasxfail"):
+        report.outcome, report.longrepr = "failed", f"skipped on Linux: {report.longrepr}"
+    now = sum(os.times()[:4])
+    report.ring = item.stash.get(_ring, 2)
+    report.processor = now - _used[0]
+    _used[0] = now
+    return report
+
+
+_used = [0.0]
+_by_test: dict[str, float] = defaultdict(float)
+
+
+def pytest_collection_finish() -> None:
+    """Begin to measure after the collection."""
+    _used[0] = sum(os.times()[:4])
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Add up the processor time of the tests of ring 1."""
+    if getattr(report, "ring", 2) == 1:
+        _by_test[report.nodeid] += report.processor
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests of ring 1 that use most processor time."""
+    if not _by_test:
+        return
+    slowest = sorted(_by_test.items(), key=lambda item: -item[1])
+    slow = [(test, used) for test, used in slowest if used > SLOW]
+    total = sum(_by_test.values())
+    terminalreporter.section("ring 1")
+    terminalreporter.line(
+        f"{len(_by_test):,} tests used {total:.0f} s of processor time; {len(slow)} used more than {SLOW:g} s"
+    )
+    for test, used in slow[:10]:
+        terminalreporter.line(f"{used:5.1f} s  {test}")

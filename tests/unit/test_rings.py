@@ -1,0 +1,150 @@
+"""The rings of tests; the plugin runs in a pytest of its own."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import rings
+
+CONFTEST = """
+import pytest
+pytest_plugins = ["rings"]
+
+@pytest.fixture(scope="session")
+def processes():
+    pass
+
+@pytest.fixture
+def node(processes):
+    pass
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request):
+    return request.getfixturevalue(f"{request.param}_file")
+
+@pytest.fixture
+def sqlite_file():
+    pass
+
+@pytest.fixture
+def postgresql_file(processes):
+    pass
+"""
+TESTS = """
+import contextlib, subprocess, sys
+import pytest
+
+def test_plain():
+    pass
+
+def test_of_a_node(node):
+    subprocess.run([sys.executable, "-c", ""], check=True)
+
+def test_of_a_database(database):
+    pass
+
+@pytest.mark.parametrize("dialect", ["postgresql"])
+def test_of_a_name(dialect):
+    pass
+
+@pytest.mark.soak
+def test_of_weeks(node):
+    pass
+
+@pytest.mark.always
+def test_short(node):
+    subprocess.run([sys.executable, "-c", ""], check=True)
+
+@pytest.mark.benchmark
+def test_of_a_ratio():
+    pass
+"""
+SECRET = """
+def test_secret():
+    with contextlib.suppress(Exception):
+        subprocess.run([sys.executable, "-c", ""])
+"""
+INI = """
+[pytest]
+asyncio_default_fixture_loop_scope = function
+markers = soak
+  always
+  benchmark
+"""
+RING_1 = {"test_plain", "test_of_a_database[sqlite]", "test_of_a_name[postgresql]", "test_short"}
+RING_2 = {"test_of_a_node", "test_of_a_database[postgresql]"}
+
+
+def run(folder: Path, *words: str, more: str = "") -> tuple[set[str], str]:
+    """Return the names of the tests that passed, and the output."""
+    (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+    (folder / "pytest.ini").write_text(INI, encoding="utf-8")
+    (folder / "test_it.py").write_text(TESTS + more, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *words]
+    tests = Path(rings.__file__).parent
+    done = subprocess.run(
+        [*command, "-o", f"pythonpath={tests}"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    return set(re.findall(r"^test_it\.py::(\S+) PASSED", output, re.MULTILINE)), output
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ((), RING_1),
+        (("--ring", "2"), RING_2),
+        (("--ring", "1,2"), RING_1 | RING_2),
+        (("--ring", "3"), {"test_of_weeks"}),
+        (("test_it.py",), RING_1 | RING_2),
+        (("-m", "soak"), {"test_of_weeks"}),
+        (("-m", "benchmark"), {"test_of_a_ratio"}),
+    ],
+)
+def test_the_fixtures_and_marks_of_a_test_decide_its_ring(tmp_path, words, names):
+    passed, output = run(tmp_path, *words)
+    assert passed == names, output
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_test_of_ring_1_that_starts_a_process_fails_and_names_the_fixture(tmp_path):
+    passed, output = run(tmp_path, more=SECRET)
+    assert passed == RING_1
+    assert "usefixtures('processes')" in output
+
+
+LEAK = """
+def test_leak(tmp_path):
+    cycle = [open(tmp_path / "left_open", "w")]
+    cycle.append(cycle)
+"""
+HEAVY = """
+import gc
+
+def test_heavy():
+    gc.collect()
+"""
+
+
+@pytest.mark.usefixtures("processes")
+def test_what_a_test_leaves_open_fails_a_test_of_its_own_file(tmp_path):
+    (tmp_path / "test_a.py").write_text(LEAK, encoding="utf-8")
+    (tmp_path / "test_b.py").write_text(HEAVY, encoding="utf-8")
+    _, output = run(tmp_path, "-W", "error", "-rEf", "test_a.py", "test_b.py")
+    assert "test_b.py::test_heavy PASSED" in output
+    assert re.search(r"^ERROR test_a\.py::test_leak", output, re.MULTILINE), output
+
+
+def test_parts_share_a_ring_and_a_part_depends_on_the_names_alone():
+    names = [f"tests/test_{number}.py::test_it" for number in range(100)]
+    parts = [{name for name in names if rings.part_of(name, 3) == part} for part in (1, 2, 3)]
+    assert sorted(name for part in parts for name in part) == sorted(names)
+    assert all(len(part) > 20 for part in parts)
