@@ -123,6 +123,7 @@ def test_a_completion_script_that_cannot_be_written_is_refused(tmp_path: Path, m
     assert "cannot be written" in result.stderr
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_module_is_the_program():
     command = [sys.executable, "-m", "targcc_gen", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
