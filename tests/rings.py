@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import platform
 import sys
 import zlib
 from collections import defaultdict
@@ -180,6 +181,8 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
         raise RuntimeError(_advice(_guarded[-1]))
 
 
+# A library of the generator reads this at its import. Python caches the answer of `uname`; without, the first test of ring 1 that renders would start it.
+platform.processor()
 sys.addaudithook(_watch)
 
 
