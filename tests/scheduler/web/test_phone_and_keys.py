@@ -1,5 +1,6 @@
 """The dashboard in Chromium: the list of runs and the navigation on a phone, and the palette by keys alone."""
 
+import importlib.resources
 import os
 import sqlite3
 import subprocess
@@ -18,6 +19,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 PHONE = {"width": 380, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+_AXE = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
+_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 _RUN = (
     "INSERT INTO c_JobRun (JobName, JobType, State, Queue, Priority, DueAt, CreatedAt, StartedAt, CompletedAt, TriggeredBy, Message, LifeLog, Attempt)"
     " VALUES (?, 'Manual', ?, ?, 0, ?, ?, ?, ?, 'Manual (dana)', ?, '', 1)"
@@ -80,6 +83,14 @@ def base(link: str) -> str:
     return link.partition("/login")[0]
 
 
+def violations(browser: Chrome) -> list[tuple[str, str]]:
+    """Return the accessibility rules that the page breaks, each with the first element."""
+    browser.execute_script(_AXE)
+    run = "axe.run(document, arguments[0]).then(arguments[1])"
+    broken = browser.execute_async_script(run, _RULES)["violations"]
+    return [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in broken]
+
+
 @pytest.mark.parametrize("language", ["en", "he"])
 def test_runs_and_navigation_fit_a_phone(browser: Chrome, link: str, language: str):
     browser.add_cookie({"name": "targcc_language", "value": language})
@@ -89,6 +100,7 @@ def test_runs_and_navigation_fit_a_phone(browser: Chrome, link: str, language: s
     lines = browser.execute_script(_LINES)
     assert (len(lines), set(lines)) == (50, {2})
     assert browser.execute_script("return document.documentElement.scrollHeight") < 3_000
+    assert violations(browser) == []
     addresses = browser.execute_script(
         "return [...document.querySelectorAll('.bar nav a')].map(link => link.href)"
     )
@@ -110,9 +122,11 @@ def test_the_palette_leads_to_jobs_runs_and_pages_by_keys_alone(browser: Chrome)
 
     palette("stock", Keys.ENTER)
     wait(browser, lambda b: b.current_url.endswith("/jobs/SyncStock"))
+    assert violations(browser) == []
     palette("#7", Keys.ENTER)
     wait(browser, lambda b: b.current_url.endswith("/runs/7"))
     palette(Keys.ARROW_DOWN)
+    assert violations(browser) == []
     active = browser.switch_to.active_element.get_attribute("aria-activedescendant")
     chosen = browser.find_element(By.CSS_SELECTOR, '#palette-list [aria-selected="true"]')
     assert (active, chosen.text) == (chosen.get_attribute("id"), "Jobs")

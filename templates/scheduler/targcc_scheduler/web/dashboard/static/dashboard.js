@@ -160,10 +160,8 @@
   function showResults() {
     const options = matching(query.value.trim()).map((entry, place) => {
       const option = document.createElement("li");
-      const link = document.createElement("a");
-      Object.assign(option, { id: `palette-${place}`, role: "option" });
-      Object.assign(link, { href: entry.address, textContent: entry.text, tabIndex: -1, dir: "auto" });
-      option.append(link);
+      Object.assign(option, { id: `palette-${place}`, role: "option", dir: "auto", textContent: entry.text });
+      option.dataset.address = entry.address;
       return option;
     });
     results.replaceChildren(...options);
@@ -189,9 +187,14 @@
       select(current + step);
     } else if (event.key === "Enter") {
       event.preventDefault();
-      results.children[current]?.querySelector("a").click();
+      follow(results.children[current]);
     }
   });
+  results?.addEventListener("click", (event) => follow(event.target.closest("[data-address]")));
+
+  function follow(option) {
+    if (option) location.assign(option.dataset.address);
+  }
 
   // The current place in the middle of a navigation that is wider than the screen.
   document.querySelector(".bar nav [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
