@@ -3,11 +3,15 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 from targcc_gen import __version__, assets
 from targcc_gen.errors import InputError
 from targcc_gen.sync import Lock, LockEntry, Owner, Tree, TreeFile, apply, make_plan
+from targcc_gen.sync.lock import is_older
+from targcc_gen.sync.merge import plain
+from targcc_gen.sync.pyproject import name_of
 
 TEXT = "héllo\n" * 100
 
@@ -145,3 +149,55 @@ def test_both_sides_of_gits_conflict_are_read_and_the_older_one_is_not():
     assert lock.entries["a.py"].base == b"theirs\n"
     assert [entry.base for entry in lock.entries["a.py"].others] == [b"ours\n"]
     assert Lock.parse(lock.dump()).entries["a.py"].others[0].base == b"ours\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "other", "older"),
+    [
+        ("0.1.0", "0.2.0", True),
+        ("0.2.0", "0.2.0", False),
+        ("0.3.0", "0.2.0", False),
+        ("0.9.1", "0.10.0", True),
+        ("0.2", "0.2.0", True),
+        ("0.2.0.dev1", "0.2.0", False),
+        ("", "0.2.0", False),  # of a new project
+    ],
+)
+def test_versions_are_compared_by_their_numbers(version, other, older):
+    assert is_older(version, other) is older
+
+
+def test_ejected_and_removed_files_are_read_back():
+    entries = lock_of("a.py", "gone.py").entries
+    ejected = replace(entries["a.py"], ejected=True)
+    lock = Lock({"a.py": ejected}, "0.1.0", removed={"gone.py": entries["gone.py"]})
+    read = Lock.parse(lock.dump())
+    assert (read.entries, read.removed) == ({"a.py": ejected}, {"gone.py": entries["gone.py"]})
+    assert read.generator == "0.1.0"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"a\r\nb\r\n", b"a\nb\n"),
+        (b"\xef\xbb\xbfa\n", b"a\n"),
+        (b"a\n", b"a\n"),
+        (b"\x00\x01\r\n", b"\x00\x01\r\n"),  # binary
+    ],
+)
+def test_texts_are_compared_without_mark_and_line_ends(content, text):
+    assert plain(content) == text
+
+
+@pytest.mark.parametrize(
+    ("requirement", "name"),
+    [
+        ("Rich>=14", "rich"),
+        ("my_app[x]", "my-app"),
+        ("> >", "> >"),
+        (7, "7"),
+        ({"a": 1}, "{'a': 1}"),
+    ],
+)
+def test_a_requirement_is_known_by_its_name(requirement, name):
+    assert name_of(requirement) == name

@@ -1,7 +1,7 @@
 """Language of conditions and templates, and the errors in the steps of a flow."""
 
 import pytest
-from targcc_scheduler.features.flows.graph import find_cycle, problems, steps_of
+from targcc_scheduler.features.flows.graph import MOST_STEPS, find_cycle, problems, steps_of
 from targcc_scheduler.features.flows.language import (
     Expression,
     FlowError,
@@ -123,3 +123,86 @@ def test_what_is_wrong_with_steps():
     assert wrong(steps)[0][2] == 2
     with pytest.raises(FlowError, match=r"b\.arguments\.x"):
         steps_of(steps)
+
+
+@pytest.mark.parametrize(
+    ("after", "order"),
+    [
+        ({"a": [], "b": [], "c": []}, ["a", "b", "c"]),
+        ({"a": ["c"], "b": [], "c": []}, ["c", "a", "b"]),
+        ({"a": ["b", "c"], "b": ["c"], "c": []}, ["c", "b", "a"]),
+        ({"a": "b", "b": "c", "c": [], "d": []}, ["c", "b", "a", "d"]),
+        ({"a": ["d"], "b": ["d"], "c": ["a", "b"], "d": []}, ["d", "a", "b", "c"]),
+    ],
+)
+def test_steps_come_after_the_steps_that_they_wait_for(after, order):
+    steps = {name: {"job": name.upper(), "after": before} for name, before in after.items()}
+    assert list(steps_of(steps)) == order
+
+
+def test_a_step_has_its_defaults_and_its_expressions():
+    steps = steps_of(
+        {
+            "a": {"job": "A"},
+            "b": {
+                "job": "B",
+                "after": "a",
+                "on": "finish",
+                "when": "a.count > 1",
+                "for_each": "flow.files",
+                "arguments": {"file": "{item}", "number": 4},
+            },
+        }
+    )
+    a, b = steps["a"], steps["b"]
+    assert (a.name, a.job, a.after, a.on) == ("a", "A", (), "success")
+    assert (a.when, a.for_each, a.arguments, a.asks) == (None, None, {}, frozenset())
+    assert (b.after, b.on, b.arguments) == (("a",), "finish", {"file": "{item}", "number": 4})
+    assert (str(b.when), str(b.for_each)) == ("a.count > 1", "flow.files")
+    assert b.asks == {"a", "flow", "item"}
+
+
+def _wrong(steps: dict) -> list:
+    return [(problem.path, problem.message, problem.hint) for problem in problems(steps)]
+
+
+def test_a_flow_has_at_most_as_many_steps_as_its_limit():
+    steps = {f"a{number}": {"job": "A"} for number in range(MOST_STEPS)}
+    assert _wrong(steps) == []
+    assert _wrong({**steps, "b": {"job": "B"}}) == [
+        ((), f"a flow has at most {MOST_STEPS} steps", "")
+    ]
+
+
+@pytest.mark.parametrize("on", ["failure", "finish"])
+def test_a_step_that_waits_for_none_needs_no_outcome(on):
+    assert [path for path, _, _ in _wrong({"a": {"job": "A", "on": on}})] == [("a", "on")]
+    assert _wrong({"b": {"job": "B"}, "a": {"job": "A", "on": on, "after": "b"}}) == []
+    assert _wrong({"a": {"job": "A", "on": "success"}}) == []
+
+
+def test_a_missing_step_is_named_with_its_place_and_a_hint():
+    steps = {"load": {"job": "A"}, "send": {"job": "B", "after": ["load", "laod"]}}
+    assert _wrong(steps) == [(("send", "after", 1), 'no step "laod"', "did you mean load?")]
+    steps["send"]["after"] = "xyz"
+    assert _wrong(steps) == [(("send", "after"), 'no step "xyz"', "the steps are load, send")]
+
+
+def test_an_expression_reads_all_steps_that_are_over_and_no_others():
+    steps = {
+        "a": {"job": "A"},
+        "b": {"job": "B", "after": "a"},
+        "c": {"job": "C", "after": "b", "when": "a.x and b.x and flow.x"},
+        "d": {"job": "D", "after": "b", "when": "c.x"},
+    }
+    assert _wrong(steps) == [
+        (
+            ("d", "when"),
+            "c is not known here",
+            "it may ask a, b, flow: flow, and the steps that it is after",
+        )
+    ]
+    steps["d"] = {"job": "D", "for_each": "item.x"}
+    assert [path for path, _, _ in _wrong(steps)] == [("d", "for_each")]
+    steps["d"] = {"job": "D", "for_each": "flow.x", "arguments": {"x": "{item}"}}
+    assert _wrong(steps) == []

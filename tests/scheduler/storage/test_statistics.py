@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -273,3 +274,77 @@ async def test_rows_of_nodes_are_put_together_and_nothing_is_lost(store: Store):
     async with store.engine.connect() as connection:
         [row] = await connection.execute(sa.select(job_stat))
     assert (row.Shard, row.Count, row.SumMs, row.MaxMs) == (0, 300, 15_000, 50)
+
+
+LATER = BEGIN + timedelta(hours=1)
+
+
+def _attempt(run="7", key=1, attempt=1, *, success=True):
+    return SimpleNamespace(
+        ID=key,
+        JobName="Invoice",
+        JobId=run,
+        Attempt=attempt,
+        StartedAt=BEGIN,
+        Success=success,
+        DurationMs=12,
+    )
+
+
+def _run(state, completed=BEGIN):
+    return {"7": SimpleNamespace(State=state, CompletedAt=completed)}
+
+
+@pytest.mark.parametrize(
+    ("attempt", "runs", "outcome", "retried"),
+    [
+        # The last attempt has the outcome of its run.
+        (_attempt(), _run("succeeded"), "succeeded", False),
+        (_attempt(attempt=2), _run("succeeded"), "succeeded", True),
+        (_attempt(success=False), _run("cancelled"), "cancelled", False),
+        (_attempt(attempt=3, success=False), _run("failed"), "failed", True),
+        # Attempts before the last one, and attempts of a run that goes on, were retried.
+        (_attempt(key=2, success=False), _run("failed"), "retrying", False),
+        (_attempt(key=2, attempt=2, success=False), _run("failed"), "retrying", False),
+        (_attempt(success=False), _run("retrying", None), "retrying", False),
+        (_attempt(success=False), _run("enqueued", None), "retrying", False),
+        # A run that ended after the statistics began is counted with its end.
+        (_attempt(attempt=2), _run("succeeded", LATER), "retrying", False),
+        (_attempt(), _run("succeeded", BEGIN), "succeeded", False),
+        (_attempt(), _run("failed", None), "failed", False),
+        # Without a run, the attempt says what is known.
+        (_attempt(), {}, "succeeded", False),
+        (_attempt(success=False), {}, "failed", False),
+        (_attempt(key=2, success=False), {}, "retrying", False),
+        (_attempt(run=None, key=2), _run("failed"), "succeeded", False),
+        (_attempt(run=None, key=2, attempt=2, success=False), {}, "failed", True),
+    ],
+)
+def test_an_old_attempt_counts_by_its_run(attempt, runs, outcome, retried):
+    ending = statistics._ending(attempt, {1}, runs, BEGIN)
+    assert (ending.job, ending.at, ending.outcome) == ("Invoice", BEGIN, outcome)
+    assert ending.retried is retried
+    assert ending.duration_ms == (12 if attempt.Success else None)
+
+
+@pytest.mark.parametrize(
+    ("state", "started", "slot", "completed", "at"),
+    [
+        ("missed", None, LATER, BEGIN, LATER),
+        ("skipped", None, LATER, BEGIN, LATER),
+        ("missed", None, None, BEGIN, BEGIN),
+        ("cancelled", None, LATER, BEGIN, BEGIN),
+        ("cancelled", BEGIN, None, BEGIN, None),  # counted with its attempt
+        ("missed", None, LATER, None, None),
+        ("missed", None, LATER, LATER, None),  # ended after the statistics began
+        ("scheduled", None, LATER, BEGIN, None),
+    ],
+)
+def test_an_old_run_without_an_attempt_counts_at_its_slot(state, started, slot, completed, at):
+    row = SimpleNamespace(
+        JobName="Report", State=state, StartedAt=started, ScheduledFor=slot, CompletedAt=completed
+    )
+    endings = list(statistics._without_attempt([row], BEGIN))
+    assert [(item.job, item.at, item.outcome) for item in endings] == (
+        [("Report", at, state)] if at else []
+    )

@@ -221,6 +221,7 @@ def _rule(answer):
         (0.5, timedelta(milliseconds=500)),
         ("1h30m", timedelta(minutes=90)),
         (timedelta(days=1), timedelta(days=1)),
+        (timedelta(days=3653), timedelta(days=3653)),  # ten years, the maximum
         (0, timedelta()),
         (-5, timedelta()),  # such as the time until a limit that has just been lifted
         (timedelta(seconds=-5), timedelta()),
@@ -244,6 +245,7 @@ def test_what_a_rule_may_return(answer, wait):
         10**400,
         1e12,
         timedelta.max,
+        timedelta(days=3653, microseconds=1),
         datetime.max.replace(tzinfo=UTC),
         [5],
         "soon",
@@ -278,6 +280,13 @@ def test_what_a_rule_of_a_test_raises_comes_through():
 
     with pytest.raises(ZeroDivisionError, match="no service level"):
         next_attempt(work, ValueError("no"))
+
+
+def test_a_rule_that_takes_a_moment_is_waited_for():
+    @job(backoff=lambda run, error: threading.Event().wait(0.2) or 7)
+    def work() -> None: ...
+
+    assert next_attempt(work, ValueError("no")) == timedelta(seconds=7)
 
 
 def test_a_rule_that_does_not_answer_is_not_waited_for(monkeypatch):

@@ -9,6 +9,7 @@ from targcc_scheduler.kernel.worker.outcome import (
     Outcome,
     raised_outcome,
     refused_outcome,
+    result_error,
     returned_outcome,
     shown_result,
 )
@@ -128,6 +129,26 @@ def test_the_exception_of_a_result_is_kept_with_its_traceback():
     outcome = returned_outcome(JobResult.failure("no", raised.value))
     assert "the order has no lines" in outcome.stack_trace
     assert outcome.message == "no"
+
+
+ERROR = ValueError("no")
+
+
+@pytest.mark.parametrize(
+    ("returned", "error"),
+    [
+        (JobResult.failure("no", ERROR), ERROR),
+        (JobResult.failure("no"), None),
+        (JobResult.success("done"), None),
+        (_result(exception="no"), None),
+        (_result(exception=ValueError), None),
+        (None, None),
+        (ERROR, None),
+        (Lying(), None),
+    ],
+)
+def test_only_a_result_has_an_error(returned, error):
+    assert result_error(returned) is error
 
 
 def test_what_was_not_begun_is_not_retried():

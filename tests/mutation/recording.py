@@ -1,0 +1,186 @@
+"""Record once which test runs which lines of the rooms, and choose the tests of a mutant by that.
+
+This module is also the plugin of pytest that records. ``.mutants/map.json`` keeps the lines of each test, its seconds, and the state of
+each module.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+import pytest
+
+from mutation.mutants import ROOT, Mutant
+from mutation.rooms import TESTS, all_modules
+
+CACHE = ROOT / ".mutants"
+MAP = CACHE / "map.json"
+
+LEFT_OUT = ("postgresql", "start_node", "cluster", "chromium", "browser")
+"""Fixtures and parameters of tests that need a server, another process or a browser."""
+LONG = ("test_year.py", "test_upgrade_from_0_1.py", "test_upgraded_project.py", "test_soak.py")
+LONG += ("test_processes.py", "test_stop_signals.py", "test_guarantees_faults.py")
+SLOWEST_TEST = 4.0
+"""Seconds of the processor, which other processes change little. Slower tests are left out, and tests that fail."""
+MOST_SECONDS, MOST_TESTS = 6.0, 60
+_SPECIFIC = 3
+"""Limits of the tests of a mutant: their recorded seconds together, and their number."""
+AT_IMPORT = ""
+"""Stands in the map for a test: the lines that run when modules are imported."""
+
+
+def record(paths: Sequence[str]) -> None:
+    """Run tests and keep their lines. With paths, the records of all other tests stay as they are."""
+    CACHE.mkdir(exist_ok=True)
+    for part in CACHE.glob("part-*.json"):
+        part.unlink()
+    markers = "not soak and not benchmark and not sqlserver and not e2e"
+    words = ["-p", "mutation.recording", "-n", "2", "-q", "--tb=short", "-m", markers]
+    subprocess.run(
+        [sys.executable, "-m", "pytest", *words, *(paths or TESTS)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+        check=False,  # a test that fails is left out
+    )
+    old = json.loads(MAP.read_text(encoding="utf-8"))["tests"] if paths and MAP.exists() else {}
+    tests = {test: noted for test, noted in old.items() if not test.startswith(tuple(paths))}
+    for part in CACHE.glob("part-*.json"):
+        recorded = json.loads(part.read_text(encoding="utf-8"))
+        at_import = recorded[AT_IMPORT]["lines"]
+        for file, lines in tests.get(AT_IMPORT, {"lines": {}})["lines"].items():
+            at_import[file] = sorted({*lines, *at_import.get(file, ())})
+        tests |= recorded
+    states = {file: _state(file) for file in all_modules()}
+    MAP.write_text(json.dumps({"states": states, "tests": tests}), encoding="utf-8")
+    print(f"{len(tests) - 1} tests in {MAP.relative_to(ROOT)}")
+
+
+def _state(file: str) -> str:
+    return hashlib.sha256((ROOT / file).read_bytes()).hexdigest()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Record in the processes that run tests."""
+    if os.environ.get("PYTEST_XDIST_WORKER") or not config.getoption("numprocesses", 0):
+        config.pluginmanager.register(_Recorder())
+
+
+class _Recorder:
+    """Plugin of pytest: note for each test that passes its seconds and its lines."""
+
+    def __init__(self) -> None:
+        import coverage
+
+        include = [str(ROOT / file) for file in all_modules()]
+        self.coverage = coverage.Coverage(data_file=None, include=include, config_file=False)
+        self.seconds: dict[str, float] = {}
+        self.failed: set[str] = set()
+        self.coverage.start()
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if not _is_left_out(item)]
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.coverage.switch_context(nodeid)
+        self.seconds[nodeid] = -time.process_time()
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self.seconds[nodeid] += time.process_time()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.add(report.nodeid)
+
+    def pytest_unconfigure(self) -> None:
+        self.coverage.stop()
+        data = self.coverage.get_data()
+        lines: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for path in data.measured_files():
+            file = Path(path).relative_to(ROOT).as_posix()
+            for line, tests in data.contexts_by_lineno(path).items():
+                for test in tests:
+                    lines[test][file].append(line)
+        tests = {
+            test: {"seconds": round(seconds, 3), "lines": lines[test]}
+            for test, seconds in self.seconds.items()
+            if test not in self.failed and seconds < SLOWEST_TEST and test in lines
+        }
+        tests[AT_IMPORT] = {"seconds": 0, "lines": lines[AT_IMPORT]}
+        part = CACHE / f"part-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}.json"
+        part.write_text(json.dumps(tests), encoding="utf-8")
+
+
+def _in_turns(files: Mapping[str, Sequence[str]], order: Sequence[str]) -> Iterator[str]:
+    """Yield the first test of each file, the second test of each file, and so on."""
+    for turn in zip_longest(*(files[file] for file in order)):
+        yield from (test for test in turn if test is not None)
+
+
+def _is_left_out(item: pytest.Item) -> bool:
+    names = [*getattr(item, "fixturenames", ()), item.name.partition("[")[2]]
+    return item.path.name in LONG or any(word in name for name in names for word in LEFT_OUT)
+
+
+class Map:
+    """The recorded tests, by file and line."""
+
+    def __init__(self) -> None:
+        if not MAP.exists():
+            raise SystemExit("no tests are recorded: uv run python tests/mutation record")
+        written = json.loads(MAP.read_text(encoding="utf-8"))
+        changed = [file for file in all_modules() if written["states"].get(file) != _state(file)]
+        if changed:
+            names = ", ".join(changed)
+            raise SystemExit(f"changed since the tests were recorded: {names}\nrecord them again")
+        self._tests = written["tests"]
+        self._at_import = self._tests.pop(AT_IMPORT)["lines"]
+        self._by_line: dict[tuple[str, int], list[str]] = defaultdict(list)
+        for test, noted in self._tests.items():
+            for file, lines in noted["lines"].items():
+                for line in lines:
+                    self._by_line[file, line].append(test)
+
+    def seconds(self, tests: Sequence[str]) -> float:
+        """Return the seconds that tests took when they were recorded."""
+        return sum(float(self._tests[test]["seconds"]) for test in tests)
+
+    def runs_at_import(self, mutant: Mutant) -> bool:
+        """Return whether a line of a mutant runs when modules are imported."""
+        return not set(mutant.lines_of_code).isdisjoint(self._at_import.get(mutant.file, ()))
+
+    def tests_of(self, mutant: Mutant) -> list[str]:
+        """Return the tests of a mutant's lines: first from the files that run little else, then from as many files as possible.
+
+        A fault outside of functions, or in a class, may be noticed by any test of its module.
+        """
+        lines = mutant.lines_of_code
+        tests = {test for line in lines for test in self._by_line.get((mutant.file, line), ())}
+        if self.runs_at_import(mutant) and not mutant.is_in_function:
+            tests = {test for test, noted in self._tests.items() if mutant.file in noted["lines"]}
+        files: dict[str, list[str]] = defaultdict(list)
+        for test in sorted(tests, key=lambda test: (self._tests[test]["seconds"], test)):
+            files[test.partition("::")[0]].append(test)
+        by_share = sorted(
+            files,
+            key=lambda file: (-max(self._share(mutant.file, test) for test in files[file]), file),
+        )
+        turns = [*_in_turns(files, by_share[:_SPECIFIC])][: MOST_TESTS // 2]
+        turns += _in_turns(files, by_share)
+        chosen: dict[str, float] = {}
+        for test in turns:
+            seconds = self._tests[test]["seconds"]
+            if len(chosen) < MOST_TESTS and sum(chosen.values()) + seconds <= MOST_SECONDS:
+                chosen[test] = seconds
+        return list(chosen)
+
+    def _share(self, file: str, test: str) -> float:
+        """Return the part of a test's lines that is in a file."""
+        lines = self._tests[test]["lines"]
+        return len(lines[file]) / sum(map(len, lines.values()))

@@ -1,0 +1,68 @@
+"""Mutants of a module, and the list of the equivalent ones."""
+
+import ast
+import tomllib
+from collections import defaultdict
+
+import pytest
+from mutation.mutants import ROOT, mutants_of, mutated
+
+EQUIVALENT = tomllib.loads(
+    (ROOT / "tests/data/equivalent_mutants.toml").read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "faults"),
+    [
+        ("a < b", ["a <= b", "a >= b"]),
+        ("a is not b", ["a is b"]),
+        ("a in b", ["a not in b"]),
+        ("a and b", ["a or b"]),
+        ("x = not a", ["x = a"]),
+        ("x = a if b else c", ["x = a if not b else c"]),
+        ("x = a + b", ["x = a - b"]),
+        ("x = a + 'text'", []),
+        ("x = -a", ["x = a"]),
+        ("x = 7", ["x = 8"]),
+        ("x = True", ["x = False"]),
+        ("x = 'text'", []),
+        ("def f():\n    return a", ["def f():\n    return None"]),
+        ("def f():\n    return None", []),
+        ("f()", ["pass"]),
+        ("raise a", ["pass"]),
+        ("a += b", ["pass"]),
+        ("a[b] = c", ["pass"]),
+        ("x = f(a, b, c)", ["x = f(b, a, c)"]),
+        ("x = f(a, a)", []),
+        ("x = min(a, b)", ["x = max(a, b)"]),
+        ("x = any(a)", ["x = all(a)"]),
+        # Nothing of these decides at run time.
+        ("x: Literal[1] = a", []),
+        ("@dataclass(frozen=True)\nclass A:\n    pass", []),
+        ("if TYPE_CHECKING:\n    f()", []),
+        ("assert a < b", []),
+    ],
+)
+def test_each_mutant_has_one_fault(source, faults):
+    mutants = mutants_of("m.py", source)
+    assert [ast.unparse(mutated(source, mutant.index)) for mutant in mutants] == faults
+
+
+def test_a_name_stays_when_lines_move():
+    source = "def f(a):\n    if a > 1:\n        return a\n    return a > 1\n"
+    names = [mutant.name for mutant in mutants_of("m.py", source)]
+    assert names == [mutant.name for mutant in mutants_of("m.py", f"import b\n\n{source}")]
+    assert len(set(names)) == len(names)
+    assert "m.py::f: a > 1 -> a >= 1" in names
+    assert "m.py::f: a > 1 -> a >= 1 #2" in names
+
+
+def test_each_equivalent_mutant_exists_and_has_a_reason():
+    by_file = defaultdict(list)
+    for name in EQUIVALENT:
+        by_file[name.partition("::")[0]].append(name)
+    for file, names in by_file.items():
+        source = (ROOT / file).read_text(encoding="utf-8")
+        assert set(names) <= {mutant.name for mutant in mutants_of(file, source)}
+    assert all(len(reason) > 20 for reason in EQUIVALENT.values())
