@@ -453,6 +453,7 @@ async def facets(connection: AsyncConnection, wanted: RunFilter) -> Facets:
     """Count the matching runs by state, queue and job."""
     wanted = await with_names(connection, replace(wanted, before=None))
     any_state = _without(wanted, "state")
+    by_state: sa.Executable
     if all(_is_fast(term) for term in any_state.search.terms):
         by_state = sa.union_all(*(_count(job_run.c.State, any_state, state) for state in RunState))
     else:
