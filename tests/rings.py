@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import platform
 import sys
 import zlib
 from collections import defaultdict
@@ -175,6 +176,7 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_watch)
+platform.processor()  # starts `uname -p` once in a process, at whatever asks for the system's name first
 
 
 def _advice(programs: Iterable[str]) -> str:
