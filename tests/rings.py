@@ -184,7 +184,6 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
 # A library of the generator reads this at its import. Python caches the answer of `uname`; without, the first test of ring 1 that renders would start it.
 platform.processor()
 sys.addaudithook(_watch)
-platform.processor()  # starts `uname -p` once in a process, at whatever asks for the system's name first
 
 
 def _advice(programs: Iterable[str]) -> str:

@@ -40,15 +40,15 @@ class Matched:
     held: bool = False
 
 
-def source_of(base: Base, asked: str | None, default: str) -> str:
+def source_of(base: Base, name: str | None, default: str) -> str:
     """Return the name of the imported table: the given name, the only known name, or the default.
 
     Raises:
         InputError: Several names are known and none is given.
     """
     known = base.sources
-    if asked is not None:
-        return asked
+    if name is not None:
+        return name
     if len(known) > 1:
         raise ImportMismatchError(
             f"the project has rows of {len(known)} old tables: {', '.join(known)}",

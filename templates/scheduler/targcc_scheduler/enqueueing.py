@@ -417,7 +417,7 @@ class Creating:
     async def operate(
         self,
         operation: Callable[Concatenate[Call, P], Awaitable[T]],
-        theirs: Connection | None,
+        caller: Connection | None,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
@@ -425,14 +425,14 @@ class Creating:
 
         Args:
             operation: The operation.
-            theirs: The caller's session or connection, whose owner commits. ``None``: use a transaction of the scheduler, then wake the engine.
+            caller: The caller's session or connection, whose owner commits. ``None``: use a transaction of the scheduler, then wake the engine.
             *args: Arguments of the operation.
             **kwargs: Keyword arguments of the operation.
 
         Returns:
             The result of the operation.
         """
-        return await self._host.operate(operation, theirs, *args, **kwargs)
+        return await self._host.operate(operation, caller, *args, **kwargs)
 
 
 def one_connection(session: Connection | None, connection: Connection | None) -> Connection | None:

@@ -185,9 +185,9 @@ def _add(runs: Sequence[NewRun]) -> list[Made]:
     return [(run, RECORDING.add(_waits(run))) for run in runs]
 
 
-async def _cancel(run: Recorded, theirs: Connection | None) -> RunState:
+async def _cancel(run: Recorded, caller: Connection | None) -> RunState:
     """Cancel a run; a rollback of the application's transaction restores the state."""
-    within = None if theirs is None else await watch(theirs, _nothing, finish)
+    within = None if caller is None else await watch(caller, _nothing, finish)
     if within is not None:
         run.cancelled = run.state, within
     run.state = RunState.CANCELLED
@@ -287,16 +287,16 @@ class RecordingHost(Host):
     async def operate(
         self,
         operation: Callable[Concatenate[Call, P], Awaitable[T]],
-        theirs: Connection | None,
+        caller: Connection | None,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
         """Record runs at once; other operations succeed without effect.
 
-        Where jobs run inline, the jobs run now, or after the commit of ``theirs``.
+        Where jobs run inline, the jobs run now, or after the commit of ``caller``.
         """
         del kwargs
-        result, perform = await self._record(operation, theirs, args)
+        result, perform = await self._record(operation, caller, args)
         if perform is not None:
             await perform()
         return cast("T", result)
@@ -304,19 +304,19 @@ class RecordingHost(Host):
     async def operate_within(
         self,
         operation: Callable[Concatenate[Call, P], Awaitable[T]],
-        theirs: Any,
+        caller: Any,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
         """Record runs as :meth:`operate` does, from code that is not async."""
         del kwargs
-        result, perform = await self._record(operation, theirs, args)
+        result, perform = await self._record(operation, caller, args)
         if perform is not None:
             self.call_now(perform())
         return cast("T", result)
 
     async def _record(
-        self, operation: Any, theirs: Connection | None, args: Sequence[Any]
+        self, operation: Any, caller: Connection | None, args: Sequence[Any]
     ) -> tuple[Any, Then | None]:
         """Record the runs of an operation; return its result and the work left to do at once."""
         made: list[Made] = []
@@ -332,10 +332,10 @@ class RecordingHost(Host):
             made, then = self._add_batch(args[0])
             result = args[0].batch_id
         elif operation is operations.cancel:
-            return await _cancel(RECORDING.find(args[0]), theirs), None
+            return await _cancel(RECORDING.find(args[0]), caller), None
         else:
             return args[0] if operation is operations.retry else None, None
-        within = None if theirs is None else await watch(theirs, then, self._run)
+        within = None if caller is None else await watch(caller, then, self._run)
         for _, run in made:
             run.within = within
         return result, None if within is not None else then

@@ -172,7 +172,7 @@ class Host:
     async def operate(
         self,
         operation: Callable[Concatenate[Call, P], Awaitable[T]],
-        theirs: Connection | None,
+        caller: Connection | None,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
@@ -180,16 +180,16 @@ class Host:
 
         Args:
             operation: The operation.
-            theirs: The caller's session or connection, whose owner commits. ``None``: use a transaction of the scheduler, then wake the engine.
+            caller: The caller's session or connection, whose owner commits. ``None``: use a transaction of the scheduler, then wake the engine.
             *args: Arguments of the operation.
             **kwargs: Keyword arguments of the operation.
 
         Returns:
             The result of the operation.
         """
-        if theirs is not None:
+        if caller is not None:
             await self.call(asyncio.sleep(0))  # the engine is open from here on
-            return await self.operate_within(operation, theirs, *args, **kwargs)
+            return await self.operate_within(operation, caller, *args, **kwargs)
         result = await self.change(lambda mine: operation(self._call(mine), *args, **kwargs))
         self.engine.wake()
         return result
@@ -197,13 +197,13 @@ class Host:
     async def operate_within(
         self,
         operation: Callable[Concatenate[Call, P], Awaitable[T]],
-        theirs: Any,
+        caller: Any,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
         """Run an operation of :mod:`.operations` in the caller's transaction; engine and database must be open."""
         return await within(
-            theirs,
+            caller,
             lambda call: operation(call, *args, **kwargs),
             call_on=self._call,
             submit=lambda waiting: self._loop.open().submit(self._submit(waiting)),
@@ -436,12 +436,12 @@ class Host:
     async def _ended_since(self, jobs: Collection[str], since: datetime) -> Sequence[Attempt]:
         return await self.read(lambda connection: ended_since(connection, jobs, since))
 
-    async def _run_asked(self, asked: Mapping[str, datetime]) -> None:
+    async def _run_asked(self, due_times: Mapping[str, datetime]) -> None:
         """Create the runs requested in the old server's database, if this process creates runs."""
         if self.node is None or self.node.slots is None:
             return
         known = self.registry.definitions
-        jobs = [(known[name], at) for name, at in asked.items() if name in known]
+        jobs = [(known[name], at) for name, at in due_times.items() if name in known]
         await self.store.change(lambda connection: run_asked(self._call(connection), jobs))
         self.engine.wake()
 

@@ -56,12 +56,12 @@ async def create_runs(call: Call, runs: Sequence[NewRun]) -> list[RunId]:
     return await submit.create_runs(call.engine, call.connection, runs, call.now)
 
 
-async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]]) -> None:
+async def run_asked(call: Call, requests: Sequence[tuple[JobDefinition, datetime]]) -> None:
     """Create the runs that people requested in the old server's table.
 
     A job's run at an instant is created once. No run is created while a job is paused, or while the old server runs the job.
     """
-    foreign_owners = await owners.not_ours(call.connection, [job.name for job, _ in asked])
+    foreign_owners = await owners.not_ours(call.connection, [job.name for job, _ in requests])
     paused = await pauses.paused_jobs(call.connection, call.now) | foreign_owners.keys()
     by = str(Actor(ActorKind.LEGACY, "c_Job"))
     runs = [
@@ -81,7 +81,7 @@ async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]])
             ties=submit.dependencies_of(then),
             **job.room(arguments),
         )
-        for job, at in asked
+        for job, at in requests
         if job.name not in paused
         for arguments in [job.check({})]
         for then in [submit.runs_after(job, by, call.now)]
@@ -313,7 +313,7 @@ T = TypeVar("T")
 
 
 async def within(
-    theirs: Any,
+    caller: Any,
     operation: Callable[[Call], Awaitable[T]],
     *,
     call_on: Callable[[AsyncConnection], Call],
@@ -322,17 +322,17 @@ async def within(
     """Run an operation in the application's transaction, which the application commits.
 
     Args:
-        theirs: The application's session or connection.
+        caller: The application's session or connection.
         operation: An operation of this module.
         call_on: Build the :class:`Call` for a connection.
         submit: Submit runs after the commit, if the engine cannot submit on this connection.
     """
-    async with borrowed(theirs) as connection:
+    async with borrowed(caller) as connection:
         call = call_on(connection)
         await known.of(connection).lock_writes(connection)
         if await call.engine.submits_on(connection):
             return await operation(call)
         later = DeferredSubmit(call.engine)
         result = await operation(replace(call, engine=cast("Engine", later)))
-        after_commit(theirs, lambda: submit(later.waiting))  # only a session reports a commit
+        after_commit(caller, lambda: submit(later.waiting))  # only a session reports a commit
         return result

@@ -141,9 +141,7 @@ def plain(text: str) -> str:
     text = re.sub(r"\b\d\d:\d\d(:\d\d)?\b|\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)", "TIME", text)
     text = re.sub(r"\((?:[^()]* ago|in [^()]*|now)\)|just now", "(RELATIVE)", text)
     text = re.sub(r"(?:CLI|API) \([^)]*\)|\b[0-9a-f]{64}\b", "SOMEBODY", text)
-    text = re.sub(
-        r'("sentence": ")\S+ (.+) (?:through the API|at the command line)', r"\1\2", text
-    )
+    text = re.sub(r'("sentence": ")\S+ (.+) (?:through the API|at the command line)', r"\1\2", text)
     text = re.sub(r'"remote": "127.0.0.1"', '"remote": null', text)
     return re.sub(r" +|(?<=SOMEBODY) *(?:TIME|127.0.0.1)?\n", " ", text)
 

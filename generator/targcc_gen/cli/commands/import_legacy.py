@@ -197,11 +197,11 @@ def import_legacy(
 # Carry the import out, from its rows to a written project.
 
 
-def carry_out_import(asked: ImportRequest, convert: Callable[[Spec | None], Import]) -> None:
+def carry_out_import(request: ImportRequest, convert: Callable[[Spec | None], Import]) -> None:
     """Convert the rows, write the reports, and write the project.
 
     Args:
-        asked: The options of the command.
+        request: The options of the command.
         convert: Converts every row; receives the spec of the project that the jobs join, else None.
     """
     from targcc_gen.cli import import_output
@@ -216,30 +216,30 @@ def carry_out_import(asked: ImportRequest, convert: Callable[[Spec | None], Impo
     def weighing(project: Spec | None) -> Import:
         nonlocal weighed
         result = convert(project)
-        weighed = weigh(result, choose=not asked.hybrid)
+        weighed = weigh(result, choose=not request.hybrid)
         return result
 
-    result, arrival = _planned(asked, weighing)
+    result, arrival = _planned(request, weighing)
     unsettled_rows = unsettled(differences(result), weighed)
-    for path in asked.report:
+    for path in request.report:
         write_report(path, result, unsettled_rows, weighed)
-    if asked.as_json:
+    if request.as_json:
         import_output.print_json(result, arrival)
     else:
         from targcc_gen.report.summary import lines
 
-        report = ", ".join(map(str, asked.report))
+        report = ", ".join(map(str, request.report))
         for line in lines(
-            result, unsettled_rows, weighed, report=report or None, hybrid=asked.hybrid
+            result, unsettled_rows, weighed, report=report or None, hybrid=request.hybrid
         ):
             click.echo(visible(line, lines=True))
         if arrival is not None:
-            import_output.show(arrival, diff=asked.diff)
+            import_output.show(arrival, diff=request.diff)
     if arrival is not None:
         import_output.refuse_conflicts(arrival)
-        if asked.writes:
-            _write(asked, result, arrival)
-    import_output.refuse_rejected(result, arrival, accepted=asked.accept_rejected)
+        if request.writes:
+            _write(request, result, arrival)
+    import_output.refuse_rejected(result, arrival, accepted=request.accept_rejected)
 
 
 def _planned(
@@ -272,7 +272,7 @@ def _planned(
     return result, new_project(result, asked.new, rendered, asked.joining())
 
 
-def _write(asked: ImportRequest, result: Import, arrival: Arrival) -> None:
+def _write(request: ImportRequest, result: Import, arrival: Arrival) -> None:
     from targcc_gen.importing.cutover import (
         CUTOVER_FILE,
         HISTORY_FILE,
@@ -282,33 +282,33 @@ def _write(asked: ImportRequest, result: Import, arrival: Arrival) -> None:
     )
     from targcc_gen.sync import apply
 
-    assert asked.target is not None
-    named = named_already(asked.target) if asked.paused else []
+    assert request.target is not None
+    named = named_already(request.target) if request.paused else []
     apply(arrival.plan)
-    counts = write_project_history(result, asked.target)
-    moving = write_cutover(result, asked.target, named) if asked.paused else 0
-    if asked.as_json:
+    counts = write_project_history(result, request.target)
+    moving = write_cutover(result, request.target, named) if request.paused else 0
+    if request.as_json:
         return
     if counts:
-        where = asked.target / HISTORY_FILE
+        where = request.target / HISTORY_FILE
         click.echo(f"history   {where}: {sum(counts.values()):,} runs of {len(counts)} jobs")
     if moving:
         click.echo(
-            f"cutover   {asked.target / CUTOVER_FILE}: {moving} jobs that the old server runs"
+            f"cutover   {request.target / CUTOVER_FILE}: {moving} jobs that the old server runs"
         )
     if arrival.plan.is_empty and not counts:
         return
     from targcc_gen.cli.import_output import next_steps
 
-    head = f"Created {asked.new}. Next:" if asked.new else "Next:"
+    head = f"Created {request.new}. Next:" if request.new else "Next:"
     click.echo(f"\n{head}\n")
     steps = next_steps(
         arrival,
-        asked.target,
+        request.target,
         HISTORY_FILE if counts else None,
-        hybrid=asked.hybrid,
+        hybrid=request.hybrid,
         moving=bool(moving),
-        halves=_halves(result, arrival) if asked.paused else (),
+        halves=_halves(result, arrival) if request.paused else (),
     )
     for line in steps:
         click.echo(f"  {line}")

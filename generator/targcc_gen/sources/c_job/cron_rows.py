@@ -16,7 +16,7 @@ from targcc_gen.sources.model import OldJob
 
 
 def draft(
-    row: Row, recipients: Recipients, *, dialect: str, fallback: tuple[str, ...], ran: bool
+    row: Row, recipients: Recipients, *, dialect: str, fallback: tuple[str, ...], has_run: bool
 ) -> Draft:
     """Convert a row to a draft.
 
@@ -25,7 +25,7 @@ def draft(
         recipients: The recipients of alerts.
         dialect: The cron dialect of the old server.
         fallback: Addresses for jobs without recipients in the export.
-        ran: Whether the history has a run of the row.
+        has_run: Whether the history has a run of the row.
 
     Raises:
         Refused: The row has no name, or no valid cron text.
@@ -36,7 +36,7 @@ def draft(
         raise Refused("it has no JobName" + _unknown_reason(row, "jobname"))
     warnings: list[str] = []
     cron = _cron(row, dialect)
-    active = _active(row, warnings, ran=ran)
+    active = _active(row, warnings, has_run=has_run)
     values: dict[str, object] = {"cron": cron}
     values |= _work(row, warnings)
     values |= {"retries": 0, "misfire": {"grace": "none"}}
@@ -71,14 +71,14 @@ def _same_in_ours(text: str, schedule: CronSchedule) -> bool:
         return False
 
 
-def _active(row: Row, warnings: list[str], *, ran: bool) -> bool:
+def _active(row: Row, warnings: list[str], *, has_run: bool) -> bool:
     if "isactive" not in row.values:
         if row.is_sparse:
             warnings.append(
                 "IsActive is in no row of the export, and its format leaves NULL out: it may be NULL in all; created paused"
             )
             return False
-        if ran or _time(row, "lastrun") is not None:
+        if has_run or _time(row, "lastrun") is not None:
             warnings.append("IsActive is not in the export: taken as active")
             return True
         warnings.append(

@@ -312,7 +312,7 @@ class _Drafting:
         name = reader_rows.text(row, "jobname") or ""
         ran = self._classic.history.of(reader_rows.key(row, "id"), name) is not None
         return cron_rows.draft(
-            row, self.recipients, dialect=self._options.dialect, fallback=fallback, ran=ran
+            row, self.recipients, dialect=self._options.dialect, fallback=fallback, has_run=ran
         )
 
     def _warn_about_unknowns(self, row: Row) -> None:

@@ -180,8 +180,8 @@ def timeout_option(command: CommonFunction) -> CommonFunction:
     return _timeout("Stop waiting after this time, such as 10m.")(command)
 
 
-def _timeout(said: str) -> Callable[[CommonFunction], CommonFunction]:
-    return click.option("--timeout", type=duration, metavar="DURATION", help=said)
+def _timeout(text: str) -> Callable[[CommonFunction], CommonFunction]:
+    return click.option("--timeout", type=duration, metavar="DURATION", help=text)
 
 
 def done(message: str, *, as_json: bool, **more: Any) -> None:

@@ -78,24 +78,24 @@ class DatabaseClock(SystemClock):
         """Return this machine's clock minus the database's."""
         return self.own.now() - self.now()
 
-    def follow(self, said: datetime, asked: float, answered: float) -> None:
+    def follow(self, server_time: datetime, sent_at: float, answered: float) -> None:
         """Take a reading of the database's clock, made between two instants of :func:`uptime`.
 
         The reading counts for the middle of the round trip. A deviation within half the round trip plus the tolerance changes nothing,
         so that the time does not jump to and fro.
 
         Args:
-            said: The database's time.
-            asked: The uptime when the query was sent.
+            server_time: The database's time.
+            sent_at: The uptime when the query was sent.
             answered: The uptime when the answer came.
         """
-        half = (answered - asked) / 2
+        half = (answered - sent_at) / 2
         if self._anchor is not None:
             at, since = self._anchor
-            error = said - (at + timedelta(seconds=asked + half - since))
+            error = server_time - (at + timedelta(seconds=sent_at + half - since))
             if abs(error.total_seconds()) <= half + _TOLERANCE:
                 return
-        self._anchor = said.astimezone(UTC), asked + half
+        self._anchor = server_time.astimezone(UTC), sent_at + half
 
 
 class ManualClock:

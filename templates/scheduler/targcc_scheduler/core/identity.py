@@ -123,34 +123,34 @@ class IdentityProvider(Protocol):
 _LONGEST = 80
 
 
-def known_name(said: object, where: str) -> str:
+def known_name(claim: object, where: str) -> str:
     """Check a name from a provider or proxy and return the name without surrounding blanks.
 
     Args:
-        said: The value from the provider or proxy.
+        claim: The value from the provider or proxy.
         where: The claim or header of the value, for the error.
 
     Raises:
         AuthError: the value is no text of 1 to 80 characters, or has characters that cannot be printed.
     """
-    if not isinstance(said, str) or not said.strip() or len(said) > _LONGEST:
+    if not isinstance(claim, str) or not claim.strip() or len(claim) > _LONGEST:
         raise AuthError(f"there is no name in {where}")
-    if not said.isprintable():
+    if not claim.isprintable():
         raise AuthError(f"the name in {where} has characters that are no text")
-    return said.strip()
+    return claim.strip()
 
 
-def role_of(said: object, roles: Mapping[str, str], default: str) -> str | None:
+def role_of(claim: object, roles: Mapping[str, str], default: str) -> str | None:
     """Return the role for the groups in a claim; ``None`` when no group matches and there is no default.
 
     The highest built-in role wins. Without a built-in role, the first custom role in the order of ``roles`` wins.
 
     Args:
-        said: The claim's value: one group as text, or a list of groups.
+        claim: The claim's value: one group as text, or a list of groups.
         roles: Map each group to its role.
         default: The role when no group matches; empty for no role.
     """
-    groups = [said] if isinstance(said, str) else said
+    groups = [claim] if isinstance(claim, str) else claim
     known = (
         {name for name in groups if isinstance(name, str)} if isinstance(groups, Iterable) else ()
     )

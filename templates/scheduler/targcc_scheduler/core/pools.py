@@ -59,9 +59,11 @@ class Pool:
     strict: bool = False
 
     @classmethod
-    def of(cls, name: str, said: Mapping[str, Any]) -> Pool:
+    def of(cls, name: str, declared: Mapping[str, Any]) -> Pool:
         """Build a pool from its entry in :class:`~...project.Project`."""
-        return cls(name, said["workers"], dict(said["queues"]), said["order"] == "strict")
+        return cls(
+            name, declared["workers"], dict(declared["queues"]), declared["order"] == "strict"
+        )
 
     @classmethod
     def alone(cls, queue: str, workers: int) -> Pool:
@@ -102,14 +104,14 @@ class Workers:
         return sum(self.alone.values()) + sum(pool.workers for pool in self.pools)
 
 
-def pools_of(said: Mapping[str, Mapping[str, Any]]) -> tuple[Pool, ...]:
+def pools_of(declared: Mapping[str, Mapping[str, Any]]) -> tuple[Pool, ...]:
     """Return the pools of a project."""
-    return tuple(Pool.of(name, entry) for name, entry in said.items())
+    return tuple(Pool.of(name, entry) for name, entry in declared.items())
 
 
-def pool_of(said: Mapping[str, Mapping[str, Any]], queue: str) -> Pool | None:
+def pool_of(declared: Mapping[str, Mapping[str, Any]], queue: str) -> Pool | None:
     """Return the pool of a queue; ``None``: the queue has workers of its own."""
-    return next((pool for pool in pools_of(said) if queue in pool.weights), None)
+    return next((pool for pool in pools_of(declared) if queue in pool.weights), None)
 
 
 class HasQueues(Protocol):

@@ -48,8 +48,8 @@ def visible_json(text: str) -> str:
     return _CONTROL_IN_LINES.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
-def _picture(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
     if code < ord(" "):
         return chr(0x2400 + code)
     return "␡" if code == _DELETE else f"<U+{code:04X}>"
@@ -101,5 +101,5 @@ def _is_balanced(text: str) -> bool:
     return depth == 0
 
 
-def _number(found: re.Match[str]) -> str:
-    return f"<U+{ord(found[0]):04X}>"
+def _number(match: re.Match[str]) -> str:
+    return f"<U+{ord(match[0]):04X}>"

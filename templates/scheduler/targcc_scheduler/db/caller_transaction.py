@@ -61,40 +61,40 @@ class _LentAsync(_Lent):
         """Do nothing; see :meth:`_Lent.create_function`."""
 
 
-def unwrapped(theirs: Any) -> Any:
+def unwrapped(caller: Any) -> Any:
     """Return the driver's connection within a Django connection, or any other object unchanged."""
-    if hasattr(theirs, "ensure_connection") and hasattr(theirs, "settings_dict"):
-        theirs.ensure_connection()
-        return theirs.connection
-    return theirs
+    if hasattr(caller, "ensure_connection") and hasattr(caller, "settings_dict"):
+        caller.ensure_connection()
+        return caller.connection
+    return caller
 
 
-def driver_of(theirs: Any) -> str | None:
+def driver_of(caller: Any) -> str | None:
     """Return the package of a connection: ``django``, ``psycopg``, ``psycopg2``, ``sqlite3`` or ``aiosqlite``; ``None`` for any other object."""
-    return _root(theirs, {"django": "", **_PLAIN, **_ASYNC})
+    return _root(caller, {"django": "", **_PLAIN, **_ASYNC})
 
 
-def is_async(theirs: Any) -> bool:
+def is_async(caller: Any) -> bool:
     """Return whether a driver's connection is async."""
-    return any(cls.__name__.startswith("Async") for cls in type(theirs).__mro__) or (
-        _root(theirs, _ASYNC) == "aiosqlite"
+    return any(cls.__name__.startswith("Async") for cls in type(caller).__mro__) or (
+        _root(caller, _ASYNC) == "aiosqlite"
     )
 
 
 @contextmanager
-def lent(theirs: Any) -> Iterator[sa.Engine | AsyncEngine]:
+def lent(caller: Any) -> Iterator[sa.Engine | AsyncEngine]:
     """Provide an engine whose only connection is the application's driver connection.
 
     Raises:
         TypeError: The driver of the connection is not supported.
     """
-    known, make = (_ASYNC, _async_engine) if is_async(theirs) else (_PLAIN, _plain_engine)
-    name = _root(theirs, known)
+    known, make = (_ASYNC, _async_engine) if is_async(caller) else (_PLAIN, _plain_engine)
+    name = _root(caller, known)
     if name is None:
         raise TypeError(
-            f"session= takes a session or connection of SQLAlchemy, Django, psycopg or sqlite3, not {type(theirs).__qualname__}"
+            f"session= takes a session or connection of SQLAlchemy, Django, psycopg or sqlite3, not {type(caller).__qualname__}"
         )
-    proxy = _LentAsync(theirs) if known is _ASYNC else _Lent(theirs)
+    proxy = _LentAsync(caller) if known is _ASYNC else _Lent(caller)
     token = _lent.set(proxy)
     try:
         yield make(known[name])
@@ -121,14 +121,14 @@ def _options(url: str) -> dict[str, Any]:
     return {"use_native_hstore": False} if url.startswith("postgresql") else {}
 
 
-def _root(theirs: Any, known: dict[str, str]) -> str | None:
+def _root(caller: Any, known: dict[str, str]) -> str | None:
     """Return the driver, by the module of the connection's class or of a base class."""
-    roots = (cls.__module__.partition(".")[0] for cls in type(theirs).__mro__)
+    roots = (cls.__module__.partition(".")[0] for cls in type(caller).__mro__)
     return next((root for root in roots if root in known), None)
 
 
-def _is_psycopg(theirs: Any) -> bool:
-    return _root(theirs, _PLAIN) == "psycopg"
+def _is_psycopg(caller: Any) -> bool:
+    return _root(caller, _PLAIN) == "psycopg"
 
 
 # Adapt a sync connection of SQLAlchemy to statements that expect an async connection; execute them at once, in the calling thread.
@@ -195,28 +195,28 @@ def finish(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 @asynccontextmanager
-async def borrowed(theirs: Any) -> AsyncIterator[AsyncConnection]:
-    """Provide a connection for statements within the transaction of ``theirs``; nothing is committed.
+async def borrowed(caller: Any) -> AsyncIterator[AsyncConnection]:
+    """Provide a connection for statements within the transaction of ``caller``; nothing is committed.
 
     Args:
-        theirs: A session or connection of SQLAlchemy, async or sync, or a connection of Django, psycopg or sqlite3.
+        caller: A session or connection of SQLAlchemy, async or sync, or a connection of Django, psycopg or sqlite3.
 
     Raises:
-        TypeError: ``theirs`` is of another type.
+        TypeError: ``caller`` is of another type.
     """
     async_session, session = sessions()
-    if isinstance(theirs, AsyncConnection):
-        if not theirs.in_transaction():  # statements of the driver itself begin none
-            await theirs.begin()
-        yield theirs
-    elif isinstance(theirs, async_session):
-        yield await theirs.connection()
-    elif isinstance(theirs, session):
-        yield _plain(theirs.connection())
-    elif isinstance(theirs, sa.Connection):
-        yield _plain(theirs)
+    if isinstance(caller, AsyncConnection):
+        if not caller.in_transaction():  # statements of the driver itself begin none
+            await caller.begin()
+        yield caller
+    elif isinstance(caller, async_session):
+        yield await caller.connection()
+    elif isinstance(caller, session):
+        yield _plain(caller.connection())
+    elif isinstance(caller, sa.Connection):
+        yield _plain(caller)
     else:
-        with lent(unwrapped(theirs)) as engine:
+        with lent(unwrapped(caller)) as engine:
             if isinstance(engine, AsyncEngine):
                 async with engine.connect() as connection:
                     yield connection
@@ -315,11 +315,11 @@ _WAITING: WeakKeyDictionary[Any, _Waiting] = WeakKeyDictionary()
 """The waiting work by session or connection."""
 
 
-async def watch(theirs: Any, then: Then, run: Run) -> Watched | None:
+async def watch(caller: Any, then: Then, run: Run) -> Watched | None:
     """Run work once the application's current transaction is committed; at once in autocommit mode.
 
     Args:
-        theirs: A session or connection of SQLAlchemy, async or sync, or a connection of Django, psycopg, sqlite3 or aiosqlite.
+        caller: A session or connection of SQLAlchemy, async or sync, or a connection of Django, psycopg, sqlite3 or aiosqlite.
         then: The work.
         run: Run the work's coroutine where the commit is sync code.
 
@@ -327,51 +327,51 @@ async def watch(theirs: Any, then: Then, run: Run) -> Watched | None:
         The work with its current outcome; ``None`` for an object whose commits cannot be observed.
     """
     watched = Watched(then, run)
-    kind, (async_sessions, plain_sessions) = type(theirs), sessions()  # a mock fakes __class__
+    kind, (async_sessions, plain_sessions) = type(caller), sessions()  # a mock fakes __class__
     if issubclass(kind, (*async_sessions, *plain_sessions)):
-        _waiting_of_session(theirs).add(watched)
+        _waiting_of_session(caller).add(watched)
         return watched
     if issubclass(kind, (sa.Connection, AsyncConnection)):
-        plain = getattr(theirs, "sync_connection", theirs)
+        plain = getattr(caller, "sync_connection", caller)
         _waiting(plain, _listen_to_connection).add(watched)
         return watched
-    return await _of_driver(theirs, watched)
+    return await _of_driver(caller, watched)
 
 
-async def _of_driver(theirs: Any, watched: Watched) -> Watched | None:
-    driver = driver_of(theirs)
+async def _of_driver(caller: Any, watched: Watched) -> Watched | None:
+    driver = driver_of(caller)
     if driver == "django":
-        return _of_django(theirs, watched)
+        return _of_django(caller, watched)
     if driver == "psycopg":
-        return await _of_psycopg(theirs, watched)
+        return await _of_psycopg(caller, watched)
     if driver == "sqlite3":
-        return _OfSqlite(theirs, watched)
+        return _OfSqlite(caller, watched)
     if driver == "aiosqlite":
-        _waiting(theirs, _patch_aiosqlite).add(watched)
+        _waiting(caller, _patch_aiosqlite).add(watched)
     return None if driver is None else watched
 
 
-def _waiting(theirs: Any, listen: Callable[[Any, _Waiting], None]) -> _Waiting:
+def _waiting(caller: Any, listen: Callable[[Any, _Waiting], None]) -> _Waiting:
     """Return the waiting work of a session or connection; attach the listeners when the first work arrives."""
-    waiting = _WAITING.get(theirs)
+    waiting = _WAITING.get(caller)
     if waiting is None:
-        waiting = _WAITING[theirs] = _Waiting()
-        listen(theirs, waiting)
+        waiting = _WAITING[caller] = _Waiting()
+        listen(caller, waiting)
     return waiting
 
 
 # SQLAlchemy.
 
 
-def after_commit(theirs: Any, then: Callable[[], object]) -> None:
+def after_commit(caller: Any, then: Callable[[], object]) -> None:
     """Call a function after the commit of a session; not for a connection, nor after a rollback."""
 
     async def call() -> None:
         then()
 
     async_sessions, plain_sessions = sessions()
-    if isinstance(theirs, (*async_sessions, *plain_sessions)):
-        _waiting_of_session(theirs).add(Watched(call, finish))
+    if isinstance(caller, (*async_sessions, *plain_sessions)):
+        _waiting_of_session(caller).add(Watched(call, finish))
 
 
 def _waiting_of_session(session: Any) -> _Waiting:
@@ -446,9 +446,9 @@ class _OfDjango(Watched):
         self._state = state
 
 
-def _of_django(theirs: Any, watched: Watched) -> Watched:
+def _of_django(caller: Any, watched: Watched) -> Watched:
     connection = (
-        theirs.on_commit.__self__
+        caller.on_commit.__self__
     )  # the connection itself: the proxy differs in each thread
     django_work = _OfDjango(watched.then, watched.run)
     if connection.in_atomic_block or connection.get_autocommit():

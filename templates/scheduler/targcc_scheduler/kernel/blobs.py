@@ -413,14 +413,14 @@ class Fetcher:
         self._keeper = keeper
 
     @contextlib.asynccontextmanager
-    async def here(self, claim: Claim, told: asyncio.Future[None]) -> AsyncIterator[Here | None]:
+    async def here(self, claim: Claim, done: asyncio.Future[None]) -> AsyncIterator[Here | None]:
         """Yield the content that the arguments of a claimed run refer to, in a temporary folder that only its owner may read.
 
         The folder is removed on exit.
 
         Args:
             claim: The run.
-            told: Resolved when the run is told to stop. The context then yields ``None``.
+            done: Resolved when the run is told to stop. The context then yields ``None``.
 
         Raises:
             FileError: Some content is gone or damaged.
@@ -434,11 +434,11 @@ class Fetcher:
         )
         try:
             fetching = asyncio.create_task(self._fetch(claim, folder))
-            await asyncio.wait((fetching, told), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((fetching, done), return_when=asyncio.FIRST_COMPLETED)
             if not fetching.done():
                 fetching.cancel()
                 await asyncio.wait((fetching,))
-            yield None if told.done() else _result(fetching)
+            yield None if done.done() else _result(fetching)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 

@@ -99,8 +99,8 @@ async def give(connection: AsyncConnection, runs: Mapping[str, int]) -> None:
         await connection.execute(sa.update(job_idempotency).where(is_it).values(RunId=run_id))
 
 
-def _is(key: str, found: sa.Row[int, str, int]) -> sa.ColumnElement[bool]:
-    return sa.and_(_c.IdempotencyKey == key, _c.RunId == found.RunId)
+def _is(key: str, row: sa.Row[int, str, int]) -> sa.ColumnElement[bool]:
+    return sa.and_(_c.IdempotencyKey == key, _c.RunId == row.RunId)
 
 
 # HTTP requests: a second request with the same key returns the response to the first.

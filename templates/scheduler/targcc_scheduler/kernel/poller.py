@@ -192,16 +192,16 @@ class Poller:
         self._looking.add(task)
         task.add_done_callback(self._looking.discard)
 
-    async def _answer(self, asked: asyncio.Future[PollResult]) -> None:
+    async def _answer(self, reply: asyncio.Future[PollResult]) -> None:
         try:
-            asked.set_result(await self.look())
+            reply.set_result(await self.look())
         except asyncio.CancelledError:
-            asked.cancel()
+            reply.cancel()
             raise
         except Exception as error:  # noqa: BLE001 - each of those who wait deals with it
-            asked.set_exception(error)
+            reply.set_exception(error)
             with contextlib.suppress(Exception):
-                asked.exception()  # mark as retrieved: all callers may have left
+                reply.exception()  # mark as retrieved: all callers may have left
 
 
 def _make(store: Store) -> Poller:

@@ -191,7 +191,7 @@ def whole_day(day: date, why: str, zone: tzinfo) -> Closure:
 
 def calendar_of(
     name: str,
-    said: Mapping[str, Mapping[str, Any]],
+    declared: Mapping[str, Mapping[str, Any]],
     folder: Path | None,
     within: tuple[str, ...] = (),
 ) -> WorkingCalendar:
@@ -199,7 +199,7 @@ def calendar_of(
 
     Args:
         name: The name of the calendar.
-        said: All calendars by name; each maps keys of :data:`KEYS` to a text or a list of texts.
+        declared: All calendars by name; each maps keys of :data:`KEYS` to a text or a list of texts.
         folder: The folder of the iCalendar files; None reads no files.
         within: The names of the calendars that include this calendar.
 
@@ -210,12 +210,12 @@ def calendar_of(
         raise CronError(
             f"the calendar {name} includes itself", text=" includes ".join([*within, name])
         )
-    if name not in said:
-        raise _no_calendar(name, said)
-    configuration = said[name]
+    if name not in declared:
+        raise _no_calendar(name, declared)
+    configuration = declared[name]
     within = (*within, name)
     included = (
-        calendar_of(included_name, said, folder, within)
+        calendar_of(included_name, declared, folder, within)
         for included_name in _texts(configuration.get("include"))
     )
     return read_calendar(name, configuration, folder, tuple(included))
@@ -228,7 +228,7 @@ def _no_calendar(name: str, known: Mapping[str, Any]) -> CronError:
 
 def read_calendar(
     name: str,
-    said: Mapping[str, Any],
+    declared: Mapping[str, Any],
     folder: Path | None,
     included: tuple[WorkingCalendar, ...] = (),
 ) -> WorkingCalendar:
@@ -239,22 +239,22 @@ def read_calendar(
     """
     dates: dict[date, str] = {}
     rules: list[DayRule] = []
-    for text in _texts(said.get("off")):
+    for text in _texts(declared.get("off")):
         days = parse_days(text)
         if isinstance(days, DayRule):
             rules.append(days)
         else:
             dates |= days
-    blackouts = [parse_blackout(text) for text in _texts(said.get("blackouts"))]
-    file: str = said.get("ics") or ""
+    blackouts = [parse_blackout(text) for text in _texts(declared.get("blackouts"))]
+    file: str = declared.get("ics") or ""
     text = _text_of(name, folder / file) if file and folder is not None else ""
     return WorkingCalendar(
         name=name,
-        digest=digest_of([said, text, [entry.digest for entry in included]]),
-        description=said.get("description", ""),
+        digest=digest_of([declared, text, [entry.digest for entry in included]]),
+        description=declared.get("description", ""),
         dates=dates,
         rules=tuple(rules),
-        worked=frozenset(parse_date(entry) for entry in _texts(said.get("work"))),
+        worked=frozenset(parse_date(entry) for entry in _texts(declared.get("work"))),
         hours=tuple(entry for entry in blackouts if isinstance(entry, Hours)),
         spans=tuple(entry for entry in blackouts if isinstance(entry, Span)),
         events=_events(name, file, text) if text else (),
@@ -289,9 +289,9 @@ def _texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def digest_of(said: Any) -> str:
+def digest_of(declared: Any) -> str:
     """Return the first eight hex digits of the SHA-256 of a value as JSON."""
-    text = json.dumps(said, sort_keys=True, default=str, ensure_ascii=False)
+    text = json.dumps(declared, sort_keys=True, default=str, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -424,16 +424,16 @@ class WorkingSchedule(Schedule):
                 nearest.take(self._handled(day, zone))
         return nearest.slot
 
-    def _walk(self, found: _Nearest, moment: datetime, zone: tzinfo, *, forward: bool) -> None:
+    def _walk(self, nearest: _Nearest, moment: datetime, zone: tzinfo, *, forward: bool) -> None:
         """Step through the slots of the base schedule, past closed times, to the first open slot; collect moved slots."""
         slot = self.base.next(moment, zone) if forward else self.base.previous(moment, zone)
         steps = 0
-        while slot is not None and found.is_nearer(slot):
+        while slot is not None and nearest.is_nearer(slot):
             closure = closure_at(self.calendars, slot, zone)
             if closure is None:
-                found.slot = slot
+                nearest.slot = slot
                 return
-            found.take(self._handled(_day(slot, zone), zone))
+            nearest.take(self._handled(_day(slot, zone), zone))
             steps += 1
             if steps > _FEW and abs(slot - moment) > _FAR:
                 return

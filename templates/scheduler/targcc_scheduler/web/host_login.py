@@ -166,8 +166,8 @@ def _is_async(function: Callable[..., Any]) -> bool:
 def _endpoint(identify: Callable[..., Any]) -> Callable[..., Any]:
     dependency = Depends(identify)
 
-    async def keep(request: Request, said: Any = dependency) -> Response:
-        request.scope[_SAID] = said
+    async def keep(request: Request, identity: Any = dependency) -> Response:
+        request.scope[_SAID] = identity
         return Response()
 
     return keep

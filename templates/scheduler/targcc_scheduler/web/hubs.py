@@ -261,14 +261,14 @@ class Listener:
         self._waiting: deque[Change] = deque()
         self._news = asyncio.Event()
 
-    def hear(self, found: Sequence[Change]) -> None:
+    def hear(self, changes: Sequence[Change]) -> None:
         """Queue new changes, and set :attr:`behind` if more than 5,000 wait."""
-        self.catch_up(found)
+        self.catch_up(changes)
         self.behind = self.behind or len(self._waiting) > _MOST_WAITING
 
-    def catch_up(self, found: Sequence[Change]) -> None:
+    def catch_up(self, changes: Sequence[Change]) -> None:
         """Queue changes, also from before the listener connected; skip changes that were queued before."""
-        for change in found:
+        for change in changes:
             if change.at >= self._after and change.key not in self._told:
                 self._told[change.key] = change.at
                 self._waiting.append(change)

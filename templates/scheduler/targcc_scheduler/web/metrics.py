@@ -177,7 +177,7 @@ async def _active_runs(connection: AsyncConnection) -> Metric:
     return family
 
 
-def _queue_figures(found: tuple[Queue, ...], now: datetime) -> Iterator[Metric]:
+def _queue_figures(queues: tuple[Queue, ...], now: datetime) -> Iterator[Metric]:
     depth = GaugeMetricFamily(
         "targcc_queue_depth", "Runs that wait for a worker.", labels=["queue"]
     )
@@ -187,7 +187,7 @@ def _queue_figures(found: tuple[Queue, ...], now: datetime) -> Iterator[Metric]:
     paused = GaugeMetricFamily(
         "targcc_queue_paused", "1 while nobody takes from it.", labels=["queue"]
     )
-    for queue in found:
+    for queue in queues:
         waits = (now - queue.oldest_due).total_seconds() if queue.oldest_due is not None else 0
         depth.add_metric([queue.name], queue.waiting)
         oldest.add_metric([queue.name], max(waits, 0))
@@ -195,7 +195,7 @@ def _queue_figures(found: tuple[Queue, ...], now: datetime) -> Iterator[Metric]:
     yield from (depth, oldest, paused)
 
 
-def _limit_figures(found: Mapping[str, limits.LimitUse]) -> Iterator[Metric]:
+def _limit_figures(limits_in_use: Mapping[str, limits.LimitUse]) -> Iterator[Metric]:
     """Return the limit metrics by job, not by key: a project may have a key per customer."""
     running = GaugeMetricFamily(
         "targcc_limit_running",
@@ -205,20 +205,20 @@ def _limit_figures(found: Mapping[str, limits.LimitUse]) -> Iterator[Metric]:
     waiting = GaugeMetricFamily(
         "targcc_limit_waiting", "Runs that wait for room under their limit.", labels=["job"]
     )
-    for job, standing in sorted(found.items()):
+    for job, standing in sorted(limits_in_use.items()):
         running.add_metric([job], standing.running)
         waiting.add_metric([job], standing.waiting)
     yield from (running, waiting)
 
 
-def _server_figures(found: tuple[Server, ...], now: datetime) -> Iterator[Metric]:
-    yield _single("targcc_servers", "Nodes that are up.", len(found))
+def _server_figures(servers: tuple[Server, ...], now: datetime) -> Iterator[Metric]:
+    yield _single("targcc_servers", "Nodes that are up.", len(servers))
     yield _single(
         "targcc_workers",
         "Runs that they can do at a time.",
-        sum(server.workers for server in found),
+        sum(server.workers for server in servers),
     )
-    ages = [(now - server.heartbeat_at).total_seconds() for server in found]
+    ages = [(now - server.heartbeat_at).total_seconds() for server in servers]
     yield _single(
         "targcc_oldest_heartbeat_seconds", "The silence of the most silent node.", max([0.0, *ages])
     )

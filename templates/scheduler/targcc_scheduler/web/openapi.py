@@ -118,16 +118,16 @@ def _problem(description: str) -> dict[str, Any]:
     return {"description": description, "content": {_JSON: {"schema": schema}}}
 
 
-def _say_shown(path: str, said: dict[str, Any]) -> None:
+def _say_shown(path: str, operation: dict[str, Any]) -> None:
     """Add ETags and the ``fields`` parameter to a GET route."""
-    content, fields = said["responses"]["200"]["content"], ApiRoute.reading[path].fields
+    content, fields = operation["responses"]["200"]["content"], ApiRoute.reading[path].fields
     if fields:
         a_row = {"type": "object"}
         is_list = content[_JSON]["schema"].get("type") == "array"
         content[responses.MEDIA_TYPE] = {
             "schema": {"type": "array", "items": a_row} if is_list else a_row
         }
-        said["parameters"] += [
+        operation["parameters"] += [
             {
                 "name": responses.PARAMETER,
                 "in": "query",
@@ -136,16 +136,16 @@ def _say_shown(path: str, said: dict[str, Any]) -> None:
             }
         ]
     if _JSON in content:
-        said["parameters"].append(_IF_NONE_MATCH)
-        said["responses"]["304"] = {"description": "The client has the current version"}
-        said["responses"]["200"]["headers"] = {
+        operation["parameters"].append(_IF_NONE_MATCH)
+        operation["responses"]["304"] = {"description": "The client has the current version"}
+        operation["responses"]["200"]["headers"] = {
             "ETag": {"schema": {"type": "string"}, "description": "Version of the resource."},
-            **({"Link": _LINK} if _is_paged(said) else {}),
+            **({"Link": _LINK} if _is_paged(operation) else {}),
         }
 
 
-def _is_paged(said: dict[str, Any]) -> bool:
-    return any(parameter["name"] == "cursor" for parameter in said["parameters"])
+def _is_paged(operation: dict[str, Any]) -> bool:
+    return any(parameter["name"] == "cursor" for parameter in operation["parameters"])
 
 
 def operations() -> list[Operation]:
@@ -157,30 +157,30 @@ def operations() -> list[Operation]:
     ]
 
 
-def _operation(method: str, path: str, said: dict[str, Any]) -> Operation:
+def _operation(method: str, path: str, operation: dict[str, Any]) -> Operation:
     parameters = tuple(
         (item["name"], _kind(item["schema"]), item.get("description", ""))
-        for item in said.get("parameters", [])
+        for item in operation.get("parameters", [])
     )
     return Operation(
         method=method.upper(),
         path=path,
-        tag=said["tags"][0],
-        summary=said.get("description", "").strip(),
+        tag=operation["tags"][0],
+        summary=operation.get("description", "").strip(),
         parameters=parameters,
-        body=_content(said.get("requestBody", {})),
+        body=_content(operation.get("requestBody", {})),
         answer=_content(
             next(
-                said["responses"][status]
+                operation["responses"][status]
                 for status in ("200", "202")
-                if status in said["responses"]
+                if status in operation["responses"]
             )
         ),
     )
 
 
-def _content(said: dict[str, Any]) -> str:
-    content = said.get("content", {})
+def _content(operation: dict[str, Any]) -> str:
+    content = operation.get("content", {})
     if content and _JSON not in content:
         return str(next(iter(content)))
     return _kind(content.get(_JSON, {}).get("schema", {}))

@@ -123,23 +123,23 @@ def tag(path: str, whole: bytes, body: bytes) -> str:
     return f'"{_digest(json.dumps(still).encode())}-{_digest(body)}"'
 
 
-def fits(asked: str | None, current: str, *, exactly: bool = False) -> bool:
+def fits(etags: str | None, current: str, *, exactly: bool = False) -> bool:
     """Return whether a tag in a header matches the document's current tag.
 
     Args:
-        asked: Header. A weak tag, as a compressing proxy makes, counts as the strong tag.
+        etags: Header. A weak tag, as a compressing proxy makes, counts as the strong tag.
         current: Current tag.
         exactly: True compares the whole document, false only the part that people can change.
     """
-    if asked is None:
+    if etags is None:
         return False
-    if asked.strip() == "*":
+    if etags.strip() == "*":
         return True
     now = current.strip('"')
     if exactly:
-        return now in _TAG.findall(asked)
+        return now in _TAG.findall(etags)
     return now.partition("-")[0] in {
-        entity_tag.partition("-")[0] for entity_tag in _TAG.findall(asked)
+        entity_tag.partition("-")[0] for entity_tag in _TAG.findall(etags)
     }
 
 

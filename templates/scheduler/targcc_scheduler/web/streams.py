@@ -243,13 +243,13 @@ class Wanted:
     queues: Sequence[str] = ()
     states: Sequence[RunState] = ()
 
-    def fits(self, one: Change) -> bool:
+    def fits(self, change: Change) -> bool:
         """Return whether a change passes the filter."""
-        job = one.job.lower()
+        job = change.job.lower()
         return (
             (not self.jobs or any(fnmatchcase(job, pattern.lower()) for pattern in self.jobs))
-            and (not self.queues or one.queue in self.queues)
-            and (not self.states or one.state in self.states)
+            and (not self.queues or change.queue in self.queues)
+            and (not self.states or change.state in self.states)
         )
 
 

@@ -203,11 +203,11 @@ def _seconds(seconds: float) -> str:
     return format_duration(timedelta(seconds=seconds))
 
 
-def _changed(one: OverrideOut, now: datetime) -> str:
+def _changed(override: OverrideOut, now: datetime) -> str:
     """Describe an override of a job's option."""
-    until = f", until {when(one.until, now)}" if one.until is not None else ""
-    unfit = f" (does not hold: {one.problem})" if one.problem else ""
-    return f"{one.field} {one.shown}{unfit}, by {one.by} {when(one.at, now)}{until}: {one.reason}"
+    until = f", until {when(override.until, now)}" if override.until is not None else ""
+    unfit = f" (does not hold: {override.problem})" if override.problem else ""
+    return f"{override.field} {override.shown}{unfit}, by {override.by} {when(override.at, now)}{until}: {override.reason}"
 
 
 def _grace(job: JobDetailOut) -> str:

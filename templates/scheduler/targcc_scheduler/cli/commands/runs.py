@@ -182,9 +182,9 @@ def print_chain(chain: LineOut, run_id: int) -> None:
             click.echo(as_shown(f"{'  ' * depth}{mark} {_said(step)}"))
 
 
-def _said(one: LineStepOut) -> str:
-    what = f"run {one.id} of {one.job}" if one.kind == "run" else f"batch {one.id}"
-    return f"{what} {humanize.STATE_WORDS[RunState(one.state)]}" if one.state else what
+def _said(step: LineStepOut) -> str:
+    what = f"run {step.id} of {step.job}" if step.kind == "run" else f"batch {step.id}"
+    return f"{what} {humanize.STATE_WORDS[RunState(step.state)]}" if step.state else what
 
 
 # ``targcc run``: show, change and await single runs.
@@ -295,20 +295,20 @@ def show_run(run_id: int, *, as_json: bool) -> None:
     run(work())
 
 
-def _show(found: RunDetailOut, now: datetime, *, as_json: bool) -> None:
+def _show(run: RunDetailOut, now: datetime, *, as_json: bool) -> None:
     if as_json:
-        print_json(found)
+        print_json(run)
         return
-    print_pairs(_facts(found, now))
-    if found.chain is not None:
-        print_chain(found.chain, found.id)
-    for entry in found.life:
+    print_pairs(_facts(run, now))
+    if run.chain is not None:
+        print_chain(run.chain, run.id)
+    for entry in run.life:
         state = humanize.STATE_WORDS.get(RunState(entry.state), entry.state)
         click.echo(f"  {when(entry.at, now)}  {state}  {as_shown(entry.note)}".rstrip())
-    for line in found.log:
+    for line in run.log:
         click.echo(as_shown(_log_line(line), lines=True))
-    failure = next((attempt for attempt in reversed(found.attempts) if not attempt.success), None)
-    if failure is not None and found.state != RunState.SUCCEEDED:
+    failure = next((attempt for attempt in reversed(run.attempts) if not attempt.success), None)
+    if failure is not None and run.state != RunState.SUCCEEDED:
         click.echo(as_shown(failure.traceback or failure.error or "", lines=True))
 
 
@@ -316,33 +316,33 @@ async def _details(api: Api, run_id: int) -> RunDetailOut:
     return await api.get(path("runs", run_id), RunDetailOut)
 
 
-def _facts(found: RunDetailOut, now: datetime) -> list[tuple[str, str]]:
+def _facts(run: RunDetailOut, now: datetime) -> list[tuple[str, str]]:
     return [
-        ("run", f"{found.id} of {found.job}"),
-        ("state", humanize.STATE_WORDS[found.state]),
-        ("stopping", found.stop_note or ""),
-        ("waits", _unknown(found, now)),
-        ("message", found.message or ""),
-        ("arguments", humanize.arguments(found.arguments)),
-        ("started by", found.triggered_by),
-        ("due", when(found.due_at, now)),
-        ("expires", when(found.expires_at, now) if found.expires_at and not found.attempt else ""),
-        ("unique by", found.unique_by),
-        ("took", humanize.milliseconds(found.duration_ms)),
-        ("attempt", str(found.attempt or "")),
-        ("queue", found.queue),
-        ("server", found.server or ""),
-        ("chain", rollup_state(found.chain) if found.chain is not None else ""),
+        ("run", f"{run.id} of {run.job}"),
+        ("state", humanize.STATE_WORDS[run.state]),
+        ("stopping", run.stop_note or ""),
+        ("waits", _unknown(run, now)),
+        ("message", run.message or ""),
+        ("arguments", humanize.arguments(run.arguments)),
+        ("started by", run.triggered_by),
+        ("due", when(run.due_at, now)),
+        ("expires", when(run.expires_at, now) if run.expires_at and not run.attempt else ""),
+        ("unique by", run.unique_by),
+        ("took", humanize.milliseconds(run.duration_ms)),
+        ("attempt", str(run.attempt or "")),
+        ("queue", run.queue),
+        ("server", run.server or ""),
+        ("chain", rollup_state(run.chain) if run.chain is not None else ""),
     ]
 
 
-def _unknown(found: RunOut, now: datetime) -> str:
-    if found.unknown_since is None:
+def _unknown(run: RunOut, now: datetime) -> str:
+    if run.unknown_since is None:
         return ""
     refusals = (
-        f"{refusal.node} (release {refusal.release}): {refusal.why}" for refusal in found.refusals
+        f"{refusal.node} (release {refusal.release}): {refusal.why}" for refusal in run.refusals
     )
-    return f"no node knows it since {when(found.unknown_since, now)}; asked: {'; '.join(refusals)}"
+    return f"no node knows it since {when(run.unknown_since, now)}; asked: {'; '.join(refusals)}"
 
 
 def _to_stderr(line: LogLine) -> None:
@@ -524,12 +524,10 @@ async def _somebody_works(api: Api, queue: str) -> bool:
     )
 
 
-def _print_end(found: RunDetailOut) -> None:
-    took = (
-        f" in {humanize.milliseconds(found.duration_ms)}" if found.duration_ms is not None else ""
-    )
-    summary = f"run {found.id} of {found.job} {humanize.STATE_WORDS[found.state]}{took}"
-    click.echo(as_shown(f"{summary}: {found.message}" if found.message else summary, lines=True))
+def _print_end(run: RunDetailOut) -> None:
+    took = f" in {humanize.milliseconds(run.duration_ms)}" if run.duration_ms is not None else ""
+    summary = f"run {run.id} of {run.job} {humanize.STATE_WORDS[run.state]}{took}"
+    click.echo(as_shown(f"{summary}: {run.message}" if run.message else summary, lines=True))
 
 
 # ``targcc run files`` and ``targcc run download``.
@@ -621,18 +619,18 @@ def _target(to: Path, name: str, *, force: bool) -> Path:
     return target
 
 
-def _chosen(run_id: int, found: list[FileOut], name: str | None) -> FileOut:
+def _chosen(run_id: int, files: list[FileOut], name: str | None) -> FileOut:
     """Return the file to download: the file of this name, else the run's result.
 
     Raises:
         CliError: no file matches, or several different files do.
     """
-    fit = [file for file in found if file.name == name] if name else _results(found)
+    fit = [file for file in files if file.name == name] if name else _results(files)
     if len({file.sha256 for file in fit}) == 1:
         return fit[-1]
-    names = ", ".join(file.name for file in found) or "none"
+    names = ", ".join(file.name for file in files) or "none"
     raise ChoiceError(f"which file of run {run_id}? It has {names}: targcc run files {run_id}")
 
 
-def _results(found: list[FileOut]) -> list[FileOut]:
-    return [file for file in found if file.kind == "result"]
+def _results(files: list[FileOut]) -> list[FileOut]:
+    return [file for file in files if file.kind == "result"]

@@ -55,7 +55,7 @@ def list_servers(*, as_json: bool) -> None:
     run(work())
 
 
-def _print_servers(found: Sequence[Server], now: datetime) -> None:
+def _print_servers(servers: Sequence[Server], now: datetime) -> None:
     print_table(
         [
             "SERVER",
@@ -80,10 +80,10 @@ def _print_servers(found: Sequence[Server], now: datetime) -> None:
                 server.release or "",
                 server.version,
             ]
-            for server in found
+            for server in servers
         ],
     )
-    for server in found:
+    for server in servers:
         if server.trouble:
             click.echo(
                 as_shown(
@@ -144,11 +144,11 @@ def resume_server(name: str, *, as_json: bool) -> None:
     run(work())
 
 
-def _tell(found: DrainOut, what: str, *, as_json: bool) -> None:
+def _tell(drain: DrainOut, what: str, *, as_json: bool) -> None:
     if as_json:
-        print_json([{"server": server.id, "state": what} for server in found.servers])
+        print_json([{"server": server.id, "state": what} for server in drain.servers])
         return
-    for server in found.servers:
+    for server in drain.servers:
         click.echo(as_shown(f"{server.name}:{server.process_id} is {what}"))
 
 

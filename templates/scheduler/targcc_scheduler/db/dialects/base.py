@@ -210,9 +210,9 @@ class DriverStatement:
             values[name] = convert(values[name])
         return values
 
-    def named(self, found: Iterable[Iterable[Any]]) -> list[Any]:
+    def named(self, parameters: Iterable[Iterable[Any]]) -> list[Any]:
         """Convert the driver's rows to named tuples of Python types."""
-        return [self._row._make(map(_converted, self._found, row)) for row in found]
+        return [self._row._make(map(_converted, self._found, row)) for row in parameters]
 
 
 def _converted(convert: Convert | None, value: Any) -> Any:

@@ -196,8 +196,8 @@ def _escaped_for_teams(text: str) -> str:
     return _BEGINS_A_LIST.sub(_not_a_list, escaped)
 
 
-def _not_a_list(found: re.Match[str]) -> str:
-    blank, sign = found.groups()
+def _not_a_list(match: re.Match[str]) -> str:
+    blank, sign = match.groups()
     return f"{blank}{sign}\\" if sign[0].isdigit() else f"{blank}\\{sign}"
 
 

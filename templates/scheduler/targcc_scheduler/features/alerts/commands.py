@@ -126,27 +126,27 @@ def list_alerts(*, as_json: bool) -> None:
     _print(alerts, now)
 
 
-def _print(found: AlertsNow, now: datetime) -> None:
-    if found.going_on:
+def _print(alerts: AlertsNow, now: datetime) -> None:
+    if alerts.going_on:
         print_table(
             ["NOT OVER SINCE", "TIMES", "STEPS", "ALERT"],
             [
                 [when(alert.since, now), f"{alert.times:,}", str(alert.steps_taken), alert.title]
-                for alert in found.going_on
+                for alert in alerts.going_on
             ],
         )
-    if found.waiting:
+    if alerts.waiting:
         print_table(
             ["GOES", "CHANNEL", "TO", "TRIES", "MESSAGE"],
             [
                 [when(alert.goes_at, now), alert.channel, alert.to, str(alert.tries), alert.title]
-                for alert in found.waiting
+                for alert in alerts.waiting
             ],
         )
-    for alert in found.failed:
+    for alert in alerts.failed:
         since = when(alert.since, now)
         click.echo(f"An alert about {alert.job} was not sent, {since}: {alert.reason}")
-    if not found.any:
+    if not alerts.any:
         click.echo("Every alert is over, and every message went out.")
 
 

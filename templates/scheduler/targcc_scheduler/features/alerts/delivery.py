@@ -326,7 +326,7 @@ class AlertSender:
         connection: AsyncConnection,
         event: AlertEvent,
         notice: Notice,
-        told: Sequence[Target],
+        targets: Sequence[Target],
         *,
         urgent: bool,
     ) -> None:
@@ -341,7 +341,7 @@ class AlertSender:
             about=event.about,
             title=notice.title,
             run_id=event.run_id,
-            targets_json=as_json(told) if told else None,
+            targets_json=as_json(targets) if targets else None,
             escalates=urgent and bool(self.policy.escalation),
         )
         await model.note(connection, happened, self.clock.now())

@@ -81,13 +81,13 @@ async def digest_of(
     )
 
 
-def _numbers(found: Overview) -> Iterable[tuple[str, str]]:
+def _numbers(overview: Overview) -> Iterable[tuple[str, str]]:
     for name, state in (
         ("Succeeded", RunState.SUCCEEDED),
         ("Failed", RunState.FAILED),
         ("Missed", RunState.MISSED),
     ):
-        yield name, f"{found.count(state):,}"
+        yield name, f"{overview.count(state):,}"
 
 
 def _wrong(concerns: Iterable[Issue], page: str) -> Iterable[tuple[str, str]]:
@@ -106,12 +106,12 @@ def _wrong(concerns: Iterable[Issue], page: str) -> Iterable[tuple[str, str]]:
         yield f"and {len(wrong) - _MOST} more", f"{page}/inbox"
 
 
-def _happened(found: Overview, names: dict[str, str], page: str) -> Iterable[tuple[str, str]]:
+def _happened(overview: Overview, names: dict[str, str], page: str) -> Iterable[tuple[str, str]]:
     bad = {
-        state: Counter({job: n for (job, s), n in found.window.by_job.items() if s is state})
+        state: Counter({job: n for (job, s), n in overview.window.by_job.items() if s is state})
         for state in (RunState.FAILED, RunState.MISSED)
     }
-    recovered = {job.name for job in found.recovered}
+    recovered = {job.name for job in overview.recovered}
     for verb, counts in (("failed", bad[RunState.FAILED]), ("was missed", bad[RunState.MISSED])):
         for job, number in counts.most_common(_MOST):
             times = "" if number == 1 else f" {number:,} times"
@@ -119,11 +119,13 @@ def _happened(found: Overview, names: dict[str, str], page: str) -> Iterable[tup
             yield f"{names.get(job, job)} {verb}{times}{again}", pages_of(page, job=job)[0][1]
 
 
-def _comes(found: Overview, now: datetime, zone: ZoneInfo, page: str) -> Iterable[tuple[str, str]]:
-    if not found.slots:
+def _comes(
+    overview: Overview, now: datetime, zone: ZoneInfo, page: str
+) -> Iterable[tuple[str, str]]:
+    if not overview.slots:
         return
-    yield f"{humanize.count(len(found.slots), 'run')} by schedule", f"{page}/jobs"
-    [(minute, most)] = Counter(slot.replace(second=0) for slot in found.slots).most_common(1)
+    yield f"{humanize.count(len(overview.slots), 'run')} by schedule", f"{page}/jobs"
+    [(minute, most)] = Counter(slot.replace(second=0) for slot in overview.slots).most_common(1)
     if most >= _CROWDED:
         yield f"{most} of them at {humanize.clock(minute, now, zone)}", f"{page}/jobs"
 

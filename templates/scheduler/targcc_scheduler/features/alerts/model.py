@@ -293,33 +293,33 @@ class Happened:
     escalates: bool
 
 
-async def note(connection: AsyncConnection, one: Happened, now: datetime) -> None:
+async def note(connection: AsyncConnection, event: Happened, now: datetime) -> None:
     """Count an occurrence of an open alert. Insert the alert if none is open and recipients were told."""
     counted: dict[str, Any] = {"Number": _T.Number + 1, "LastAt": now}
-    if one.run_id is not None:
-        counted["LastRunId"] = one.run_id
-    if one.targets_json is not None:
-        counted["TargetsJson"] = one.targets_json
-    if one.escalates:
+    if event.run_id is not None:
+        counted["LastRunId"] = event.run_id
+    if event.targets_json is not None:
+        counted["TargetsJson"] = event.targets_json
+    if event.escalates:
         counted["EscalatesFrom"] = sa.func.coalesce(
             _T.EscalatesFrom, sa.literal(now, _T.EscalatesFrom.type)
         )
-    again = sa.update(job_alert_thread).where(_T.Thread == one.thread).values(counted)
-    if await changed(connection, again) or one.targets_json is None:
+    again = sa.update(job_alert_thread).where(_T.Thread == event.thread).values(counted)
+    if await changed(connection, again) or event.targets_json is None:
         return
     first = {
-        "Thread": one.thread,
-        "Kind": one.kind,
-        "JobName": one.job[:100],
-        "About": one.about[:200],
-        "Title": one.title[:300],
+        "Thread": event.thread,
+        "Kind": event.kind,
+        "JobName": event.job[:100],
+        "About": event.about[:200],
+        "Title": event.title[:300],
         "FirstAt": now,
         "LastAt": now,
-        "FirstRunId": one.run_id,
-        "LastRunId": one.run_id,
+        "FirstRunId": event.run_id,
+        "LastRunId": event.run_id,
         "Number": 1,
-        "TargetsJson": one.targets_json,
-        "EscalatesFrom": now if one.escalates else None,
+        "TargetsJson": event.targets_json,
+        "EscalatesFrom": now if event.escalates else None,
     }
     if not await insert_new(connection, job_alert_thread, [_T.Thread], first):
         await connection.execute(again)  # another node was first

@@ -46,13 +46,13 @@ class Recipients:
     oncall: bool = False
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Recipients:
+    def of(cls, declared: Mapping[str, Any]) -> Recipients:
         """Parse a mapping with the keys ``email``, ``slack``, ``teams``, ``webhook``, ``other`` and ``oncall``."""
-        named = [("slack", said.get("slack")), ("teams", said.get("teams"))]
-        named += [("webhook", said.get("webhook")), *dict(said.get("other") or {}).items()]
-        mails = [Target("mail", email) for email in said.get("email") or ()]
+        named = [("slack", declared.get("slack")), ("teams", declared.get("teams"))]
+        named += [("webhook", declared.get("webhook")), *dict(declared.get("other") or {}).items()]
+        mails = [Target("mail", email) for email in declared.get("email") or ()]
         others = [Target(channel, address) for channel, address in named if address]
-        return cls((*mails, *others), oncall=bool(said.get("oncall")))
+        return cls((*mails, *others), oncall=bool(declared.get("oncall")))
 
 
 NOBODY = Recipients()
@@ -75,24 +75,24 @@ class Hours:
     zone: ZoneInfo
 
     @classmethod
-    def of(cls, said: Mapping[str, Any], zone: str) -> Hours:
+    def of(cls, declared: Mapping[str, Any], zone: str) -> Hours:
         """Parse a mapping with the keys ``start``, ``end``, ``days`` and ``timezone``.
 
         Args:
-            said: The mapping. Defaults are every day and the whole day.
+            declared: The mapping. Defaults are every day and the whole day.
             zone: Time zone if the mapping names none.
 
         Raises:
             ProjectError: a weekday or a time cannot be read.
         """
-        days = said.get("days") or DAYS
+        days = declared.get("days") or DAYS
         if unknown := [day for day in days if day not in DAYS]:
             raise ProjectError(f"alerts: no day of the week {unknown[0]!r}: {', '.join(DAYS)}")
         return cls(
-            _time(said.get("start", "00:00")),
-            _time(said.get("end", "00:00")),
+            _time(declared.get("start", "00:00")),
+            _time(declared.get("end", "00:00")),
             frozenset(DAYS.index(day) for day in days),
-            parse_zone(said.get("timezone") or zone),
+            parse_zone(declared.get("timezone") or zone),
         )
 
     def end_after(self, now: datetime) -> datetime | None:
@@ -250,23 +250,23 @@ class AlertPolicy:
         return max((end for end in ends if end is not None), default=None)
 
 
-def _quiet(said: Mapping[str, Any], zone: str) -> Quiet:
+def _quiet(declared: Mapping[str, Any], zone: str) -> Quiet:
     channels = frozenset(
-        {"email": "mail"}.get(channel, channel) for channel in said.get("channels", ())
+        {"email": "mail"}.get(channel, channel) for channel in declared.get("channels", ())
     )
-    return Quiet(Hours.of(said, zone), channels, frozenset(said.get("email", ())))
+    return Quiet(Hours.of(declared, zone), channels, frozenset(declared.get("email", ())))
 
 
-def _daily(said: Mapping[str, Any], zone: str) -> Hours:
-    return Hours.of({**said, "start": said["at"]}, zone)
+def _daily(declared: Mapping[str, Any], zone: str) -> Hours:
+    return Hours.of({**declared, "start": declared["at"]}, zone)
 
 
-def _rota(said: Mapping[str, Any], zone: str) -> Rota:
-    people = {name: Recipients.of(entry) for name, entry in said.get("people", {}).items()}
-    shifts: Sequence[Mapping[str, Any]] = said.get("rota", ())
+def _rota(declared: Mapping[str, Any], zone: str) -> Rota:
+    people = {name: Recipients.of(entry) for name, entry in declared.get("people", {}).items()}
+    shifts: Sequence[Mapping[str, Any]] = declared.get("rota", ())
     if unknown := [entry["who"] for entry in shifts if entry["who"] not in people]:
         raise ProjectError(f"oncall: {unknown[0]!r} is in the rota, and not among its people")
-    zone = said.get("timezone") or zone
+    zone = declared.get("timezone") or zone
     return Rota(tuple((Hours.of(entry, zone), entry["who"]) for entry in shifts), people)
 
 

@@ -106,15 +106,15 @@ def verify(*, head: str, as_json: bool) -> None:
     run(work())
 
 
-def _say(found: VerdictOut) -> None:
-    if found.fault is not None:
-        click.echo(f"{found.fault.kind}: {found.fault.message}")
-        click.echo(f"{count(found.rows, 'row')} before that are as they were written")
+def _say(verdict: VerdictOut) -> None:
+    if verdict.fault is not None:
+        click.echo(f"{verdict.fault.kind}: {verdict.fault.message}")
+        click.echo(f"{count(verdict.rows, 'row')} before that are as they were written")
         return
-    click.echo(f"{count(found.rows, 'row')} are as they were written, in their order")
-    if found.unchained:
-        click.echo(f"{count(found.unchained, 'row')} from before there was a chain: not verified")
-    click.echo(f"head {found.head}")
+    click.echo(f"{count(verdict.rows, 'row')} are as they were written, in their order")
+    if verdict.unchained:
+        click.echo(f"{count(verdict.unchained, 'row')} from before there was a chain: not verified")
+    click.echo(f"head {verdict.head}")
 
 
 @audit_group.command("export")

@@ -97,6 +97,6 @@ async def audit_page(
 
 
 @router.get("/audit/export")
-async def export_page(_: Viewer, scheduler: SchedulerOf, asked: AskedOf) -> Response:
+async def export_page(_: Viewer, scheduler: SchedulerOf, query: AskedOf) -> Response:
     """What the page shows, all of it, as a file."""
-    return file_of(scheduler, asked.filter(scheduler), asked.format)
+    return file_of(scheduler, query.filter(scheduler), query.format)

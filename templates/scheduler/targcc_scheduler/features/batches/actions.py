@@ -241,15 +241,15 @@ async def _members(call: Call, batch_id: int) -> Members:
 Doing = Callable[[Call, Sequence[bulk.Row], str], Awaitable[Step]]
 
 
-async def cancel_some(call: Call, found: Sequence[bulk.Row], by: str) -> Step:
+async def cancel_some(call: Call, rows: Sequence[bulk.Row], by: str) -> Step:
     """Cancel the given runs."""
-    return await bulk.cancel(call.connection, found, by, call.now)
+    return await bulk.cancel(call.connection, rows, by, call.now)
 
 
-async def retry_some(call: Call, found: Sequence[bulk.Row], by: str) -> Step:
+async def retry_some(call: Call, rows: Sequence[bulk.Row], by: str) -> Step:
     """Rerun the given runs now."""
-    dues = [call.now] * len(found)
-    return await bulk.retry(call.connection, found, by, call.now, dues)
+    dues = [call.now] * len(rows)
+    return await bulk.retry(call.connection, rows, by, call.now, dues)
 
 
 async def step(

@@ -139,9 +139,9 @@ async def retry(
     return await _done(request, batch_id, act, marked("%(runs)s retried."))
 
 
-async def _done(request: Request, batch_id: int, act: Awaitable[int], said: str) -> Response:
+async def _done(request: Request, batch_id: int, act: Awaitable[int], message: str) -> Response:
     try:
-        flash = Flash("good", gettext(said, runs=humanize.count(await act, "run")))
+        flash = Flash("good", gettext(message, runs=humanize.count(await act, "run")))
     except (UnknownBatch, BatchError) as error:
         flash = Flash("bad", f"{humanize.sentence(str(error))}.")
     return back(request, flash, f"{base_path(request)}/batches/{batch_id}")

@@ -79,15 +79,15 @@ def show(name: str, *, year: int | None, as_json: bool) -> None:
     run(work())
 
 
-def _print(found: CalendarYearOut) -> None:
+def _print(year: CalendarYearOut) -> None:
     print_pairs(
         [
-            ("calendar", found.name),
-            ("description", found.description),
-            ("includes", ", ".join(found.includes)),
-            ("each week", ", ".join(found.weekly)),
-            *[("blackout", text) for text in found.blackouts],
-            *[("off", f"{day_off.day:%Y-%m-%d %a}  {day_off.name}") for day_off in found.days],
+            ("calendar", year.name),
+            ("description", year.description),
+            ("includes", ", ".join(year.includes)),
+            ("each week", ", ".join(year.weekly)),
+            *[("blackout", text) for text in year.blackouts],
+            *[("off", f"{day_off.day:%Y-%m-%d %a}  {day_off.name}") for day_off in year.days],
         ]
     )
 

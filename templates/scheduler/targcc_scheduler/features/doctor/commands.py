@@ -79,14 +79,14 @@ async def _repair(values: Settings) -> list[Difference]:
         await store.dispose()
 
 
-def _print(found: Sequence[Finding]) -> None:
-    for finding in found:
+def _print(findings: Sequence[Finding]) -> None:
+    for finding in findings:
         level = click.style(f"{finding.level:<5}", fg=_COLOURS[finding.level])
         click.echo(f"{level} {finding.check}: {as_shown(finding.what, lines=True)}")
         for line in finding.advice.splitlines():
             click.echo(f"      {as_shown(line)}")
     failed, warned = (
-        sum(finding.level == level for finding in found) for level in ("fail", "warn")
+        sum(finding.level == level for finding in findings) for level in ("fail", "warn")
     )
     if not failed and not warned:
         click.echo("All is well.")

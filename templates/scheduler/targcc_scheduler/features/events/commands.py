@@ -78,12 +78,12 @@ def rotate(webhook_id: int, *, as_json: bool) -> None:
     _say(made, made.message, as_json=as_json)
 
 
-def _say(made: WebhookMadeOut, said: str, *, as_json: bool) -> None:
+def _say(made: WebhookMadeOut, message: str, *, as_json: bool) -> None:
     if as_json:
         # print_json would mask the secret.
         click.echo(json.dumps({"id": made.id, "secret": made.secret}))
         return
-    click.echo(said)
+    click.echo(message)
     click.echo(f"secret  {made.secret}  (it is not shown again)")
 
 

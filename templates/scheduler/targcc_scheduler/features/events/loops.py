@@ -79,38 +79,38 @@ class Handlers:
         self._services.hooks.listening = False
         await self._loop.stop(_nothing)
 
-    async def call(self, one: Delivery, name: str) -> str | None:
+    async def call(self, delivery: Delivery, name: str) -> str | None:
         """Call a handler with the event of a message. Return ``None`` on success, or the masked error."""
         handler, _ = self._services.hooks.handlers[name]
         try:
-            event = event_of(one, self._services.settings.dashboard_url)
+            event = event_of(delivery, self._services.settings.dashboard_url)
             await self._loop.open().call(_within_time(handler, event))
         except TimeoutError as error:
             why = exception_line(error) if str(error) else f"took more than {MOST_SECONDS:g} s"
         except Exception as error:
             why = exception_line(error)
-            log.warning("%s failed with run %s", name, one.run_id, exc_info=error)
+            log.warning("%s failed with run %s", name, delivery.run_id, exc_info=error)
         else:
             return None
         return mask(why)
 
 
-def event_of(one: Delivery, page: str) -> RunEvent:
+def event_of(delivery: Delivery, page: str) -> RunEvent:
     """Build the event of a message.
 
     Args:
-        one: The message.
+        delivery: The message.
         page: Dashboard address.
     """
-    body = json.loads(one.body)
-    kind = EVENTS[one.event]
+    body = json.loads(delivery.body)
+    kind = EVENTS[delivery.event]
     values: dict[str, Any] = {
         name: _instant(value) if name in _INSTANTS else value
         for name, value in _known(body["data"], kind).items()
     }
-    values["url"] = f"{page}/runs/{one.run_id}"
+    values["url"] = f"{page}/runs/{delivery.run_id}"
     at = datetime.fromisoformat(body["timestamp"])
-    return kind(id=one.message_id, delivery=one.attempts + 1, at=at, **values)
+    return kind(id=delivery.message_id, delivery=delivery.attempts + 1, at=at, **values)
 
 
 def _known(data: Mapping[str, Any], kind: type[RunEvent]) -> dict[str, Any]:
@@ -272,43 +272,47 @@ class Deliveries:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _call(self, one: Delivery, hook: Webhook) -> None:
-        error = await self._handlers.call(one, hook.shown)
+    async def _call(self, delivery: Delivery, hook: Webhook) -> None:
+        error = await self._handlers.call(delivery, hook.shown)
         now = self._services.clock.now()
 
         async def note(connection: AsyncConnection) -> None:
             if error is None:
-                await model.delivered(connection, one, "returned", now)
+                await model.delivered(connection, delivery, "returned", now)
             else:
-                await model.refused(connection, one, error, now, _next(one.attempts, now))
+                await model.refused(connection, delivery, error, now, _next(delivery.attempts, now))
 
         await self._services.store.change(note)
 
-    async def _send(self, client: Any, one: Delivery, hook: Webhook) -> None:
+    async def _send(self, client: Any, delivery: Delivery, hook: Webhook) -> None:
         from ...core.http_post import post_signed, reason
 
-        body, status = one.body.encode(), None
+        body, status = delivery.body.encode(), None
         try:
             now = self._services.clock.now()
             url, using = opened(hook.sealed_json, now)
             for secret in (url, *using):
                 know(secret)
-            status = await post_signed(client, url, body, signed(using, one.message_id, body, now))
+            status = await post_signed(
+                client, url, body, signed(using, delivery.message_id, body, now)
+            )
             answer = f"answered {status}"
         except SecretError as error:
             answer = str(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is sent again
             answer = reason(error)
-        await self._note(one, hook, status, answer)
+        await self._note(delivery, hook, status, answer)
 
-    async def _note(self, one: Delivery, hook: Webhook, status: int | None, answer: str) -> None:
+    async def _note(
+        self, delivery: Delivery, hook: Webhook, status: int | None, answer: str
+    ) -> None:
         """Record the result of an attempt.
 
         Disable the webhook on status 410, or when the last attempt fails and deliveries have failed for :data:`TURNED_OFF_AFTER`.
         """
         services, now = self._services, self._services.clock.now()
         arrived = status is not None and 200 <= status < 300  # noqa: PLR2004 - HTTP's success
-        again = None if status == _GONE else _next(one.attempts, now)
+        again = None if status == _GONE else _next(delivery.attempts, now)
         since = hook.failing_since
         off = status == _GONE or (
             again is None and since is not None and now - since >= TURNED_OFF_AFTER
@@ -317,9 +321,9 @@ class Deliveries:
 
         async def note(connection: AsyncConnection) -> None:
             if arrived:
-                await model.delivered(connection, one, answer, now)
+                await model.delivered(connection, delivery, answer, now)
                 return
-            await model.refused(connection, one, answer, now, again)
+            await model.refused(connection, delivery, answer, now, again)
             if off:
                 await model.disable(connection, hook.id, f"the scheduler: {answer}", now)
                 await audit(connection, SYSTEM, "webhook off", now, detail=error_text)

@@ -336,32 +336,40 @@ async def take(
     return [(item, hooks[item.webhook_id]) for item in messages if item.webhook_id in hooks]
 
 
-async def delivered(connection: AsyncConnection, one: Delivery, answer: str, now: datetime) -> None:
+async def delivered(
+    connection: AsyncConnection, delivery: Delivery, answer: str, now: datetime
+) -> None:
     """Record a successful delivery, and clear the webhook's ``FailingSince``."""
     values = {"DueAt": None, "Status": DELIVERED, "EndedAt": now, "Answer": answer[:200]}
-    await connection.execute(_row(one).values(values))
+    await connection.execute(_row(delivery).values(values))
     c = job_webhook.c
-    works = sa.update(job_webhook).where(c.Id == one.webhook_id, c.FailingSince.is_not(None))
+    works = sa.update(job_webhook).where(c.Id == delivery.webhook_id, c.FailingSince.is_not(None))
     await connection.execute(works.values(FailingSince=None))
 
 
 async def refused(
-    connection: AsyncConnection, one: Delivery, answer: str, now: datetime, again: datetime | None
+    connection: AsyncConnection,
+    delivery: Delivery,
+    answer: str,
+    now: datetime,
+    again: datetime | None,
 ) -> None:
     """Record a failed attempt. The next attempt is due at ``again``; with ``None`` the message fails for good."""
     values: dict[str, Any] = {"DueAt": again, "Answer": answer[:200]}
     if again is None:
         values |= {"Status": FAILED, "EndedAt": now}
-    await connection.execute(_row(one).values(values))
+    await connection.execute(_row(delivery).values(values))
     c = job_webhook.c
-    failing = sa.update(job_webhook).where(c.Id == one.webhook_id, c.FailingSince.is_(None))
+    failing = sa.update(job_webhook).where(c.Id == delivery.webhook_id, c.FailingSince.is_(None))
     await connection.execute(failing.values(FailingSince=now))
 
 
-def _row(one: Delivery) -> sa.Update:
+def _row(delivery: Delivery) -> sa.Update:
     """Update the row of a claimed message, unless the message was redelivered or its webhook disabled since the claim."""
     return sa.update(job_delivery).where(
-        _message.Id == one.id, _message.Status == WAITING, _message.Attempts == one.attempts + 1
+        _message.Id == delivery.id,
+        _message.Status == WAITING,
+        _message.Attempts == delivery.attempts + 1,
     )
 
 

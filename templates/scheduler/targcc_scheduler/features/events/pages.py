@@ -115,8 +115,8 @@ async def redeliver(
     )
 
 
-async def _done(request: Request, act: Awaitable[Any], said: str, page: str) -> Response:
-    flash = Flash("good", said)
+async def _done(request: Request, act: Awaitable[Any], message: str, page: str) -> Response:
+    flash = Flash("good", message)
     try:
         await act
     except (UnknownWebhook, WebhookError) as error:

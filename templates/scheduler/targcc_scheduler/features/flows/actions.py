@@ -280,18 +280,20 @@ class Flowing(Creating):
         steps = {step: self._step(step, declarations[step]) for step in in_order(declarations)}
         return NewFlow(name, steps, given, _same_as(definition, given))
 
-    def _step(self, name: str, said: Mapping[str, Any]) -> StepRow:
-        job = self._registry.find(said["job"])
+    def _step(self, name: str, declared: Mapping[str, Any]) -> StepRow:
+        job = self._registry.find(declared["job"])
         try:
-            given = _given(job, said.get("arguments") or {})
+            given = _given(job, declared.get("arguments") or {})
         except ArgumentsError as error:
             raise ArgumentsError(f"step {name}: {error}") from None
         expires = None if job.expires_in is None else job.expires_in.total_seconds()
         keyed = has_keys(job)
-        return StepRow(dict(said), job.name, job.queue, job.priority, given, expires, keyed=keyed)
+        return StepRow(
+            dict(declared), job.name, job.queue, job.priority, given, expires, keyed=keyed
+        )
 
 
-def _given(job: JobDefinition, said: Mapping[str, Any]) -> str | None:
+def _given(job: JobDefinition, declared: Mapping[str, Any]) -> str | None:
     """Check the arguments of a step that contain no template, and return them as JSON.
 
     Raises:
@@ -299,15 +301,15 @@ def _given(job: JobDefinition, said: Mapping[str, Any]) -> str | None:
     """
     filled_in = {
         key
-        for key, value in said.items()
+        for key, value in declared.items()
         if any(next(Template(text).names, None) for _, text in texts_in(value))
     }
-    fixed = {key: filled(value, {}) for key, value in said.items() if key not in filled_in}
+    fixed = {key: filled(value, {}) for key, value in declared.items() if key not in filled_in}
     if not filled_in:
         return job.check(fixed)
     if secret := filled_in & job.signature.secrets:
         raise ArgumentsError(f"{', '.join(sorted(secret))}: a secret is not filled in")
-    job.signature.only(said)  # raises if the job lacks a parameter
+    job.signature.only(declared)  # raises if the job lacks a parameter
     fields = job.parameters.model_fields if job.parameters is not None else {}
     own = json.loads(job.arguments_json) | fixed
     rest = [

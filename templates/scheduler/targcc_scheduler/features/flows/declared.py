@@ -61,12 +61,12 @@ def flow_declarations(project: Project) -> Iterator[tuple[str, Declaration | Exc
             yield f"flow {name}", error
 
 
-def _declaration(name: str, said: Mapping[str, Any]) -> Declaration:
-    options = {key: value for key, value in said.items() if key not in _OWN}
-    steps = len(said["steps"])
+def _declaration(name: str, declared: Mapping[str, Any]) -> Declaration:
+    options = {key: value for key, value in declared.items() if key not in _OWN}
+    steps = len(declared["steps"])
     options = {"description": f"A flow of {steps} steps", "isolation": "thread", **options}
-    target = _target(name, said.get("arguments") or {})
-    return Declaration(target, said.get("cron"), cast("JobOptions", {"name": name, **options}))
+    target = _target(name, declared.get("arguments") or {})
+    return Declaration(target, declared.get("cron"), cast("JobOptions", {"name": name, **options}))
 
 
 def _target(name: str, arguments: Mapping[str, Any]) -> type[FlowJob]:

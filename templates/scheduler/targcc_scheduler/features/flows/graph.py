@@ -77,61 +77,61 @@ class Problem:
     at_key: bool = False
 
 
-def steps_of(said: Mapping[str, Mapping[str, Any]]) -> dict[str, Step]:
+def steps_of(declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Step]:
     """Parse the steps of a flow and return them in topological order.
 
     Raises:
         FlowError: a step is invalid.
     """
-    for problem in problems(said):
+    for problem in problems(declared):
         raise FlowError(
             f"{'.'.join(map(str, problem.path))}: {problem.message}", problem.column, problem.length
         )
-    return {name: _step(name, said[name]) for name in in_order(said)}
+    return {name: _step(name, declared[name]) for name in in_order(declared)}
 
 
-def in_order(said: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def in_order(declared: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the step names in topological order, otherwise as written. The steps must have no cycle."""
     order: list[str] = []
 
     def put(name: str) -> None:
         if name not in order:
-            for before in _after(said[name]):
+            for before in _after(declared[name]):
                 put(before)
             order.append(name)
 
-    for name in said:
+    for name in declared:
         put(name)
     return order
 
 
-def _step(name: str, said: Mapping[str, Any]) -> Step:
-    when, for_each = said.get("when"), said.get("for_each")
+def _step(name: str, declared: Mapping[str, Any]) -> Step:
+    when, for_each = declared.get("when"), declared.get("for_each")
     return Step(
         name=name,
-        job=said["job"],
-        after=tuple(_after(said)),
-        on=said.get("on") or "success",
+        job=declared["job"],
+        after=tuple(_after(declared)),
+        on=declared.get("on") or "success",
         when=Expression(when) if when else None,
         for_each=Expression(for_each) if for_each else None,
-        arguments=said.get("arguments") or {},
+        arguments=declared.get("arguments") or {},
     )
 
 
-def problems(said: Mapping[str, Any]) -> Iterator[Problem]:
+def problems(declared: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield the problems in the steps of a flow. Skip values of a wrong type."""
-    if not said:
+    if not declared:
         yield Problem((), "a flow has a step")
-    if len(said) > MOST_STEPS:
+    if len(declared) > MOST_STEPS:
         yield Problem((), f"a flow has at most {MOST_STEPS} steps")
-    steps = {str(name): step for name, step in said.items() if isinstance(step, Mapping)}
+    steps = {str(name): step for name, step in declared.items() if isinstance(step, Mapping)}
     for name, step in steps.items():
         if not STEP_NAME.fullmatch(name) or name in TAKEN:
             hint = "letters, digits and _, at most 50, a letter first; not flow or item"
             yield Problem((name,), f"{name!r} is no name of a step", hint, at_key=True)
         for place, before in enumerate(_after(step)):
-            if before not in said:
-                hint = _meant(before, list(said))
+            if before not in declared:
+                hint = _meant(before, list(declared))
                 path = (name, "after") if isinstance(step["after"], str) else (name, "after", place)
                 yield Problem(path, f'no step "{before}"', hint)
         if step.get("on") in {"failure", "finish"} and not _after(step):

@@ -192,13 +192,13 @@ def _parsed(text: str) -> ast.Expression:
 def _guarded(text: str) -> str:
     """Replace Python's keywords in the text by stand-ins of equal length, except the words of the language."""
 
-    def guard(found: re.Match[str]) -> str:
-        if found["odd"]:
-            raise FlowError(f"{found['odd']!r} may stand in a text only", found.start())
-        word = found["name"]
+    def guard(match: re.Match[str]) -> str:
+        if match["odd"]:
+            raise FlowError(f"{match['odd']!r} may stand in a text only", match.start())
+        word = match["name"]
         if word and keyword.iskeyword(word) and word not in _WORDS:
             return word[:-1] + "\u0167"
-        return found[0]
+        return match[0]
 
     return _TOKEN.sub(guard, text)
 

@@ -68,16 +68,16 @@ def schedule_of(row: Record, rules: Rules, now: datetime) -> dict[str, Any]:
     return {"schedule" if name == "cron" else name: value for name, value in options.items()}
 
 
-def _steady(found: ClassicSchedule, zone: ZoneInfo) -> ClassicSchedule:
+def _steady(schedule: ClassicSchedule, zone: ZoneInfo) -> ClassicSchedule:
     """Replace the anchor by the earliest anchor of the cycle; the schedule then stays equal when a run advances ``NextRunTime``."""
-    anchor, every = found.anchor, found.every
+    anchor, every = schedule.anchor, schedule.every
     if anchor is None or every is None:
-        return found
+        return schedule
     if every % _DAY:
         first = resolve(anchor, zone).astimezone(UTC)
-        return replace(found, anchor=_EPOCH + (first - _EPOCH) % every)
+        return replace(schedule, anchor=_EPOCH + (first - _EPOCH) % every)
     day = date.fromordinal(_ORIGIN + (anchor.toordinal() - _ORIGIN) % every.days)
-    return replace(found, anchor=datetime.combine(day, anchor.time()))
+    return replace(schedule, anchor=datetime.combine(day, anchor.time()))
 
 
 def moment(row: Record, name: str) -> datetime | None:

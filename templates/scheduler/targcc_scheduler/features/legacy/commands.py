@@ -291,8 +291,8 @@ def list_owners(*, as_json: bool) -> None:
     run(work())
 
 
-def _shown(one: OwnerOut) -> str:
-    return f"{one.owner} ({one.step})" if one.step is not None else str(one.owner)
+def _shown(owner: OwnerOut) -> str:
+    return f"{owner.owner} ({owner.step})" if owner.step is not None else str(owner.owner)
 
 
 @owner_group.command("set")
@@ -475,30 +475,30 @@ def back(**asked: Any) -> None:
 
 
 async def _switch(
-    kind: type[Taking | Returning], asked: dict[str, Any], smoke: Sequence[str]
+    kind: type[Taking | Returning], request: dict[str, Any], smoke: Sequence[str]
 ) -> bool:
     async with both_sides() as (scheduler, old):
         clock = OldClock.of(scheduler.settings)
 
         def make() -> Taking | Returning:
-            return kind(scheduler, clock, operator(), old=old, reason=asked["reason"])
+            return kind(scheduler, clock, operator(), old=old, reason=request["reason"])
 
-        if asked["said"] is not None:
-            text = asked["said"].read_text(encoding="utf-8")
+        if request["said"] is not None:
+            text = request["said"].read_text(encoding="utf-8")
             outcomes = await make().finish(heard(text))
-            return _print(outcomes, as_json=asked["as_json"])
+            return _print(outcomes, as_json=request["as_json"])
         groups = _chosen(
-            await scheduler.read(owners.load), scheduler.key_of, asked, to_new=kind is Taking
+            await scheduler.read(owners.load), scheduler.key_of, request, to_new=kind is Taking
         )
-        if asked["dry_run"]:
+        if request["dry_run"]:
             await _show(make(), old, groups)
             return True
-        if asked["script"] is not None:
+        if request["script"] is not None:
             jobs = [item.job for group in groups.values() for item in group]
-            return await _write(make(), jobs, asked)
+            return await _write(make(), jobs, request)
         outcomes = []
         for runner, group in groups.items():
-            if not asked["as_json"]:
+            if not request["as_json"]:
                 click.echo(f"{runner or 'the old server'}: {humanize.count(len(group), 'job')}")
             try:
                 some = await _all(make(), [item.job for item in group])
@@ -508,8 +508,8 @@ async def _switch(
             outcomes += some
             if not all(item.done for item in some):
                 break  # continue with the next runner only if this runner is done
-        good = _print(outcomes, as_json=asked["as_json"])
-        return await _smoke(scheduler, smoke, beside=asked["as_json"]) and good
+        good = _print(outcomes, as_json=request["as_json"])
+        return await _smoke(scheduler, smoke, beside=request["as_json"]) and good
 
 
 async def _all(handover: Handover, jobs: Sequence[str]) -> list[Outcome]:
@@ -522,13 +522,13 @@ async def _all(handover: Handover, jobs: Sequence[str]) -> list[Outcome]:
 def _chosen(
     owned: dict[str, Ownership],
     key_of: Callable[[str], str],
-    asked: dict[str, Any],
+    request: dict[str, Any],
     *,
     to_new: bool,
 ) -> dict[str, list[Ownership]]:
     """Return the jobs that the options select, grouped by runner."""
-    names = [key_of(name) for name in asked["names"]]
-    if not (names or asked["runners"] or asked["every"]):
+    names = [key_of(name) for name in request["names"]]
+    if not (names or request["runners"] or request["every"]):
         raise ChoiceError(
             "say which jobs: --runner, --job or --all; targcc cutover plan shows them"
         )
@@ -537,7 +537,7 @@ def _chosen(
             f"{', '.join(unknown)}: no job of the old server; targcc owner list",
             code=UnknownJob.code,
         )
-    if unknown := sorted(set(asked["runners"]) - {one.runner for one in owned.values()}):
+    if unknown := sorted(set(request["runners"]) - {one.runner for one in owned.values()}):
         raise ChoiceError(
             f"no job has the runner {', '.join(unknown)}; targcc owner list shows them"
         )
@@ -545,8 +545,8 @@ def _chosen(
         one
         for one in owned.values()
         if one.job in names
-        or one.runner in asked["runners"]
-        or (asked["every"] and (one.step is not None or (one.owner is not Owner.NEW) == to_new))
+        or one.runner in request["runners"]
+        or (request["every"] and (one.step is not None or (one.owner is not Owner.NEW) == to_new))
     ]
     groups: dict[str, list[Ownership]] = {}
     for one in sorted(chosen, key=lambda one: (one.runner or "", one.job)):
@@ -590,13 +590,15 @@ async def _sql(handover: Taking | Returning, scripts: Scripts, group: list[Owner
     return scripts.text(scripts.on(await handover.preview(group)), "back to the old server")
 
 
-async def _write(handover: Taking | Returning, jobs: Sequence[str], asked: dict[str, Any]) -> bool:
+async def _write(
+    handover: Taking | Returning, jobs: Sequence[str], request: dict[str, Any]
+) -> bool:
     """Begin the cut-over in this scheduler, and write the script for the old server."""
-    shape = CLASSIC if asked["shape"] == "classic" else CRON
+    shape = CLASSIC if request["shape"] == "classic" else CRON
     table = handover.scheduler.settings.legacy_table
-    names = asked.get("log_columns")
+    names = request.get("log_columns")
     log = named_columns(names) if names and shape is CRON else None
-    scripts = Scripts(asked["dialect"], table, shape, log)
+    scripts = Scripts(request["dialect"], table, shape, log)
     begun = await handover.begin(jobs)
     if begun:
         if isinstance(handover, Taking):
@@ -610,12 +612,12 @@ async def _write(handover: Taking | Returning, jobs: Sequence[str], asked: dict[
                 click.echo(
                     "It does not carry what ran here: --log-columns names the columns of the old c_LoggedJob."
                 )
-        asked["script"].write_text(text, encoding="utf-8", newline="\n")
+        request["script"].write_text(text, encoding="utf-8", newline="\n")
         click.echo(
-            f"{asked['script']}: {humanize.count(len(begun), 'row')}. Run it there, keep what it prints, and go on"
+            f"{request['script']}: {humanize.count(len(begun), 'row')}. Run it there, keep what it prints, and go on"
             " with: --said FILE. Until then these jobs run on neither side once it has run."
         )
-    return _print(handover.outcomes, as_json=asked["as_json"])
+    return _print(handover.outcomes, as_json=request["as_json"])
 
 
 def _print(outcomes: Sequence[Outcome], *, as_json: bool) -> bool:

@@ -130,9 +130,9 @@ class Handover:
             )
         return self._old
 
-    def answer(self, job: str, said: str, *, done: bool = False) -> None:
+    def answer(self, job: str, answer: str, *, done: bool = False) -> None:
         """Add the outcome of a job."""
-        self.outcomes.append(Outcome(job, done=done, said=said))
+        self.outcomes.append(Outcome(job, done=done, said=answer))
 
     async def do(
         self, work: Callable[Concatenate[Call, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
@@ -182,7 +182,7 @@ class Handover:
         """Wait until the old server has started every run that it had chosen; see :data:`SETTLE`."""
         await asyncio.sleep(self._settle)
 
-    async def matched(self, said: dict[str, Said]) -> list[tuple[Ownership, Said]]:
+    async def matched(self, answers: dict[str, Said]) -> list[tuple[Ownership, Said]]:
         """Pair result lines of a script with the owner rows of their jobs.
 
         A line whose token differs from the job's token belongs to another cut-over; such a line becomes an outcome.
@@ -190,7 +190,7 @@ class Handover:
         owned = await self.ask(owners.load)
         by_key = {ownership.old_key: ownership for ownership in owned.values()}
         pairs = []
-        for key, line in said.items():
+        for key, line in answers.items():
             ownership = by_key.get(key)
             if ownership is not None and ownership.mark == line.token:
                 pairs.append((ownership, line))
@@ -343,15 +343,15 @@ class Taking(Handover):
         ]
 
     async def finish(
-        self, said: dict[str, Said], ran: Collection[str] = frozenset()
+        self, answers: dict[str, Said], has_run: Collection[str] = frozenset()
     ) -> list[Outcome]:
         """Take over the jobs whose rows the script has switched off.
 
         Args:
-            said: Result lines of the script by the rows' IDs.
-            ran: IDs of the rows whose job ran when the script tried to switch them off.
+            answers: Result lines of the script by the rows' IDs.
+            has_run: IDs of the rows whose job ran when the script tried to switch them off.
         """
-        for ownership, line in await self.matched(said):
+        for ownership, line in await self.matched(answers):
             if ownership.step is not Step.TAKING:
                 self.answer(ownership.job, "is run from here", done=ownership.owner is Owner.NEW)
             elif line.outcome == "off":
@@ -363,7 +363,7 @@ class Taking(Handover):
                 )
             else:
                 await self.do(self._leave, ownership)
-                self.answer(ownership.job, _why_not(ownership, line, ran=line.key in ran))
+                self.answer(ownership.job, _why_not(ownership, line, has_run=line.key in has_run))
         self.scheduler.look_for_slots()
         return self.outcomes
 
@@ -384,29 +384,29 @@ class Taking(Handover):
             call, job, ownership.owner, _ACTION, detail, Step=Step.TAKING, Mark=new_token()
         )
 
-    async def _leave(self, call: Call, one: Ownership) -> None:
-        if not await is_to_do(call, one, one.owner, None):
+    async def _leave(self, call: Call, owner: Ownership) -> None:
+        if not await is_to_do(call, owner, owner.owner, None):
             return
-        detail = f"row {one.old_key} is left as it is"
-        await self.note(call, one.job, one.owner, _ACTION, detail, Step=None, Mark=None)
+        detail = f"row {owner.old_key} is left as it is"
+        await self.note(call, owner.job, owner.owner, _ACTION, detail, Step=None, Mark=None)
 
-    async def _taken(self, call: Call, one: Ownership, said: Said) -> Outcome:
-        definition = self.scheduler.find(one.job)
-        handled = self._handled_there(definition, said, call.now)
+    async def _taken(self, call: Call, owner: Ownership, answer: Said) -> Outcome:
+        definition = self.scheduler.find(owner.job)
+        handled = self._handled_there(definition, answer, call.now)
         schedule = definition.schedule
         slot = schedule.next(handled, definition.timezone) if schedule is not None else None
-        if not await is_to_do(call, one, Owner.NEW, one.mark):
-            return _is_here(one.job, slot)
-        await slots.go_on_from(call.connection, one.job, handled)
-        detail = f"row {one.old_key} is off; it runs here, next {shown(slot)}"
-        await self.note(call, one.job, Owner.NEW, _ACTION, detail, Step=None, NextSlot=slot)
-        await resume_here(call, one.job)
-        return _is_here(one.job, slot)
+        if not await is_to_do(call, owner, Owner.NEW, owner.mark):
+            return _is_here(owner.job, slot)
+        await slots.go_on_from(call.connection, owner.job, handled)
+        detail = f"row {owner.old_key} is off; it runs here, next {shown(slot)}"
+        await self.note(call, owner.job, Owner.NEW, _ACTION, detail, Step=None, NextSlot=slot)
+        await resume_here(call, owner.job)
+        return _is_here(owner.job, slot)
 
-    def _handled_there(self, definition: JobDefinition, said: Said, now: datetime) -> datetime:
+    def _handled_there(self, definition: JobDefinition, answer: Said, now: datetime) -> datetime:
         """Return the instant up to which the old server has handled the job's slots."""
-        following = self.clock.instant(said.next_run)
-        last = self.clock.instant(said.last_run)
+        following = self.clock.instant(answer.next_run)
+        last = self.clock.instant(answer.last_run)
         if following is None:
             return now
         if last is not None and last >= following:  # the old server did the chosen run
@@ -433,19 +433,17 @@ def _before(definition: JobDefinition, slot: datetime) -> datetime:
     return slot - (following - just_before)  # the schedule counts from the previous run
 
 
-def _why_not(one: Ownership, said: Said, *, ran: bool) -> str:
-    if said.outcome == "running":
+def _why_not(owner: Ownership, answer: Said, *, has_run: bool) -> str:
+    if answer.outcome == "running":
         return "runs there right now: repeat this when it has ended"
-    if said.outcome == "idle":
-        return f"row {one.old_key} is on there and runs no more: its run has just ended, or it is deleted; repeat this"
-    if ran:
+    if answer.outcome == "idle":
+        return f"row {owner.old_key} is on there and runs no more: its run has just ended, or it is deleted; repeat this"
+    if has_run:
         return (
-            f"row {one.old_key} ran there until now, and is off since its run has ended, as that of a OneOff is:"
+            f"row {owner.old_key} ran there until now, and is off since its run has ended, as that of a OneOff is:"
             " nothing is left to take; targcc owner set says who runs it from now on"
         )
-    return (
-        f"row {one.old_key} was switched off there by somebody else, or deleted: look who did that"
-    )
+    return f"row {owner.old_key} was switched off there by somebody else, or deleted: look who did that"
 
 
 # From this scheduler to the old server; the module docstring lists the steps.
@@ -482,24 +480,24 @@ class Returning(Handover):
         """Return what the old server would get for jobs now; changes nothing."""
         now, schedules = self.scheduler.clock.now(), await self.ask(slots.load)
 
-        async def to_return(one: Ownership) -> Return:
-            definition, row = self.scheduler.find(one.job), schedules.get(one.job)
+        async def to_return(owner: Ownership) -> Return:
+            definition, row = self.scheduler.find(owner.job), schedules.get(owner.job)
             slot = await self.ask(lambda db: _next_here(db, definition, row, now))
-            return await self.return_of(replace(one, next_slot=slot))
+            return await self.return_of(replace(owner, next_slot=slot))
 
         return [await to_return(one) for one in jobs]
 
-    async def return_of(self, one: Ownership) -> Return:
+    async def return_of(self, owner: Ownership) -> Return:
         """Return what the old server gets for a job: row ID, token, next run and past runs."""
-        definition = self.scheduler.definitions.get(one.job)
+        definition = self.scheduler.definitions.get(owner.job)
         aliases = definition.aliases if definition is not None else ()
-        past = await self.ask(lambda db: runs_here(db, one.job, self.clock, aliases=aliases))
-        slot = self.clock.wall(one.next_slot) if one.next_slot is not None else None
-        return Return(str(one.old_key), one.mark or "", slot, past)
+        past = await self.ask(lambda db: runs_here(db, owner.job, self.clock, aliases=aliases))
+        slot = self.clock.wall(owner.next_slot) if owner.next_slot is not None else None
+        return Return(str(owner.old_key), owner.mark or "", slot, past)
 
-    async def finish(self, said: dict[str, Said]) -> list[Outcome]:
+    async def finish(self, answers: dict[str, Said]) -> list[Outcome]:
         """Record which rows the script has switched on."""
-        for ownership, line in await self.matched(said):
+        for ownership, line in await self.matched(answers):
             if ownership.step is not Step.RETURNING:
                 self.answer(
                     ownership.job, "is run by the old server", done=ownership.owner is not Owner.NEW
@@ -540,39 +538,47 @@ class Returning(Handover):
             raise CutoverError(f"run {run_ids[0]} of it runs: repeat this when it has ended")
         return await known(call, job)
 
-    async def _is_in_time(self, one: Ownership) -> bool:
+    async def _is_in_time(self, owner: Ownership) -> bool:
         """Return whether the old server can still run the stored slot.
 
         If the slot is due or nearly due, the job is reopened here, runs that slot here, and can go back afterwards.
         """
-        if one.next_slot is None or one.next_slot > self.scheduler.clock.now() + self._lead:
+        if owner.next_slot is None or owner.next_slot > self.scheduler.clock.now() + self._lead:
             return True
-        key, token = str(one.old_key), next_token(one.mark or "")
-        lines = await self.there(self.server.scripts.remark(key, one.mark or "", token))
+        key, token = str(owner.old_key), next_token(owner.mark or "")
+        lines = await self.there(self.server.scripts.remark(key, owner.mark or "", token))
         outcome = lines[key].outcome if key in lines else "gone"
         if outcome == "on":  # the row is on; only the record here was missing
-            self.outcomes.append(await self.do(self._returned, one))
+            self.outcomes.append(await self.do(self._returned, owner))
         elif outcome == "off":
-            self.outcomes.append(await self.do(self._reopen, one, token))
+            self.outcomes.append(await self.do(self._reopen, owner, token))
             self.scheduler.look_for_slots()
         else:
-            self.answer(one.job, f"row {key} does not carry its mark any more: look who changed it")
+            self.answer(
+                owner.job, f"row {key} does not carry its mark any more: look who changed it"
+            )
         return False
 
-    async def _reopen(self, call: Call, one: Ownership, token: str) -> Outcome:
-        message = f"its slot of {shown(one.next_slot)} passed while it was on neither side: it runs here; repeat this then"
-        if await is_to_do(call, one, Owner.NEW, token):
+    async def _reopen(self, call: Call, owner: Ownership, token: str) -> Outcome:
+        message = f"its slot of {shown(owner.next_slot)} passed while it was on neither side: it runs here; repeat this then"
+        if await is_to_do(call, owner, Owner.NEW, token):
             await self.note(
-                call, one.job, Owner.NEW, _RETURN_ACTION, message, Step=None, Mark=token
+                call, owner.job, Owner.NEW, _RETURN_ACTION, message, Step=None, Mark=token
             )
-            await resume_here(call, one.job)
-        return Outcome(one.job, done=False, said=message)
+            await resume_here(call, owner.job)
+        return Outcome(owner.job, done=False, said=message)
 
-    async def _returned(self, call: Call, one: Ownership) -> Outcome:
-        if await is_to_do(call, one, Owner.OLD, None):
-            detail = f"row {one.old_key} is on; the old server runs it, next {shown(one.next_slot)}"
-            await self.note(call, one.job, Owner.OLD, _RETURN_ACTION, detail, Step=None, Mark=None)
-        return Outcome(one.job, done=True, said="is run by the old server", next_slot=one.next_slot)
+    async def _returned(self, call: Call, owner: Ownership) -> Outcome:
+        if await is_to_do(call, owner, Owner.OLD, None):
+            detail = (
+                f"row {owner.old_key} is on; the old server runs it, next {shown(owner.next_slot)}"
+            )
+            await self.note(
+                call, owner.job, Owner.OLD, _RETURN_ACTION, detail, Step=None, Mark=None
+            )
+        return Outcome(
+            owner.job, done=True, said="is run by the old server", next_slot=owner.next_slot
+        )
 
 
 async def _next_here(

@@ -157,27 +157,31 @@ async def _this_side(
     return checks
 
 
-def _rows(owned: Mapping[str, Ownership], there: Mapping[str, OldRow]) -> list[Check]:
+def _rows(owned: Mapping[str, Ownership], old_rows: Mapping[str, OldRow]) -> list[Check]:
     checks: list[Check] = []
-    if not there:
+    if not old_rows:
         return checks
     without = [ownership.job for ownership in owned.values() if ownership.old_key is None]
     if without:
         checks.append(Check("stop", f"the row in the old table is not known: {_names(without)}"))
     keys = {ownership.old_key: ownership for ownership in owned.values()}
-    if staying := sorted(row.name for key, row in there.items() if row.active and key not in keys):
+    if staying := sorted(
+        row.name for key, row in old_rows.items() if row.active and key not in keys
+    ):
         checks.append(Check("look", f"active there, and staying there: {_names(staying)}"))
     off = [
         ownership.job
         for key, ownership in keys.items()
-        if key and ownership.owner is not Owner.NEW and not (key in there and there[key].active)
+        if key
+        and ownership.owner is not Owner.NEW
+        and not (key in old_rows and old_rows[key].active)
     ]
     if off:
         checks.append(Check("stop", f"not active there, and not run here either: {_names(off)}"))
     if busy := sorted(
         ownership.job
         for key, ownership in keys.items()
-        if key and key in there and there[key].running
+        if key and key in old_rows and old_rows[key].running
     ):
         checks.append(
             Check("look", f"running there right now, so not yet to be taken: {_names(busy)}")
@@ -185,11 +189,11 @@ def _rows(owned: Mapping[str, Ownership], there: Mapping[str, OldRow]) -> list[C
     return checks
 
 
-def _job_plan(scheduler: Scheduler, one: Ownership, there: Mapping[str, OldRow]) -> JobPlan:
-    row = there.get(str(one.old_key))
+def _job_plan(scheduler: Scheduler, owner: Ownership, old_rows: Mapping[str, OldRow]) -> JobPlan:
+    row = old_rows.get(str(owner.old_key))
     old_next = row.next_run if row is not None and row.active else None
-    definition = scheduler.definitions.get(one.job)
-    return JobPlan(one, old_next, _new_next(definition, old_next or scheduler.clock.now()))
+    definition = scheduler.definitions.get(owner.job)
+    return JobPlan(owner, old_next, _new_next(definition, old_next or scheduler.clock.now()))
 
 
 def _new_next(definition: JobDefinition | None, at: datetime) -> datetime | None:
@@ -271,26 +275,26 @@ async def standings(
     return [_standing(ownership, old) for ownership in (await owners.load(connection)).values()]
 
 
-def _standing(one: Ownership, old: Mapping[str, OldRow] | None) -> Standing:
-    row = old.get(str(one.old_key)) if old is not None else None
-    alarm = f"off on both sides: repeat {one.step.command}" if one.step is not None else ""
+def _standing(owner: Ownership, old: Mapping[str, OldRow] | None) -> Standing:
+    row = old.get(str(owner.old_key)) if old is not None else None
+    alarm = f"off on both sides: repeat {owner.step.command}" if owner.step is not None else ""
     if old is None:
-        return Standing(one, "neither" if one.step else "unknown", alarm, None)
+        return Standing(owner, "neither" if owner.step else "unknown", alarm, None)
     active = row is not None and row.active
-    here = one.owner is Owner.NEW
+    here = owner.owner is Owner.NEW
     side: Side = "both" if active and here else "old" if active else "new" if here else "neither"
-    if one.step is Step.RETURNING and active:
+    if owner.step is Step.RETURNING and active:
         alarm = "it is on at the old server, and only that is not noted: repeat targcc cutover back"
-    elif one.step is Step.TAKING and active:
+    elif owner.step is Step.TAKING and active:
         alarm = "it was begun and nothing has changed yet: repeat targcc cutover start"
     elif not alarm:
-        alarm = _wrong(one, row, side)
-    return Standing(one, side, alarm, row.next_run if row is not None and active else None)
+        alarm = _wrong(owner, row, side)
+    return Standing(owner, side, alarm, row.next_run if row is not None and active else None)
 
 
-def _wrong(one: Ownership, row: OldRow | None, side: Side) -> str:
-    key = one.old_key or "?"
-    if one.old_key is None:
+def _wrong(owner: Ownership, row: OldRow | None, side: Side) -> str:
+    key = owner.old_key or "?"
+    if owner.old_key is None:
         return ""
     if side == "both":
         return (
@@ -303,7 +307,7 @@ def _wrong(one: Ownership, row: OldRow | None, side: Side) -> str:
         return (
             f"the old server has no row {key}, and it does not run here: targcc owner set it to new"
         )
-    return f"runs nowhere: row {key} was switched off there, and its owner here is {one.owner}"
+    return f"runs nowhere: row {key} was switched off there, and its owner here is {owner.owner}"
 
 
 async def watch_list(connection: AsyncConnection, now: datetime) -> list[Watched]:
@@ -337,20 +341,22 @@ async def watch_list(connection: AsyncConnection, now: datetime) -> list[Watched
 
 
 def _watched(
-    one: Ownership,
+    owner: Ownership,
     recent: tuple[Run, ...],
     failures: Sequence[Run],
     now: datetime,
     *,
     is_paused: bool,
 ) -> Watched:
-    runs = tuple(run for run in recent if run.created_at >= one.since)
-    bad = sorted((run for run in failures if run.created_at >= one.since), key=lambda run: -run.id)
+    runs = tuple(run for run in recent if run.created_at >= owner.since)
+    bad = sorted(
+        (run for run in failures if run.created_at >= owner.since), key=lambda run: -run.id
+    )
     alarm = ""
     if bad:
         alarm = f"run {bad[0].id} {bad[0].state}"
     elif is_paused:
         alarm = "paused here, and off there: its slots pass"
-    elif one.next_slot is not None and one.next_slot + _LATE < now and not runs:
+    elif owner.next_slot is not None and owner.next_slot + _LATE < now and not runs:
         alarm = "its first slot has passed and nothing has run"
-    return Watched(one, runs, alarm)
+    return Watched(owner, runs, alarm)

@@ -248,10 +248,17 @@ def named_columns(names: str) -> LogColumns:
     )
 
 
-def _texts(found: LogColumns) -> list[str]:
+def _texts(columns: LogColumns) -> list[str]:
     return [
-        *(found.job, found.started, found.name, found.ended, found.seconds, found.milliseconds),
-        *(found.status, found.remarks, found.error, found.by),
+        *(
+            columns.job,
+            columns.started,
+            columns.name,
+            columns.ended,
+            columns.seconds,
+            columns.milliseconds,
+        ),
+        *(columns.status, columns.remarks, columns.error, columns.by),
     ]
 
 

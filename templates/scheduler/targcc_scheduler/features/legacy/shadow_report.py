@@ -226,14 +226,14 @@ def _ends(runs: Sequence[OldRun]) -> bool:
     return all(run.ended is not None for run in runs[:-1])
 
 
-def _schedule_of(scheduler: Scheduler, one: Ownership) -> Schedule | None:
-    definition = scheduler.definitions.get(one.job)
+def _schedule_of(scheduler: Scheduler, owner: Ownership) -> Schedule | None:
+    definition = scheduler.definitions.get(owner.job)
     return None if definition is None else definition.schedule
 
 
-def _counts_from(scheduler: Scheduler, one: Ownership) -> timedelta:
+def _counts_from(scheduler: Scheduler, owner: Ownership) -> timedelta:
     """Return the schedule's delay after the previous run: the day's first run may count from a run that much earlier."""
-    schedule = _schedule_of(scheduler, one)
+    schedule = _schedule_of(scheduler, owner)
     return schedule.delay if isinstance(schedule, AfterRunSchedule) else timedelta()
 
 

@@ -147,9 +147,9 @@ class WriteBack:
 class _Old(dict[str, sa.Column[Any]]):
     """Columns of a table by name in lower case."""
 
-    def __init__(self, connection: sa.Connection, found: sa.TableClause) -> None:
-        columns = columns_of(connection, found)
-        self.table = sa.Table(found.name, sa.MetaData(), *columns, schema=found.schema)
+    def __init__(self, connection: sa.Connection, table: sa.TableClause) -> None:
+        columns = columns_of(connection, table)
+        self.table = sa.Table(table.name, sa.MetaData(), *columns, schema=table.schema)
         super().__init__((column.name.lower(), column) for column in self.table.columns)
 
     def having(self, values: Mapping[str, Any]) -> dict[sa.Column[Any], Any]:

@@ -54,7 +54,7 @@ def list_overrides(name: str | None, *, as_json: bool) -> None:
     run(work())
 
 
-def _print(found: list[OverrideOut], now: datetime) -> None:
+def _print(overrides: list[OverrideOut], now: datetime) -> None:
     print_table(
         ["JOB", "OPTION", "IS", "IN THE CODE", "BY", "SINCE", "UNTIL", "WHY"],
         [
@@ -72,7 +72,7 @@ def _print(found: list[OverrideOut], now: datetime) -> None:
                 when(override.until, now) if override.until else "it is reset",
                 override.reason,
             ]
-            for override in found
+            for override in overrides
         ],
     )
 

@@ -43,9 +43,9 @@ def effective(
     return replace(definition, overrides=tuple(kept), code=code)
 
 
-def _order(one: Override) -> int:
+def _order(override: Override) -> int:
     """Return the order of application: the time zone first, because the schedule's times depend on the zone."""
-    return -1 if one.field == "timezone" else FIELDS.index(one.field)
+    return -1 if override.field == "timezone" else FIELDS.index(override.field)
 
 
 def _schedule(job: JobDefinition, value: str, _: Project) -> JobDefinition:
@@ -149,13 +149,13 @@ def code_lines(job: JobDefinition) -> CodeLines:
     )
 
 
-def _options(one: Override) -> dict[str, Any]:
+def _options(override: Override) -> dict[str, Any]:
     """Return an override as options for targcc.yaml. A cron expression is named ``cron`` there and has no name in the decorator."""
-    if one.field == "arguments":
+    if override.field == "arguments":
         return {}
-    if one.field != "schedule":
-        return {one.field: one.value}
-    options = options_of(one.value)
+    if override.field != "schedule":
+        return {override.field: override.value}
+    options = options_of(override.value)
     return {_CRON if name == "schedule" else name: value for name, value in options.items()}
 
 

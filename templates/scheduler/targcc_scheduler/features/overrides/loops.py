@@ -94,8 +94,8 @@ class OverrideWatch:
         """Return whether the overrides are unchanged since the last poll."""
         return await rows.load(connection) == self._seen
 
-    def _is_over(self, one: Override) -> bool:
-        return one.until is not None and one.until <= self._clock.now()
+    def _is_over(self, override: Override) -> bool:
+        return override.until is not None and override.until <= self._clock.now()
 
     async def _end(self, store: Store) -> tuple[Override, ...]:
         """Remove expired overrides and return the remaining overrides.
@@ -125,14 +125,17 @@ class OverrideWatch:
 
 
 async def _go_back(
-    connection: AsyncConnection, held: JobDefinition, job: JobDefinition, ended: Sequence[Override]
+    connection: AsyncConnection,
+    definition: JobDefinition,
+    job: JobDefinition,
+    ended: Sequence[Override],
 ) -> None:
     """Restart a job's slots by the current schedule, from the end of the expired override on."""
     text = schedule_of(job)
     row = (await slots.load(connection, [job.name])).get(job.name)
-    if text == schedule_of(held) or row is None or row.last_slot is None:
+    if text == schedule_of(definition) or row is None or row.last_slot is None:
         return
-    if row.text == schedule_of(held):
+    if row.text == schedule_of(definition):
         end = max(
             override.until
             for override in ended

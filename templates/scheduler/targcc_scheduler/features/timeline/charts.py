@@ -35,16 +35,23 @@ def middle(bar: Bar) -> float:
     return 3 + bar.lane * LANE + BAR / 2
 
 
-def said(one: Chained, display: Callable[[str], str]) -> str:
+def said(chained_run: Chained, display: Callable[[str], str]) -> str:
     """Return a chain, batch or flow with its state in words: ``chain of Daily Report: failed at Check Report``."""
-    state = str(humanize.STATE_WORDS[RunState(one.state)])
-    if one.at is not None and one.state != RunState.SUCCEEDED:
-        state = gettext("%(state)s at %(job)s", state=state, job=display(one.at))
-    if one.kind == "batch":
-        return gettext("batch %(name)s #%(id)s: %(state)s", name=one.name, id=one.id, state=state)
-    name = display(one.name)
-    if one.kind == "flow":
-        return gettext("flow %(name)s #%(id)s: %(state)s", name=name, id=one.id, state=state)
+    state = str(humanize.STATE_WORDS[RunState(chained_run.state)])
+    if chained_run.at is not None and chained_run.state != RunState.SUCCEEDED:
+        state = gettext("%(state)s at %(job)s", state=state, job=display(chained_run.at))
+    if chained_run.kind == "batch":
+        return gettext(
+            "batch %(name)s #%(id)s: %(state)s",
+            name=chained_run.name,
+            id=chained_run.id,
+            state=state,
+        )
+    name = display(chained_run.name)
+    if chained_run.kind == "flow":
+        return gettext(
+            "flow %(name)s #%(id)s: %(state)s", name=name, id=chained_run.id, state=state
+        )
     return gettext("chain of %(name)s: %(state)s", name=name, state=state)
 
 

@@ -57,10 +57,10 @@ def upcoming(*, days: int, queue: str | None, as_json: bool) -> None:
     run(work())
 
 
-def _print_minutes(found: ComingOut) -> None:
+def _print_minutes(upcoming: ComingOut) -> None:
     zone = parse_zone(current().timezone)
-    if not found.minutes:
-        if not found.frequent:
+    if not upcoming.minutes:
+        if not upcoming.frequent:
             click.echo("No upcoming slots in this time.")
         return
     print_table(
@@ -71,25 +71,25 @@ def _print_minutes(found: ComingOut) -> None:
                 str(len(minute.jobs)),
                 humanize.listed(minute.jobs, _NAMED),
             ]
-            for minute in found.minutes
+            for minute in upcoming.minutes
         ],
     )
 
 
-def _print_notes(found: ComingOut) -> None:
+def _print_notes(upcoming: ComingOut) -> None:
     zone = parse_zone(current().timezone)
-    for crowd in found.crowded:
+    for crowd in upcoming.crowded:
         click.echo(
-            f"Crowded: {crowd.number} jobs at {humanize.clock(crowd.at, found.start, zone)}."
+            f"Crowded: {crowd.number} jobs at {humanize.clock(crowd.at, upcoming.start, zone)}."
         )
-    for night in found.clock_changes:
+    for night in upcoming.clock_changes:
         click.echo(as_shown(f"{night.zone}: {night.words}."))
         for touched in night.jobs:
             click.echo(as_shown(f"  {touched.job}: {touched.words}"))
     for label, names in (
-        ("Paused", found.paused),
-        ("Run by the old server", found.elsewhere),
-        ("Counted from their last run", found.after_run),
+        ("Paused", upcoming.paused),
+        ("Run by the old server", upcoming.elsewhere),
+        ("Counted from their last run", upcoming.after_run),
     ):
         if names:
             click.echo(as_shown(f"{label}: {humanize.listed(names)}."))
@@ -127,7 +127,7 @@ def job_trend(name: str, *, days: int, as_json: bool) -> None:
     run(work())
 
 
-def _print_trend(found: Trend) -> None:
+def _print_trend(trend: Trend) -> None:
     print_table(
         ["DAY", "RUNS", "SUCCESS", "MEDIAN", "95%", "LONGEST", "LATE, MEDIAN", "LATE, MOST"],
         [
@@ -141,17 +141,17 @@ def _print_trend(found: Trend) -> None:
                 humanize.milliseconds(item.late_p50_ms),
                 humanize.milliseconds(item.late_most_ms),
             ]
-            for item in found.days
+            for item in trend.days
             if item.success_rate is not None
         ],
     )
-    if found.drift is not None:
-        how = "Slower" if found.drift > 1 else "Faster"
+    if trend.drift is not None:
+        how = "Slower" if trend.drift > 1 else "Faster"
         click.echo(
-            f"{how}: the median is {humanize.milliseconds(found.lately_ms)} in the last 7 days, "
-            f"and was {humanize.milliseconds(found.before_ms)} before."
+            f"{how}: the median is {humanize.milliseconds(trend.lately_ms)} in the last 7 days, "
+            f"and was {humanize.milliseconds(trend.before_ms)} before."
         )
-    for item in found.outliers:
+    for item in trend.outliers:
         which = f"Run {item.run}" if item.run is not None else "An attempt"
         at = item.started_at.isoformat(" ", "seconds")
         click.echo(f"{which} took {humanize.milliseconds(item.duration_ms)}, begun {at}.")
@@ -217,30 +217,30 @@ def timeline(
     run(work())
 
 
-def _print_gantt(found: Gantt) -> None:
+def _print_gantt(gantt: Gantt) -> None:
     zone = parse_zone(current().timezone)
-    ends = [humanize.clock(at, found.now, zone) for at in (found.since, found.until)]
+    ends = [humanize.clock(at, gantt.now, zone) for at in (gantt.since, gantt.until)]
     click.echo(f"{'':{_NAMES}}  {ends[0]}{ends[1]:>{_WIDTH - len(ends[0])}}")
-    for group in found.groups:
+    for group in gantt.groups:
         click.echo(as_shown(f"{group.queue or 'not in the code'}: at most {group.peak} at once"))
         for row in group.rows:
             name = as_shown(row.job)
             short = name if len(name) <= _NAMES else f"{name[: _NAMES - 1]}+"
-            click.echo(f"{short:{_NAMES}}  {_line(row, found).rstrip()}")
+            click.echo(f"{short:{_NAMES}}  {_line(row, gantt).rstrip()}")
     click.echo(_LEGEND)
-    if found.others:
+    if gantt.others:
         click.echo(
-            f"{humanize.count(found.others, 'more job')} not shown; choose by --queue, --job."
+            f"{humanize.count(gantt.others, 'more job')} not shown; choose by --queue, --job."
         )
 
 
-def _line(row: Row, found: Gantt) -> str:
+def _line(row: Row, gantt: Gantt) -> str:
     cells = [" "] * _WIDTH
-    place = (found.until - found.since) / _WIDTH
+    place = (gantt.until - gantt.since) / _WIDTH
 
     def put(begins: datetime, ends: datetime, letter: str) -> None:
-        first = max(int((begins - found.since) / place), 0)
-        last = max(int((ends - found.since) / place), first)
+        first = max(int((begins - gantt.since) / place), 0)
+        last = max(int((ends - gantt.since) / place), first)
         for n in range(first, min(last, _WIDTH - 1) + 1):
             cells[n] = letter
 
@@ -248,7 +248,7 @@ def _line(row: Row, found: Gantt) -> str:
         bad = block.ended.get(RunState.FAILED, 0) + block.ended.get(RunState.MISSED, 0)
         put(block.at, block.at, "x" if bad else "=")
     for bar in row.bars:
-        put(bar.start, bar.end or found.now, _LETTERS.get(bar.state, "="))
+        put(bar.start, bar.end or gantt.now, _LETTERS.get(bar.state, "="))
     for mark in row.marks:
         put(mark.at, mark.at, _MARKS[mark.kind])
     return "".join(cells)

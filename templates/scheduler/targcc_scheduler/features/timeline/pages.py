@@ -197,29 +197,29 @@ async def calendar_page(  # noqa: PLR0917 - what may be asked for
     )
 
 
-def _day(day: date, found: Plan, changes: Iterable[Night], zone: ZoneInfo, *, merge: bool) -> Day:
+def _day(day: date, plan: Plan, changes: Iterable[Night], zone: ZoneInfo, *, merge: bool) -> Day:
     begins, ends = (first_of(at, zone).astimezone(UTC) for at in (day, day + timedelta(days=1)))
-    first, last = (bisect_left(found.minutes, at, key=lambda one: one.at) for at in (begins, ends))
-    minutes = found.minutes[first:last]
+    first, last = (bisect_left(plan.minutes, at, key=lambda one: one.at) for at in (begins, ends))
+    minutes = plan.minutes[first:last]
     most = _LINES if merge else _LINES_A_DAY
     return Day(
         day,
-        _hours(found, begins, ends, zone),
+        _hours(plan, begins, ends, zone),
         tuple(
             _by_hour(minutes) if len(minutes) > most else [Line(at.at, at.jobs) for at in minutes]
         ),
-        tuple(run for run in found.waiting if begins <= run.due_at < ends),
+        tuple(run for run in plan.waiting if begins <= run.due_at < ends),
         tuple(one for one in changes if begins <= one.change.at < ends),
     )
 
 
 def _hours(
-    found: Plan, begins: datetime, ends: datetime, zone: ZoneInfo
+    plan: Plan, begins: datetime, ends: datetime, zone: ZoneInfo
 ) -> tuple[tuple[str, int], ...]:
     """Return the hours of a day in the zone: 23 or 25 hours on days with a clock change."""
-    base = found.start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    base = plan.start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     counts: Counter[datetime] = Counter()
-    for n, number in enumerate(found.hours):
+    for n, number in enumerate(plan.hours):
         counts[base + n * timedelta(hours=1)] += number
     hours, at = [], begins.astimezone(UTC)
     while at < ends:
@@ -229,10 +229,10 @@ def _hours(
     return tuple(hours)
 
 
-def _crowded(found: Plan, zone: ZoneInfo) -> list[CrowdedTime]:
+def _crowded(plan: Plan, zone: ZoneInfo) -> list[CrowdedTime]:
     """Return the crowded minutes, fullest first. Minutes with equal jobs at the same time of day are merged."""
     times: dict[tuple[str, tuple[str, ...]], list[Crowd]] = {}
-    for one in found.crowded:
+    for one in plan.crowded:
         times.setdefault((f"{one.at.astimezone(zone):%H:%M}", one.jobs), []).append(one)
     every = (CrowdedTime(same[0], tuple(one.at for one in same)) for same in times.values())
     return sorted(every, key=lambda one: -one.crowd.number)[:_CROWDS]
@@ -245,9 +245,9 @@ def _by_hour(minutes: Sequence[Minute]) -> list[Line]:
     return [Line(at, tuple(names), hour=True) for at, names in hours.items()]
 
 
-def _frequent(found: Plan, definitions: Mapping[str, JobDefinition]) -> list[tuple[str, str, int]]:
+def _frequent(plan: Plan, definitions: Mapping[str, JobDefinition]) -> list[tuple[str, str, int]]:
     """Return the first 12 frequent jobs, each with its schedule in words and its number of slots."""
-    first = itertools.islice(found.frequent.items(), _MOST_FREQUENT)
+    first = itertools.islice(plan.frequent.items(), _MOST_FREQUENT)
     return [(name, schedule_words(definitions[name]), number) for name, number in first]
 
 
@@ -319,12 +319,12 @@ async def heatmap_page(
     )
 
 
-def _cells(found: Heat) -> list[list[tuple[int, int, int]]]:
+def _cells(heat: Heat) -> list[list[tuple[int, int, int]]]:
     """Return a row for each hour. A cell for each weekday holds the run count, the bad run count, and the shade from 0."""
     return [
         [
-            (cell.number, cell.bad, _shade(cell.number, found.most))
-            for cell in (found.day(weekday)[hour] for weekday in range(DAYS))
+            (cell.number, cell.bad, _shade(cell.number, heat.most))
+            for cell in (heat.day(weekday)[hour] for weekday in range(DAYS))
         ]
         for hour in range(HOURS)
     ]

@@ -99,10 +99,10 @@ def _line(ranges: Sequence[_Range], most: int, width: float, kind: str) -> Itera
         ).format(kind, x1, x2, y1, y2)
 
 
-def _trend_day(one: _Range, x: float, width: float, most: int, kind: str) -> Markup:
+def _trend_day(day_range: _Range, x: float, width: float, most: int, kind: str) -> Markup:
     parts = [rect("hit", x, 0, width=width, height=_TOP + _TREND_HEIGHT)]
-    if one.middle is not None and one.high is not None:
-        low, high = _y(one.middle, most), _y(one.high, most)
+    if day_range.middle is not None and day_range.high is not None:
+        low, high = _y(day_range.middle, most), _y(day_range.high, most)
         parts.append(
             rect(
                 f"span t-{kind}",
@@ -117,8 +117,10 @@ def _trend_day(one: _Range, x: float, width: float, most: int, kind: str) -> Mar
                 kind, x + width / 2, low
             )
         )
-    text = one.said if one.middle is not None else gettext("none")
-    return Markup("<g><title>{}</title>{}</g>").format(f"{_named(one.day)}: {text}", joined(parts))
+    text = day_range.said if day_range.middle is not None else gettext("none")
+    return Markup("<g><title>{}</title>{}</g>").format(
+        f"{_named(day_range.day)}: {text}", joined(parts)
+    )
 
 
 def success(days: Sequence[TrendDay]) -> Markup:

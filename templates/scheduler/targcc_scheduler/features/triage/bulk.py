@@ -186,7 +186,7 @@ async def rows(connection: AsyncConnection, run_ids: Sequence[int]) -> list[Row]
 
 async def retry(
     connection: AsyncConnection,
-    found: Sequence[Row],
+    rows: Sequence[Row],
     by: str,
     now: datetime,
     dues: Sequence[datetime],
@@ -198,17 +198,17 @@ async def retry(
 
     Args:
         connection: The transaction.
-        found: The runs. Unfinished runs, runs retried before, and runs of jobs that the old server owns are left out.
+        rows: The runs. Unfinished runs, runs retried before, and runs of jobs that the old server owns are left out.
         by: The requester.
         now: The present instant.
         dues: Due instants of the reruns, in order.
         then: Return the follower runs of a job, for slots that did not run; see :func:`.values.rerun_of`.
         waiting: Whether a rerun waits again for the dependencies that its run waited for.
     """
-    old_server_jobs = await owners.not_ours(connection, sorted({row.JobName for row in found}))
+    old_server_jobs = await owners.not_ours(connection, sorted({row.JobName for row in rows}))
     over = [
         row
-        for row in found
+        for row in rows
         if row.State in FINAL and row.JobName not in old_server_jobs and not _was_retried(row)
     ]
     wanted = [
@@ -231,14 +231,14 @@ async def retry(
 
 async def run_now(
     connection: AsyncConnection,
-    found: Sequence[Row],
+    rows: Sequence[Row],
     by: str,
     now: datetime,
     dues: Sequence[datetime],
 ) -> Step:
     """Reschedule scheduled and retrying runs to the instants ``dues``, in order; enqueue a run that is due now."""
     did, submit = [], []
-    for row, due in zip(found, dues, strict=False):
+    for row, due in zip(rows, dues, strict=False):
         if row.State not in WAITS_FOR_ITS_TIME:
             continue
         if due > now or is_mark(row.LimitKey):  # a deferred key is requested at the due time
@@ -255,11 +255,11 @@ async def run_now(
     return Step(did=did, submit=submit)
 
 
-async def cancel(connection: AsyncConnection, found: Sequence[Row], by: str, now: datetime) -> Step:
+async def cancel(connection: AsyncConnection, rows: Sequence[Row], by: str, now: datetime) -> Step:
     """Cancel waiting runs, and request cancellation of running runs from their nodes."""
-    settlements = [operate.cancellation(row, by) for row in found if row.State in UNBEGUN]
+    settlements = [operate.cancellation(row, by) for row in rows if row.State in UNBEGUN]
     settled = await settle(connection, settlements, now) if settlements else []
-    running = [row.Id for row in found if row.State == RunState.RUNNING]
+    running = [row.Id for row in rows if row.State == RunState.RUNNING]
     if running:
         among = known.of(connection).among(job_run.c.Id, running)
         requester = sa.func.coalesce(job_run.c.CancelRequestedBy, by)
@@ -274,9 +274,9 @@ async def cancel(connection: AsyncConnection, found: Sequence[Row], by: str, now
     )
 
 
-async def delete(connection: AsyncConnection, found: Sequence[Row], now: datetime) -> Step:
+async def delete(connection: AsyncConnection, rows: Sequence[Row], now: datetime) -> Step:
     """Delete runs that are not running, with their logs and steps."""
-    rows_gone = [row for row in found if row.State != RunState.RUNNING]
+    rows_gone = [row for row in rows if row.State != RunState.RUNNING]
     gone = [row.Id for row in rows_gone]
     if not gone:
         return Step()
@@ -292,13 +292,13 @@ async def delete(connection: AsyncConnection, found: Sequence[Row], now: datetim
 
 async def move(
     connection: AsyncConnection,
-    found: Sequence[Row],
+    rows: Sequence[Row],
     *,
     queue: str | None = None,
     priority: int | None = None,
 ) -> Step:
     """Move waiting runs to another queue, or change their priority."""
-    waiting = [row for row in found if row.State in WAITING]
+    waiting = [row for row in rows if row.State in WAITING]
     if not waiting:
         return Step()
     values: dict[str, Any] = {"Queue": queue} if queue is not None else {"Priority": priority}
@@ -323,10 +323,10 @@ async def move(
 
 
 async def discard(
-    connection: AsyncConnection, found: Sequence[Row], by: str, how: str, now: datetime
+    connection: AsyncConnection, rows: Sequence[Row], by: str, how: str, now: datetime
 ) -> Step:
     """Mark open failed runs as handled, so that the inbox no longer lists the runs."""
-    open_ = [row.Id for row in found if row.Cause is not None and row.HandledAt is None]
+    open_ = [row.Id for row in rows if row.Cause is not None and row.HandledAt is None]
     for run_id in open_:
         await error_groups.handled_as(connection, run_id, by, how, now)
     return Step(did=[Did(run_id) for run_id in open_])

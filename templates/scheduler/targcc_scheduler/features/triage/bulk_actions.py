@@ -162,20 +162,20 @@ async def begin(call: Call, wish: Wish, by: Actor, most: int | None = None) -> i
     return await _create(call, wish, by, matches, total)
 
 
-async def _create(call: Call, wish: Wish, by: Actor, found: Found, total: int) -> int:
+async def _create(call: Call, wish: Wish, by: Actor, selection: Found, total: int) -> int:
     bulk_id = await bulk.create(
         call.connection,
         Action=wish.action,
         FilterJson=bulk_queries.filter_json(wish.wanted),
         OptionsJson=json.dumps(wish.options),
         Total=total,
-        Ceiling=found.newest,
+        Ceiling=selection.newest,
         Actor=str(by),
         StartedAt=call.now,
     )
-    details = [f"operation {bulk_id}: {found.total} runs of {bulk_queries.words(wish.wanted)}"]
+    details = [f"operation {bulk_id}: {selection.total} runs of {bulk_queries.words(wish.wanted)}"]
     details += [f"{name} {value}" for name, value in wish.options.items()]
-    jobs = list(found.jobs)
+    jobs = list(selection.jobs)
     await audit(
         call.connection,
         by,
@@ -214,15 +214,15 @@ async def undo(call: Call, bulk_id: int, by: Actor) -> int:
     return back
 
 
-def _why_not(one: Bulk) -> str:
+def _why_not(operation: Bulk) -> str:
     """Explain why an operation cannot be undone."""
-    if one.undone_by is not None:
-        return f"it was taken back by operation {one.undone_by}"
-    if one.undoes is not None:
-        return f"it takes back operation {one.undoes} itself"
-    if one.action not in bulk_queries.CAN_BE_UNDONE:
-        return f"{one.action} cannot be taken back"
-    return "it goes on: stop it first" if one.state == bulk.RUNNING else "nothing was done"
+    if operation.undone_by is not None:
+        return f"it was taken back by operation {operation.undone_by}"
+    if operation.undoes is not None:
+        return f"it takes back operation {operation.undoes} itself"
+    if operation.action not in bulk_queries.CAN_BE_UNDONE:
+        return f"{operation.action} cannot be taken back"
+    return "it goes on: stop it first" if operation.state == bulk.RUNNING else "nothing was done"
 
 
 async def stop(call: Call, bulk_id: int, by: Actor) -> None:

@@ -103,29 +103,29 @@ async def _step(work: Work, row: Any, options: dict[str, Any]) -> bool:
     return len(ids) == CHUNK
 
 
-async def _act(work: Work, row: Any, options: dict[str, Any], found: Sequence[Row]) -> Step:
+async def _act(work: Work, row: Any, options: dict[str, Any], rows: Sequence[Row]) -> Step:
     connection, by, now = work.connection, row.Actor, work.now
-    dues, note = _dues(row, options, now, found), options.get("note") or "discarded"
+    dues, note = _dues(row, options, now, rows), options.get("note") or "discarded"
     acts = {
         "retry": lambda: bulk.retry(
-            connection, found, by, now, dues, then=followers_of(work.jobs, by, now)
+            connection, rows, by, now, dues, then=followers_of(work.jobs, by, now)
         ),
-        "run-now": lambda: bulk.run_now(connection, found, by, now, dues),
-        "cancel": lambda: bulk.cancel(connection, found, by, now),
-        "delete": lambda: bulk.delete(connection, found, now),
-        "queue": lambda: bulk.move(connection, found, queue=options["queue"]),
-        "priority": lambda: bulk.move(connection, found, priority=options["priority"]),
-        "discard": lambda: bulk.discard(connection, found, by, note, now),
+        "run-now": lambda: bulk.run_now(connection, rows, by, now, dues),
+        "cancel": lambda: bulk.cancel(connection, rows, by, now),
+        "delete": lambda: bulk.delete(connection, rows, now),
+        "queue": lambda: bulk.move(connection, rows, queue=options["queue"]),
+        "priority": lambda: bulk.move(connection, rows, priority=options["priority"]),
+        "discard": lambda: bulk.discard(connection, rows, by, note, now),
     }
     return await acts[row.Action]()
 
 
-def _dues(row: Any, options: dict[str, Any], now: datetime, found: Sequence[Row]) -> list[datetime]:
+def _dues(row: Any, options: dict[str, Any], now: datetime, rows: Sequence[Row]) -> list[datetime]:
     """Return the runs' due instants: now without a rate, else spaced at the rate from the operation's start."""
     apart = interval_of(options.get("rate"), row.Total)
     if not apart:
-        return [now] * len(found)
-    return [max(now, row.StartedAt + apart * (row.Done + place)) for place in range(len(found))]
+        return [now] * len(rows)
+    return [max(now, row.StartedAt + apart * (row.Done + place)) for place in range(len(rows))]
 
 
 async def _pause_jobs(work: Work, row: Any, options: dict[str, Any]) -> None:

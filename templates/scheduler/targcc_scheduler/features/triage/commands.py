@@ -157,12 +157,12 @@ def _wish(
     return BulkIn(action=action, filter=wanted, **rest)
 
 
-def _say_found(found: CountOut, *, as_json: bool, err: bool = False) -> None:
+def _say_found(counts: CountOut, *, as_json: bool, err: bool = False) -> None:
     if as_json:
-        print_json(found)
+        print_json(counts)
         return
-    click.echo(f"{humanize.count(found.total, 'run')}", err=err)
-    for what in (found.states, found.jobs):
+    click.echo(f"{humanize.count(counts.total, 'run')}", err=err)
+    for what in (counts.states, counts.jobs):
         ranked = sorted(what.items(), key=lambda item: -item[1])
         shown = [f"{name} {number:,}" for name, number in ranked[:10]]
         click.echo(f"  {', '.join(shown)}", err=err)
@@ -173,24 +173,26 @@ async def begin(api: Api, wish: BulkIn, *, as_json: bool) -> None:
     await _follow(api, await api.post(path("bulk"), BulkOut, wish), as_json=as_json)
 
 
-async def _follow(api: Api, one: BulkOut, *, as_json: bool) -> None:
+async def _follow(api: Api, operation: BulkOut, *, as_json: bool) -> None:
     """Wait for an operation. The servers execute the steps; without ``--server`` this process helps."""
     if api.scheduler is not None:
-        await _work_off(api.scheduler, one.id)
+        await _work_off(api.scheduler, operation.id)
     with progress_line() as say:
         while True:
-            one = await api.get(path("bulk", one.id), BulkOut)
-            if one.state != "running":
+            operation = await api.get(path("bulk", operation.id), BulkOut)
+            if operation.state != "running":
                 break
-            say(f"{one.done + one.refused:,} of {one.total:,}")
+            say(f"{operation.done + operation.refused:,} of {operation.total:,}")
             await asyncio.sleep(_LOOK_SECONDS)
     if as_json:
-        print_json(one)
+        print_json(operation)
         return
-    left = f", {one.refused:,} left unchanged" if one.refused else ""
-    click.echo(f"operation {one.id} is {one.state}: {humanize.count(one.done, 'run')}{left}")
-    if one.can_be_undone:
-        click.echo(f"  targcc bulk undo {one.id} takes it back")
+    left = f", {operation.refused:,} left unchanged" if operation.refused else ""
+    click.echo(
+        f"operation {operation.id} is {operation.state}: {humanize.count(operation.done, 'run')}{left}"
+    )
+    if operation.can_be_undone:
+        click.echo(f"  targcc bulk undo {operation.id} takes it back")
 
 
 async def _work_off(scheduler: Scheduler, bulk_id: int) -> None:
@@ -222,8 +224,8 @@ def list_bulks(*, limit: int, as_json: bool) -> None:
     run(work())
 
 
-def _print_operation(found: list[BulkOut], now: datetime) -> None:
-    if not found:
+def _print_operation(operations: list[BulkOut], now: datetime) -> None:
+    if not operations:
         click.echo("There was none.")
         return
     print_table(
@@ -239,7 +241,7 @@ def _print_operation(found: list[BulkOut], now: datetime) -> None:
                 when(operation.started_at, now),
                 operation.filter,
             ]
-            for operation in found
+            for operation in operations
         ],
     )
 
@@ -353,8 +355,8 @@ def list_inbox(*, search: tuple[str, ...], everything: bool, check: bool, as_jso
         raise click.exceptions.Exit(1)
 
 
-def _print(found: list[FailureOut], wrong: list[ConcernOut], now: datetime) -> None:
-    if found:
+def _print(failures: list[FailureOut], wrong: list[ConcernOut], now: datetime) -> None:
+    if failures:
         print_table(
             ["FAILURE", "STATE", "OPEN", "JOB", "FIRST", "LAST", "WITH", "WHAT"],
             [
@@ -368,13 +370,13 @@ def _print(found: list[FailureOut], wrong: list[ConcernOut], now: datetime) -> N
                     failure.assignee or "",
                     failure.title,
                 ]
-                for failure in found
+                for failure in failures
             ],
         )
     for concern in wrong:
         if concern.kind != "failure":
             click.echo(as_shown(f"{concern.title}: {concern.detail}"))
-    if not found and not wrong:
+    if not failures and not wrong:
         click.echo("Nothing needs attention.")
 
 
@@ -412,23 +414,23 @@ def show_failure(cause: str, *, as_json: bool) -> None:
     run(work())
 
 
-def _facts(one: FailureOut, now: datetime) -> list[tuple[str, str]]:
+def _facts(failure: FailureOut, now: datetime) -> list[tuple[str, str]]:
     return [
-        ("job", one.job),
-        ("what", one.title),
-        ("where", one.place),
-        ("state", one.standing),
-        ("open", f"{one.open:,} of {one.total:,}"),
-        ("being done again", str(one.in_hand or "")),
-        ("first", when(one.first_at, now)),
-        ("release", one.first_release or ""),
-        ("last", when(one.last_at, now)),
-        ("last 7 days", " ".join(map(str, one.trend))),
-        ("job works since", when(one.works_since, now)),
-        ("until", when(one.snoozed_until, now)),
-        ("note", one.note or ""),
-        ("with", one.assignee or ""),
-        ("ticket", one.ticket or ""),
+        ("job", failure.job),
+        ("what", failure.title),
+        ("where", failure.place),
+        ("state", failure.standing),
+        ("open", f"{failure.open:,} of {failure.total:,}"),
+        ("being done again", str(failure.in_hand or "")),
+        ("first", when(failure.first_at, now)),
+        ("release", failure.first_release or ""),
+        ("last", when(failure.last_at, now)),
+        ("last 7 days", " ".join(map(str, failure.trend))),
+        ("job works since", when(failure.works_since, now)),
+        ("until", when(failure.snoozed_until, now)),
+        ("note", failure.note or ""),
+        ("with", failure.assignee or ""),
+        ("ticket", failure.ticket or ""),
     ]
 
 
@@ -660,16 +662,16 @@ def backfill(
     run(work())
 
 
-def _say(found: BackfillOut, *, as_json: bool, err: bool) -> None:
+def _say(backfill: BackfillOut, *, as_json: bool, err: bool) -> None:
     if as_json:
-        print_json(found)
+        print_json(backfill)
         return
-    kept = ", ".join(f"{number:,} {state}" for state, number in found.there.items()) or "none"
-    click.echo(f"{humanize.count(found.slots, 'slot')}, of which there are: {kept}", err=err)
-    for slot in found.missing[:20]:
+    kept = ", ".join(f"{number:,} {state}" for state, number in backfill.there.items()) or "none"
+    click.echo(f"{humanize.count(backfill.slots, 'slot')}, of which there are: {kept}", err=err)
+    for slot in backfill.missing[:20]:
         click.echo(f"  {slot.isoformat(sep=' ', timespec='minutes')}", err=err)
-    if len(found.missing) > 20:  # noqa: PLR2004 - as many as are shown
-        click.echo(f"  … and {len(found.missing) - 20:,} more", err=err)
+    if len(backfill.missing) > 20:  # noqa: PLR2004 - as many as are shown
+        click.echo(f"  … and {len(backfill.missing) - 20:,} more", err=err)
 
 
 # ``targcc why``: explain why a job or run does not run.

@@ -121,9 +121,9 @@ def _places(jobs: Iterable[JobDefinition]) -> dict[str, str]:
     return {job.name: chain[0].display_name for chain in chains(jobs) for job in chain}
 
 
-def _in_order(found: Iterable[Issue]) -> tuple[Issue, ...]:
+def _in_order(issues: Iterable[Issue]) -> tuple[Issue, ...]:
     order = {kind: n for n, kind in enumerate(_WORST_FIRST)}
-    return tuple(sorted(found, key=lambda one: (order[one.kind], -one.number, one.title)))
+    return tuple(sorted(issues, key=lambda one: (order[one.kind], -one.number, one.title)))
 
 
 def _servers(
@@ -164,8 +164,8 @@ def _servers(
             )
 
 
-def _late(found: Iterable[sla.Late], names: Mapping[str, str]) -> Iterable[Issue]:
-    for late in found:
+def _late(late_runs: Iterable[sla.Late], names: Mapping[str, str]) -> Iterable[Issue]:
+    for late in late_runs:
         kind: Kind = late.kind  # type: ignore[assignment]  # those of Late are among ours
         subject = names.get(late.subject, late.subject)
         yield Issue(
@@ -183,9 +183,9 @@ def _late(found: Iterable[sla.Late], names: Mapping[str, str]) -> Iterable[Issue
 
 
 def _failures(
-    found: Iterable[Failure], names: Mapping[str, str], places: Mapping[str, str]
+    failures: Iterable[Failure], names: Mapping[str, str], places: Mapping[str, str]
 ) -> Iterable[Issue]:
-    for failure in found:
+    for failure in failures:
         job = names.get(failure.job, failure.job)
         hand = (
             f", {gettext('%(number)s being retried', number=failure.in_hand)}"
@@ -251,9 +251,9 @@ async def _written(connection: AsyncConnection, names: Mapping[str, str]) -> lis
     return recorded
 
 
-def _unfinished(found: Iterable[Ownership], names: Mapping[str, str]) -> Iterable[Issue]:
+def _unfinished(owners: Iterable[Ownership], names: Mapping[str, str]) -> Iterable[Issue]:
     """Yield an issue for each job with an unfinished switch from or to the old server."""
-    for ownership in found:
+    for ownership in owners:
         command = ownership.step.command if ownership.step is not None else "targcc cutover status"
         yield Issue(
             kind="unfinished",
@@ -266,8 +266,8 @@ def _unfinished(found: Iterable[Ownership], names: Mapping[str, str]) -> Iterabl
         )
 
 
-def _unknown(found: Mapping[str, int], names: Mapping[str, str]) -> Iterable[Issue]:
-    for job, number in found.items():
+def _unknown(counts: Mapping[str, int], names: Mapping[str, str]) -> Iterable[Issue]:
+    for job, number in counts.items():
         yield Issue(
             kind="unknown",
             subject=job,

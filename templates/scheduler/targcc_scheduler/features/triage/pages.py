@@ -180,18 +180,18 @@ async def new_bulk_page(
     request: Request,
     principal: Viewer,
     scheduler: CommonSchedulerOf,
-    asked: Annotated[ChoiceQuery, Query()],
+    query: Annotated[ChoiceQuery, Query()],
 ) -> Response:
     """How many runs an operation would look at."""
-    wish, error, matches = Wish(action=asked.do, wanted=RunFilter()), "", NOTHING
+    wish, error, matches = Wish(action=query.do, wanted=RunFilter()), "", NOTHING
     try:
-        wish = replace(wish, wanted=asked.wanted(scheduler))
-        wish = check(scheduler, asked.wish(scheduler))
+        wish = replace(wish, wanted=query.wanted(scheduler))
+        wish = check(scheduler, query.wish(scheduler))
         matches = await scheduler.read(lambda db: bulk_queries.find(db, wish.wanted))
     except (BulkError, SearchError) as problem:
         error = f"{humanize.sentence(str(problem))}."
     runs = f"{request.url.path.rpartition('/bulk/')[0]}/runs"
-    fields = {**asked.model_dump(include={"do", "to", "rate", "order", "note"}), "q": asked.text}
+    fields = {**query.model_dump(include={"do", "to", "rate", "order", "note"}), "q": query.text}
     return render(
         request,
         "oncall/bulk_new.html",
@@ -201,7 +201,7 @@ async def new_bulk_page(
         error=error,
         filter=bulk_queries.words(wish.wanted),
         asked={name: value for name, value in fields.items() if value},
-        back=asked.address(runs),
+        back=query.address(runs),
     )
 
 

@@ -678,13 +678,13 @@ def _state_word(state: str | None) -> str:
     return humanize.STATE_WORDS[RunState(state)] if state in set(RunState) else state or ""
 
 
-def _relative(one: chains.Relative) -> str:
-    if one.id is None:
-        return gettext("the next run of %(job)s", job=one.job or "?")
-    name = gettext("run %(id)s", id=one.id)
-    if one.kind == "batch":
-        name = gettext("batch %(name)s", name=str(one.id))
-    details = [part for part in (one.job, _state_word(one.state)) if part]
+def _relative(relative: chains.Relative) -> str:
+    if relative.id is None:
+        return gettext("the next run of %(job)s", job=relative.job or "?")
+    name = gettext("run %(id)s", id=relative.id)
+    if relative.kind == "batch":
+        name = gettext("batch %(name)s", name=str(relative.id))
+    details = [part for part in (relative.job, _state_word(relative.state)) if part]
     if not details:
         return name
     return gettext("%(name)s (%(details)s)", name=name, details=", ".join(details))

@@ -74,14 +74,14 @@ class Worker(Protocol):
         """
 
     async def claim_at_once(
-        self, entries: Entries, queue: str, asked: Mapping[str, Any]
+        self, entries: Entries, queue: str, options: Mapping[str, Any]
     ) -> Taken | None:
         """Take entries of a queue and claim their runs in one statement; for engines with a queue of their own in this database.
 
         Args:
             entries: The engine's queue.
             queue: The queue of the entries to take.
-            asked: The parameters of ``entries.next_ones``.
+            options: The parameters of ``entries.next_ones``.
 
         Returns:
             The claims; entries of other runs are left for :meth:`claim`. ``None``: the worker knows nothing about the next runs, so use

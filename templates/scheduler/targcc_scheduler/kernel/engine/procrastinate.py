@@ -457,14 +457,14 @@ class QueueWorker:
         (self.found_all.discard if more else self.found_all.add)(queue)
         return len(taken.claims), more
 
-    async def _claim_one_by_one(self, asked: Mapping[str, Any]) -> Taken:
+    async def _claim_one_by_one(self, options: Mapping[str, Any]) -> Taken:
         """Take entries in a transaction that checks each of their runs."""
         rows: Sequence[Any] = ()
 
         async def offer(connection: AsyncConnection) -> Offer:
             nonlocal rows
-            rows = (await connection.execute(_TAKE, asked)).all()
-            return Offer(runs=_offered(rows, asked["queue"]), aging=self._aging)
+            rows = (await connection.execute(_TAKE, options)).all()
+            return Offer(runs=_offered(rows, options["queue"]), aging=self._aging)
 
         claims = await self._worker.claim(offer)
         bundle = any(row.run_id is None for row in rows)
@@ -720,15 +720,15 @@ class ProcrastinateEngine:
             await connection.execute(OPEN, {"queue": queue, "refused": None, "count": 1})
 
     async def _offer(
-        self, connection: AsyncConnection, query: sa.TextClause, asked: Mapping[str, object]
+        self, connection: AsyncConnection, query: sa.TextClause, options: Mapping[str, object]
     ) -> None:
         """Write entries for the due runs that a query returns."""
         now = self._clock.now()
         refused = refused_by(self._fingerprint()) or "%"  # no worker here: leave out refused runs
-        asked = {**asked, "refused": refused}
+        options = {**options, "refused": refused}
         if self._aging:
-            asked["aging"] = json.dumps(self._aging)
-        rows = (await connection.execute(query, asked)).all()
+            options["aging"] = json.dumps(self._aging)
+        rows = (await connection.execute(query, options)).all()
         runs = {False: self.submit, True: self.refer}
         for is_refused, submit in runs.items():
             group = [row for row in rows if row.refused == is_refused]

@@ -501,5 +501,5 @@ def _folder(package: str) -> Path:
     return Path(next(iter(places))) if places else Path.cwd()
 
 
-def _plain(said: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {name: dict(calendar) for name, calendar in said.items()}
+def _plain(declared: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {name: dict(calendar) for name, calendar in declared.items()}

@@ -114,48 +114,50 @@ def discover(
     return discovered
 
 
-def _add_declared(found: Discovered) -> None:
+def _add_declared(discovered: Discovered) -> None:
     """Add the jobs that targcc.yaml declares, such as jobs that start flows; report a declaration that cannot be used as broken."""
-    for name, declared in (pair for jobs in load(Jobs) for pair in jobs(found.project)):
+    for name, declared in (pair for jobs in load(Jobs) for pair in jobs(discovered.project)):
         try:
             if isinstance(declared, Exception):
                 raise declared
-            _add(declared, found)
+            _add(declared, discovered)
         except (ValueError, JobError) as error:
             text = f"{name} of targcc.yaml cannot be used: {error}"
-            found.broken.append(BrokenModule(name, None, text, text))
+            discovered.broken.append(BrokenModule(name, None, text, text))
             log.error(text)  # noqa: TRY400 - the spec is wrong, and no code
 
 
-def discover_more(package: str, found: Discovered) -> None:
-    """Import the modules in ``package`` that ``found`` does not have yet, and add their jobs and hooks.
+def discover_more(package: str, discovered: Discovered) -> None:
+    """Import the modules in ``package`` that ``discovered`` does not have yet, and add their jobs and hooks.
 
     An imported module is not imported again: Python caches modules, and the module's jobs may be running.
     """
     importlib.invalidate_caches()
-    known = len(found.broken)
-    for name in _modules(package, found):
-        if name in found.modules:
+    known = len(discovered.broken)
+    for name in _modules(package, discovered):
+        if name in discovered.modules:
             continue
-        found.modules.add(name)
-        module = _import(name, found)
+        discovered.modules.add(name)
+        module = _import(name, discovered)
         if module is not None:
-            _collect(module, found)
-    for job, why in refused(found.definitions).items():
-        gone = found.definitions.pop(job)
-        found.broken.append(_broken(gone.module, JobError(why)))
-    for broken in found.broken[known:]:
+            _collect(module, discovered)
+    for job, why in refused(discovered.definitions).items():
+        gone = discovered.definitions.pop(job)
+        discovered.broken.append(_broken(gone.module, JobError(why)))
+    for broken in discovered.broken[known:]:
         if broken.module == f"{package}.{_HOOKS}":
-            found.hooks.refuse(f"no job runs, since {broken.module} cannot be used: {broken.error}")
+            discovered.hooks.refuse(
+                f"no job runs, since {broken.module} cannot be used: {broken.error}"
+            )
         log.error("%s cannot be used: %s\n%s", broken.module, broken.error, broken.traceback)
 
 
-def _modules(package: str, found: Discovered) -> Iterator[str]:
+def _modules(package: str, discovered: Discovered) -> Iterator[str]:
     """Yield the names of ``package`` and all modules in it, depth first; skip the content if a package cannot be imported."""
     yield package
     for name, is_package in _children(getattr(sys.modules.get(package), "__path__", None) or ()):
         if is_package:
-            yield from _modules(f"{package}.{name}", found)
+            yield from _modules(f"{package}.{name}", discovered)
         else:
             yield f"{package}.{name}"
 
@@ -171,40 +173,40 @@ def _children(folders: Iterable[str]) -> list[tuple[str, bool]]:
     return sorted(children.items())
 
 
-def _import(name: str, found: Discovered) -> ModuleType | None:
+def _import(name: str, discovered: Discovered) -> ModuleType | None:
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a job file may raise anything
-        found.broken.append(_broken(name, error))
+        discovered.broken.append(_broken(name, error))
         return None
 
 
-def _collect(module: ModuleType, found: Discovered) -> None:
+def _collect(module: ModuleType, discovered: Discovered) -> None:
     for value in list(vars(module).values()):
         if (kinds := kinds_of(value)) and value.__module__ == module.__name__:
-            _find_hook(value, kinds, module, found)
+            _find_hook(value, kinds, module, discovered)
         mark = vars(value).get("__job__") if hasattr(value, "__dict__") else None
         if not isinstance(mark, Declaration):
             continue
         if getattr(value, "__module__", None) != module.__name__:
             continue
         try:
-            _add(mark, found)
+            _add(mark, discovered)
         except Exception as error:  # noqa: BLE001 - evaluating a type may raise anything
-            found.broken.append(_broken(module.__name__, error, _line(mark.target, error)))
+            discovered.broken.append(_broken(module.__name__, error, _line(mark.target, error)))
 
 
 def _find_hook(
-    hook: Callable[..., Any], kinds: Sequence[str], module: ModuleType, found: Discovered
+    hook: Callable[..., Any], kinds: Sequence[str], module: ModuleType, discovered: Discovered
 ) -> None:
     try:
-        found.hooks.find(hook, kinds)
+        discovered.hooks.find(hook, kinds)
     except HookError as error:
-        found.broken.append(_broken(module.__name__, error))
+        discovered.broken.append(_broken(module.__name__, error))
 
 
-def _add(declaration: Declaration, found: Discovered) -> None:
-    known = found.definitions.get(declaration.name)
+def _add(declaration: Declaration, discovered: Discovered) -> None:
+    known = discovered.definitions.get(declaration.name)
     if known is not None and known.target is declaration.target:  # a second name for the same class
         return
     if known is not None:
@@ -212,15 +214,15 @@ def _add(declaration: Declaration, found: Discovered) -> None:
         raise ValueError(
             f"the job name {known.name!r} is taken by {where}: give {declaration.target.__qualname__} another with name="
         )
-    definition = declaration.complete(found.project)
+    definition = declaration.complete(discovered.project)
     check(definition)
-    _check_earlier_names(definition, found)
-    found.definitions[definition.name] = definition
+    _check_earlier_names(definition, discovered)
+    discovered.definitions[definition.name] = definition
 
 
-def _check_earlier_names(definition: JobDefinition, found: Discovered) -> None:
+def _check_earlier_names(definition: JobDefinition, discovered: Discovered) -> None:
     """Check that no alias names an existing job: the alias would take over that job's rows."""
-    for existing in found.definitions.values():
+    for existing in discovered.definitions.values():
         if existing.name in definition.aliases or definition.name in existing.aliases:
             both = f"{definition.name} and {existing.name}"
             raise ValueError(f"{both} are two jobs, and aliases= says they are one: drop it there")

@@ -69,19 +69,19 @@ def _moved(job: JobDefinition, slot: datetime) -> list[SlotChange]:
     return [_change(handling, job, own=own) for handling in schedule.moved_to(slot, zone)]
 
 
-def _change(one: Handling, job: JobDefinition, *, own: bool = False) -> SlotChange:
+def _change(handling: Handling, job: JobDefinition, *, own: bool = False) -> SlotChange:
     """Describe a moved or skipped slot. ``own`` tells whether the schedule alone has a slot at the new time, too."""
-    slot, why = _clock(one.planned, job), one.why
-    if one.at is None:
+    slot, why = _clock(handling.planned, job), handling.why
+    if handling.at is None:
         text = gettext("%(slot)s is skipped: %(why)s", slot=slot, why=why)
-        return SlotChange(one.planned, None, why, text, "")
-    at = _clock(one.at, job)
+        return SlotChange(handling.planned, None, why, text, "")
+    at = _clock(handling.at, job)
     text = gettext("%(slot)s is moved to %(at)s: %(why)s", slot=slot, at=at, why=why)
     if own:
         target_text = gettext("also for the slot of %(time)s: %(why)s", time=slot, why=why)
     else:
         target_text = gettext("moved from %(time)s: %(why)s", time=slot, why=why)
-    return SlotChange(one.planned, one.at, why, text, target_text)
+    return SlotChange(handling.planned, handling.at, why, text, target_text)
 
 
 def _clock(slot: datetime, job: JobDefinition) -> str:

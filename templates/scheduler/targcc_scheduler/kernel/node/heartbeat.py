@@ -63,27 +63,27 @@ class NodeHealth:
         asked_at = uptime()
         self._follow(await self._services.store.dialect.read_clock(connection), asked_at)
 
-    def hear(self, answer: nodes.Answer, asked: float) -> None:
+    def hear(self, answer: nodes.Answer, sent_at: float) -> None:
         """Check the answer to a heartbeat and follow the database's clock.
 
         Args:
             answer: Id and clock of the database.
-            asked: Time of the heartbeat, by :func:`...core.clock.uptime`.
+            sent_at: Time of the heartbeat, by :func:`...core.clock.uptime`.
 
         Raises:
             DatabaseReplaced: the database is another one. Reads and writes are refused until the first database is back.
         """
         self._check(answer.database)
-        self._follow(answer.now, asked)
+        self._follow(answer.now, sent_at)
 
-    def _follow(self, said: datetime | None, asked: float) -> None:
+    def _follow(self, server_time: datetime | None, sent_at: float) -> None:
         clock, answered = self._services.clock, uptime()
         if not isinstance(clock, DatabaseClock):
             return
-        if said is None:
+        if server_time is None:
             self._look_for_steps(clock)
             return
-        clock.follow(said, asked, answered)
+        clock.follow(server_time, sent_at, answered)
         self._judge(clock.offset)
 
     def _judge(self, offset: timedelta) -> None:
@@ -127,9 +127,9 @@ class NodeHealth:
         """
         self._check(await nodes.database_id(connection))
 
-    def _check(self, found: str | None) -> None:
+    def _check(self, problem: str | None) -> None:
         watch = self._services.store.watch
-        if found == self._database:
+        if problem == self._database:
             watch.refuse(None)
             return
         watch.refuse(
@@ -305,12 +305,12 @@ class Heartbeat:
             await self.conditions.know_database(connection)
         self._known_since(asked_at)
 
-    def _known_since(self, asked: float) -> None:
+    def _known_since(self, sent_at: float) -> None:
         """Renew the lease and pass the node's id to the keepalive process and the executor.
 
         Each heartbeat repeats this: registering may have been cut off after the row was written.
         """
-        self.lease.renew(asked)
+        self.lease.renew(sent_at)
         if self._spoken_for != self.id:
             self._spoken_for = self.id
             self.keepalive.speak_for(self.id)

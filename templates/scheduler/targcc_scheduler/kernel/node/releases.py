@@ -379,13 +379,13 @@ class _Leader:
     def is_gone(
         self,
         first: Release,
-        mine: str,
+        node_name: str,
         known: Sequence[Release],
         nodes: Sequence[NodeState],
         absent_after: float,
     ) -> bool:
         """Return whether this node's release must take over, because the deciding release is gone."""
-        if first.name == mine:
+        if first.name == node_name:
             self._seen = time.monotonic()
             return False
         self._notice(first, {one.id: one.beat_at for one in nodes if one.release == first.name})
@@ -395,7 +395,7 @@ class _Leader:
             return True
         running = {one.release for one in nodes}
         newest = next((one.name for one in known if one.name in running), None)
-        return newest == mine and time.monotonic() - self._seen >= absent_after
+        return newest == node_name and time.monotonic() - self._seen >= absent_after
 
     def _notice(self, first: Release, beats: dict[str, datetime]) -> None:
         """Record the heartbeats of the deciding release's nodes. Nodes whose heartbeats do not change died before this node started."""

@@ -770,7 +770,7 @@ _IS_PLAIN = (
 async def claim_fast(
     connection: AsyncConnection,
     entries: Entries,
-    asked: Mapping[str, Any],
+    options: Mapping[str, Any],
     terms: ClaimTerms,
     plain: Collection[str],
     *,
@@ -781,7 +781,7 @@ async def claim_fast(
     Args:
         connection: A connection that commits by itself.
         entries: The engine's queue.
-        asked: The parameters of ``entries.next_ones``.
+        options: The parameters of ``entries.next_ones``.
         terms: The node that claims, and its limits.
         plain: The jobs that this node knows and that have no limit, or a limit by key.
         keyed: Whether any of these jobs has a limit by key; if not, the statement ignores keys.
@@ -789,7 +789,7 @@ async def claim_fast(
     Raises:
         NodeUnknown: this node was declared lost, or is being drained; nothing was taken.
     """
-    parameters = {**asked, **parameters_of(terms, POISON_AFTER - 1), "plain": plain}
+    parameters = {**options, **parameters_of(terms, POISON_AFTER - 1), "plain": plain}
     if keyed:
         parameters["terms"] = policies_of(terms.keyed)
     rows = await _statement(entries, keyed=keyed).all(connection, parameters)
@@ -858,10 +858,10 @@ def _statement(entries: Entries, *, keyed: bool) -> FrequentStatement:
     )
 
 
-def _is_any(column: sa.ColumnElement[Any], found: sa.Select[Any]) -> sa.ColumnElement[bool]:
+def _is_any(column: sa.ColumnElement[Any], select: sa.Select[Any]) -> sa.ColumnElement[bool]:
     """Match a column against the few values of a query.
 
     The values form an array, so that the planner looks up each value by key, however small the table is.
     """
-    array = sa.func.array(found.scalar_subquery(), type_=sa.ARRAY(sa.BigInteger))
+    array = sa.func.array(select.scalar_subquery(), type_=sa.ARRAY(sa.BigInteger))
     return column == sa.any_(array)

@@ -393,13 +393,13 @@ class Lease:
         """Return whether the last heartbeat is recent enough."""
         return uptime() - self._since < self._seconds
 
-    def renew(self, asked: float) -> None:
+    def renew(self, sent_at: float) -> None:
         """Renew the lease after a heartbeat was written and the database still knows this node; make the calls of :meth:`then`.
 
         Args:
-            asked: The uptime just before the heartbeat was written.
+            sent_at: The uptime just before the heartbeat was written.
         """
-        self._since = asked
+        self._since = sent_at
         self._renewed.set()
         while self._calls:
             self._calls.popleft()()
@@ -464,12 +464,12 @@ class Orphans:
         self,
         services: NodeServices,
         definitions: Mapping[str, JobDefinition],
-        held: Mapping[ClaimKey, object],
+        claims: Mapping[ClaimKey, object],
         under_way: AbstractSet[object],
     ) -> None:
         self._services = services
         self._definitions = definitions
-        self._held = held
+        self._held = claims
         self._under_way = under_way
         self._before: frozenset[ClaimKey] = frozenset()
         self._suspects: dict[ClaimKey, frozenset[object]] = {}
@@ -595,7 +595,7 @@ class Claimer:
         return claims
 
     async def claim_at_once(
-        self, entries: Entries, queue: str, asked: Mapping[str, Any]
+        self, entries: Entries, queue: str, options: Mapping[str, Any]
     ) -> Taken | None:
         """Take queue entries of plain runs and claim the runs, in one statement; see :class:`~..engine.port.Worker`."""
         await self._without_doubts()
@@ -612,7 +612,7 @@ class Claimer:
                 taken = await claim_fast(
                     connection,
                     entries,
-                    asked,
+                    options,
                     terms,
                     plain,
                     keyed=not terms.keyed.keys().isdisjoint(plain),

@@ -323,11 +323,11 @@ class Executor:
         return claims
 
     async def claim_at_once(
-        self, entries: Entries, queue: str, asked: Mapping[str, Any]
+        self, entries: Entries, queue: str, options: Mapping[str, Any]
     ) -> Taken | None:
         """Take queue entries of plain runs and claim the runs, in one statement; see :class:`~..engine.port.Worker`."""
         await self._require_beating()
-        return await self._claimer.claim_at_once(entries, queue, asked)
+        return await self._claimer.claim_at_once(entries, queue, options)
 
     async def _require_beating(self) -> None:
         if self._jobs.stuck_in is not None:

@@ -100,12 +100,12 @@ class _Passage:
             raise
         return self._result
 
-    def _checked(self, said: object) -> JobResult:
-        if not isinstance(said, JobResult):
+    def _checked(self, value: object) -> JobResult:
+        if not isinstance(value, JobResult):
             raise HookError(
-                f"the hook {self._name} returned a {type_name(said)}: it returns a JobResult or nothing"
+                f"the hook {self._name} returned a {type_name(value)}: it returns a JobResult or nothing"
             )
-        return said
+        return value
 
 
 # Dependency injection: find the services that a job's constructor asks for.

@@ -118,9 +118,11 @@ def link_next(request: Request, response: Response, cursor: object | None) -> No
         response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
 
 
-def link_older(request: Request, response: Response, found: Sequence[Numbered], limit: int) -> None:
-    """Set the header ``Link`` to the page of older rows if ``found`` holds ``limit`` rows."""
-    link_next(request, response, found[-1].id if len(found) == limit else None)
+def link_older(
+    request: Request, response: Response, numbered: Sequence[Numbered], limit: int
+) -> None:
+    """Set the header ``Link`` to the page of older rows if ``numbered`` holds ``limit`` rows."""
+    link_next(request, response, numbered[-1].id if len(numbered) == limit else None)
 
 
 _PROBLEM_OF: dict[type[Exception], tuple[int, str]] = {

@@ -123,10 +123,10 @@ async def resume_server(
     return _told(nodes, "resumed")
 
 
-def _told(found: list[releases.Found], what: str) -> DrainOut:
-    names = ", ".join(f"{node.name}:{node.process_id}" for node in found)
-    message = f"{names} {'is' if len(found) == 1 else 'are'} {what}"
-    return DrainOut(message=message, servers=[NodeOut.model_validate(node) for node in found])
+def _told(checks: list[releases.Found], what: str) -> DrainOut:
+    names = ", ".join(f"{node.name}:{node.process_id}" for node in checks)
+    message = f"{names} {'is' if len(checks) == 1 else 'are'} {what}"
+    return DrainOut(message=message, servers=[NodeOut.model_validate(node) for node in checks])
 
 
 @router.get("/releases", tags=["system"])

@@ -245,9 +245,9 @@ async def _run(scheduler: Scheduler, run_id: int) -> Run:
     return run
 
 
-def shown(found: Sequence[LogLine]) -> str:
+def shown(lines: Sequence[LogLine]) -> str:
     """Render log lines as HTML, in the reader's zone."""
-    return lines_html(found, zone_of_reader(current().timezone))
+    return lines_html(lines, zone_of_reader(current().timezone))
 
 
 def _as_html(found: Iterable[LogLine], zone: ZoneInfo) -> str:

@@ -49,10 +49,10 @@ async def system_page(request: Request, principal: Viewer, scheduler: SchedulerO
     )
 
 
-def shown_releases(found: tuple[system.Release, ...]) -> list[system.Release]:
+def shown_releases(releases_shown: tuple[system.Release, ...]) -> list[system.Release]:
     """Return the releases that nodes run, the deciding release, chosen releases, and the first three of the list."""
     return [
         release
-        for place, release in enumerate(found)
+        for place, release in enumerate(releases_shown)
         if release.servers or release.decides or release.chosen_at or place < _RELEASES_SHOWN
     ]
