@@ -105,6 +105,12 @@ def test_a_cron_text_keeps_its_commas(cron, readings):
     assert repair.readings(f"7,{cron},1") == expected
 
 
+def test_a_cron_text_of_one_word_is_found_behind_a_name_with_commas():
+    columns = ["id", "name", "cron", "active"]
+    repair = RowRepair(columns, ",", {"id": INTEGER, "cron": CRON, "active": BIT})
+    assert repair.readings("1,a!,b!,@daily,1") == [["1", "a!,b!", "@daily", "1"]]
+
+
 @pytest.mark.parametrize(
     ("line", "readings"),
     [
@@ -645,6 +651,15 @@ def test_each_part_of_a_workbook_is_measured(tmp_path, packed):
         file.writestr("b.xml", cells("A1", "A2000000"))
     with pytest.raises(ExportError, match=r"x\.xlsx: a cell far .* of 2,000,000 cells"):
         excel.refuse_bombs(path)
+
+
+def test_a_workbook_may_begin_behind_other_bytes(tmp_path):
+    path = tmp_path / "x.xlsx"
+    path.write_bytes(b"#" * 100)
+    with ZipFile(path, "a", ZIP_DEFLATED) as file:
+        file.writestr("a.xml", cells("A1"))
+        file.writestr("b.xml", cells("A1", "A3"))
+    excel.refuse_bombs(path)
 
 
 def test_a_missing_workbook_of_an_older_format_is_named(tmp_path):

@@ -95,7 +95,7 @@ def test_the_lock_of_a_newer_generator_is_left_alone(lock_format, generator, new
 
 def test_a_line_that_is_no_object_says_so():
     assert json_object('{"a": 1}') == {"a": 1}
-    with pytest.raises(ValueError, match="this line is not JSON$"):
+    with pytest.raises(ValueError, match=r"this line is not JSON$"):
         json_object("x")
     with pytest.raises(ValueError, match="not a JSON object"):
         json_object("1")
