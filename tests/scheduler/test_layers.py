@@ -21,6 +21,7 @@ LAYERS = (
         "operations",
         "hosting",
         "blocking_client",
+        "typed_calls",
         "fake",
         "schema_setup",
         "worker_process",

@@ -27,6 +27,8 @@ from targcc_scheduler.features.triage import bulk_actions
 from targcc_scheduler.kernel.queries.run_search import RunFilter
 from targcc_scheduler.kernel.queries.runs import get_run
 
+pytestmark = pytest.mark.usefixtures("processes")  # isolation: process, and a node that is killed
+
 
 @dataclass(frozen=True)
 class Cell:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, Unpack, overload
 
 from .core.actor import SYSTEM, Actor
 from .core.states import RunState
+from .enqueueing import one_connection
 from .features.batches.actions import PlainBatch, Wanted
 from .hosting import Connection
 from .kernel.engine.submit import Parents, after_of
+from .kernel.jobs.context import JobContext
 from .kernel.jobs.definition import JobType
 from .kernel.jobs.registry import JobRef
 from .kernel.runs.values import On, Options, Otherwise, Quorum, RunId
 from .scheduler import Scheduler
+from .typed_calls import BoundJob, CallOptions, PlainCall, checked_enqueue, options_of
+
+if TYPE_CHECKING:
+    from .typed_calls import CallbackRef, ContextClass, PlainClass
+
+P = ParamSpec("P")
 
 
 class Client:
@@ -33,12 +41,60 @@ class Client:
     def __init__(self, scheduler: Scheduler | None = None) -> None:
         self._scheduler = scheduler or Scheduler()
 
+    @overload
+    def job(
+        self, job: type[ContextClass[P]], /, **options: Unpack[CallOptions]
+    ) -> BoundJob[P, RunId]: ...
+
+    @overload
+    def job(
+        self, job: type[PlainClass[P]], /, **options: Unpack[CallOptions]
+    ) -> BoundJob[P, RunId]: ...
+
+    @overload
+    def job(
+        self,
+        job: Callable[Concatenate[JobContext, P], Any],
+        /,
+        **options: Unpack[CallOptions],
+    ) -> BoundJob[P, RunId]: ...
+
+    @overload
+    def job(
+        self, job: Callable[P, Any], /, **options: Unpack[CallOptions]
+    ) -> BoundJob[P, RunId]: ...
+
+    @overload
+    def job(self, job: JobRef, /, **options: Unpack[CallOptions]) -> BoundJob[..., RunId]: ...
+
+    def job(self, job: JobRef, /, **options: Unpack[CallOptions]) -> BoundJob[..., RunId]:
+        """Bind options to a job: ``client().job(SyncTenantJob, queue="bulk").enqueue(tenant_id="x")``. See :meth:`Scheduler.job`."""
+
+        def create(arguments: Mapping[str, Any]) -> RunId:
+            delay, at = options.get("delay"), options.get("at")
+            is_now = delay is None and at is None
+            [run_id] = self._scheduler.create_now(
+                JobType.FIRE_AND_FORGET if is_now else JobType.DELAYED,
+                job,
+                [arguments],
+                one_connection(options.get("session"), options.get("connection")),
+                options.get("by", SYSTEM),
+                options=options_of(options),
+                delay=delay,
+                at=at,
+            )
+            return run_id
+
+        return BoundJob(lambda: self._scheduler.find(job), create)
+
+    @checked_enqueue
     def enqueue(
         self,
         job: JobRef,
         /,
-        *,
+        *positional: Any,
         session: Connection | None = None,
+        connection: Connection | None = None,
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
@@ -51,9 +107,12 @@ class Client:
         **arguments: Any,
     ) -> RunId:
         """Create a run that starts as soon as a worker is free; return the run's id. See :meth:`Scheduler.enqueue`."""
+        call = PlainCall(arguments, positional, locals())
         kind, waits = JobType.FIRE_AND_FORGET, after_of(after, on, quorum, otherwise)
         options = Options(waits, queue, priority, expires_in, idempotency_key)
-        [run_id] = self._scheduler.create_now(kind, job, [arguments], session, by, options=options)
+        [run_id] = self._scheduler.create_now(
+            kind, job, call, one_connection(session, connection), by, options=options
+        )
         return run_id
 
     def enqueue_many(
@@ -100,10 +159,11 @@ class Client:
         **arguments: Any,
     ) -> RunId:
         """Create a run that starts later, after ``delay`` or at ``at``; return the run's id. See :meth:`Scheduler.schedule`."""
+        call = PlainCall(arguments, (), locals())
         kind, waits = JobType.DELAYED, after_of(after, on, quorum, otherwise)
         options = Options(waits, queue, priority, expires_in, idempotency_key)
         [run_id] = self._scheduler.create_now(
-            kind, job, [arguments], session, by, options=options, delay=delay, at=at
+            kind, job, call, session, by, options=options, delay=delay, at=at
         )
         return run_id
 
@@ -117,8 +177,8 @@ class Client:
         self,
         name: str,
         *,
-        on_success: JobRef | None = None,
-        on_finish: JobRef | None = None,
+        on_success: CallbackRef | None = None,
+        on_finish: CallbackRef | None = None,
         after: Parents | None = None,
         on: On = "success",
         quorum: Quorum = "all",

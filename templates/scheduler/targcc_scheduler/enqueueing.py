@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
 from . import operations
 from .core.actor import SYSTEM, Actor, visibility
@@ -14,10 +14,21 @@ from .core.errors import UnknownJob, UnknownRun
 from .features.batches.actions import Batch, Batches, PlainBatch, Wanted
 from .hosting import Connection, Host
 from .kernel.engine.submit import Parents, after_of, check_size, due_instant, new_runs
+from .kernel.jobs.context import JobContext
 from .kernel.jobs.definition import JobDefinition, JobType
 from .kernel.jobs.registry import JobRef, JobRegistry
 from .kernel.runs.values import NewRun, On, Options, Otherwise, Quorum, RunId
 from .operations import Call
+from .typed_calls import (
+    CallOptions,
+    PlainCall,
+    TriggeredJob,
+    checked_enqueue,
+    options_of,
+)
+
+if TYPE_CHECKING:
+    from .typed_calls import CallbackRef, ContextClass, PlainClass
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,11 +62,65 @@ class Creating:
             raise UnknownJob(f"there is no job {job!r}")
         return definition
 
+    @overload
+    def job(
+        self, job: type[ContextClass[P]], /, **options: Unpack[CallOptions]
+    ) -> TriggeredJob[P]: ...
+
+    @overload
+    def job(
+        self, job: type[PlainClass[P]], /, **options: Unpack[CallOptions]
+    ) -> TriggeredJob[P]: ...
+
+    @overload
+    def job(
+        self,
+        job: Callable[Concatenate[JobContext, P], Any],
+        /,
+        **options: Unpack[CallOptions],
+    ) -> TriggeredJob[P]: ...
+
+    @overload
+    def job(self, job: Callable[P, Any], /, **options: Unpack[CallOptions]) -> TriggeredJob[P]: ...
+
+    @overload
+    def job(self, job: JobRef, /, **options: Unpack[CallOptions]) -> TriggeredJob[...]: ...
+
+    def job(self, job: JobRef, /, **options: Unpack[CallOptions]) -> TriggeredJob[...]:
+        """Bind options to a job, so that the arguments stand in a call of their own, which type checkers check.
+
+        ``await scheduler.job(SyncTenantJob, queue="bulk", delay="15m").enqueue(tenant_id="x")`` creates a run, and so does ``.trigger(…)``
+        with the option ``by``. An argument may have the name of an option.
+
+        Args:
+            job: The job.
+            options: As for :meth:`enqueue` and :meth:`schedule`.
+        """
+
+        async def create(arguments: Mapping[str, Any]) -> RunId:
+            delay, at = options.get("delay"), options.get("at")
+            bound, kind = options_of(options), JobType.FIRE_AND_FORGET
+            if delay is not None or at is not None:
+                due_at = due_instant(delay, at, await self._host.now())
+                kind = JobType.DELAYED
+                bound = replace(bound, due_at=due_at, delayed=delay is not None)
+            by = options.get("by", SYSTEM)
+            [run] = await self._new_runs(job, kind, [arguments], by, bound)
+            session = one_connection(options.get("session"), options.get("connection"))
+            return await self.operate(operations.create_run, session, run)
+
+        async def trigger(arguments: Mapping[str, Any]) -> RunId:
+            accepted: Any = options  # trigger refuses options that it does not take
+            return await self.trigger(job, arguments, **accepted)
+
+        return TriggeredJob(lambda: self.find(job), create, trigger)
+
+    @checked_enqueue
     async def enqueue(
         self,
         job: JobRef,
         /,
-        *,
+        *positional: Any,
         session: Connection | None = None,
         connection: Connection | None = None,
         by: Actor = SYSTEM,
@@ -89,24 +154,27 @@ class Creating:
             quorum: Whether ``all`` dependencies must end that way, or ``any`` single dependency is enough.
             otherwise: If the dependencies end in another way: ``discard`` cancels the run and records the reason; ``wait`` waits for a
                 person to retry the dependencies.
-            **arguments: Arguments of ``execute``, without the context.
+            *positional: Arguments of ``execute`` by position, without the context.
+            **arguments: Arguments of ``execute`` by name. Type checkers check the arguments of a call without options; see :meth:`job` for
+                calls with options, and for an argument with the name of an option.
 
         Returns:
             The id of the run.
 
         Raises:
             UnknownJob: no such job exists.
-            ArgumentsError: the arguments do not fit the job.
+            ArgumentsError: the arguments do not fit the job, or a given option is also the name of an argument.
             FileError: a file among the arguments cannot be read, or a file or the arguments are too large.
             IdempotencyError: a call for another job, or with other arguments, has used the key; or the key is empty or too long.
             UnknownRun: a dependency does not exist.
             ValueError: both ``session`` and ``connection`` are given; ``priority``, ``on``, ``quorum`` or ``otherwise`` has a value that is
                 not allowed; or ``after`` is empty.
         """
+        call = PlainCall(arguments, positional, locals())
         waits = after_of(after, on, quorum, otherwise)
         options = Options(waits, queue, priority, expires_in, idempotency_key)
-        [run] = await self._new_runs(job, JobType.FIRE_AND_FORGET, [arguments], by, options)
-        return await self.operate(operations.create_run, _one(session, connection), run)
+        [run] = await self._new_runs(job, JobType.FIRE_AND_FORGET, call, by, options)
+        return await self.operate(operations.create_run, one_connection(session, connection), run)
 
     async def enqueue_many(
         self,
@@ -137,7 +205,7 @@ class Creating:
         waits = after_of(after, on, quorum, otherwise)
         options = Options(waits, queue, priority, expires_in)
         runs = await self._new_runs(job, JobType.FIRE_AND_FORGET, many, by, options)
-        return await self.operate(operations.create_runs, _one(session, connection), runs)
+        return await self.operate(operations.create_runs, one_connection(session, connection), runs)
 
     async def schedule(
         self,
@@ -162,7 +230,8 @@ class Creating:
         """Create a run that starts later.
 
         Pass either ``delay``, a ``timedelta`` or a text such as ``"15m"``, or ``at``, an instant with a timezone. With ``after``, the delay
-        starts when the dependencies are satisfied. All other arguments and errors are as for :meth:`enqueue`.
+        starts when the dependencies are satisfied. All other arguments and errors are as for :meth:`enqueue`. Type checkers
+        cannot check the arguments beside ``delay`` or ``at``; they check ``job(SyncTenantJob, delay="15m").enqueue(tenant_id="x")``.
 
         Returns:
             The run's id.
@@ -170,13 +239,14 @@ class Creating:
         Raises:
             ValueError: neither or both of ``delay`` and ``at`` are given, or ``at`` has no timezone.
         """
+        call = PlainCall(arguments, (), locals())
         due_at = due_instant(delay, at, await self._host.now())
         waits = after_of(after, on, quorum, otherwise)
         options = Options(
             waits, queue, priority, expires_in, idempotency_key, due_at, delay is not None
         )
-        [run] = await self._new_runs(job, JobType.DELAYED, [arguments], by, options)
-        return await self.operate(operations.create_run, _one(session, connection), run)
+        [run] = await self._new_runs(job, JobType.DELAYED, call, by, options)
+        return await self.operate(operations.create_run, one_connection(session, connection), run)
 
     async def trigger(
         self,
@@ -227,14 +297,14 @@ class Creating:
             retries=retries,
         )
         [run] = await self._new_runs(name, JobType.MANUAL, [arguments or {}], by, options)
-        return await self.operate(operations.trigger, _one(session, connection), run, by)
+        return await self.operate(operations.trigger, one_connection(session, connection), run, by)
 
     def batch(
         self,
         name: str,
         *,
-        on_success: JobRef | None = None,
-        on_finish: JobRef | None = None,
+        on_success: CallbackRef | None = None,
+        on_finish: CallbackRef | None = None,
         after: Parents | None = None,
         on: On = "success",
         quorum: Quorum = "all",
@@ -299,7 +369,7 @@ class Creating:
         self,
         kind: JobType,
         job: JobRef,
-        many: Iterable[Mapping[str, Any]],
+        many: Iterable[Mapping[str, Any]] | PlainCall,
         session: Connection | None,
         by: Actor,
         *,
@@ -313,8 +383,9 @@ class Creating:
         if kind == JobType.DELAYED:
             due_at = due_instant(delay, at, now)
             options = replace(options, due_at=due_at, delayed=delay is not None)
+        given = many.sets(definition) if isinstance(many, PlainCall) else many
         made = new_runs(
-            definition, kind, many, by, now, options=options, most_bytes=keeper.most_bytes
+            definition, kind, given, by, now, options=options, most_bytes=keeper.most_bytes
         )
         check_size(options.after, len(made))
         runs = [keeper.put_of(run) for run in made]
@@ -328,13 +399,15 @@ class Creating:
         self,
         job: JobRef,
         kind: JobType,
-        many: Iterable[Mapping[str, Any]],
+        many: Iterable[Mapping[str, Any]] | PlainCall,
         by: Actor,
         options: Options,
     ) -> list[NewRun]:
         keeper, now = self._host.keeper, await self._host.now()
+        definition = self.find(job)
+        given = many.sets(definition) if isinstance(many, PlainCall) else many
         runs = new_runs(
-            self.find(job), kind, many, by, now, options=options, most_bytes=keeper.most_bytes
+            definition, kind, given, by, now, options=options, most_bytes=keeper.most_bytes
         )
         check_size(options.after, len(runs))
         return [
@@ -362,7 +435,12 @@ class Creating:
         return await self._host.operate(operation, theirs, *args, **kwargs)
 
 
-def _one(session: Connection | None, connection: Connection | None) -> Connection | None:
+def one_connection(session: Connection | None, connection: Connection | None) -> Connection | None:
+    """Return the connection that a call gives under either name.
+
+    Raises:
+        ValueError: Both are given.
+    """
     if session is not None and connection is not None:
         raise ValueError("session= and connection= are the same: give one")
     return connection if session is None else session

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, overload
 
 from pydantic_core import to_json
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from .fake import Recorded
     from .kernel.jobs.hooks import AroundHook
     from .scheduler import Scheduler
+    from .typed_calls import ContextClass, ContextFunction, PlainClass, PlainFunction
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,122 @@ class Outcome:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
+@overload
 async def run_job(
-    job: Any,
+    job: object,
     /,
     *,
+    scheduled_for: datetime | None,
+    attempt: int = ...,
+    steps: Mapping[str, Any] | None = ...,
+    cancelled: bool = ...,
+    hooks: Sequence[AroundHook] = ...,
+    parents: Sequence[ParentRun] = ...,
+    **arguments: Any,
+) -> Outcome: ...
+
+
+@overload
+async def run_job(
+    job: object,
+    /,
+    *,
+    attempt: int,
+    scheduled_for: datetime | None = ...,
+    steps: Mapping[str, Any] | None = ...,
+    cancelled: bool = ...,
+    hooks: Sequence[AroundHook] = ...,
+    parents: Sequence[ParentRun] = ...,
+    **arguments: Any,
+) -> Outcome: ...
+
+
+@overload
+async def run_job(
+    job: object,
+    /,
+    *,
+    steps: Mapping[str, Any] | None,
+    scheduled_for: datetime | None = ...,
+    attempt: int = ...,
+    cancelled: bool = ...,
+    hooks: Sequence[AroundHook] = ...,
+    parents: Sequence[ParentRun] = ...,
+    **arguments: Any,
+) -> Outcome: ...
+
+
+@overload
+async def run_job(
+    job: object,
+    /,
+    *,
+    cancelled: bool,
+    scheduled_for: datetime | None = ...,
+    attempt: int = ...,
+    steps: Mapping[str, Any] | None = ...,
+    hooks: Sequence[AroundHook] = ...,
+    parents: Sequence[ParentRun] = ...,
+    **arguments: Any,
+) -> Outcome: ...
+
+
+@overload
+async def run_job(
+    job: object,
+    /,
+    *,
+    hooks: Sequence[AroundHook],
+    scheduled_for: datetime | None = ...,
+    attempt: int = ...,
+    steps: Mapping[str, Any] | None = ...,
+    cancelled: bool = ...,
+    parents: Sequence[ParentRun] = ...,
+    **arguments: Any,
+) -> Outcome: ...
+
+
+@overload
+async def run_job(
+    job: object,
+    /,
+    *,
+    parents: Sequence[ParentRun],
+    scheduled_for: datetime | None = ...,
+    attempt: int = ...,
+    steps: Mapping[str, Any] | None = ...,
+    cancelled: bool = ...,
+    hooks: Sequence[AroundHook] = ...,
+    **arguments: Any,
+) -> Outcome: ...
+
+
+@overload
+async def run_job(job: PlainFunction[P], /, *args: P.args, **kwargs: P.kwargs) -> Outcome: ...
+
+
+@overload
+async def run_job(job: ContextFunction[P], /, *args: P.args, **kwargs: P.kwargs) -> Outcome: ...
+
+
+@overload
+async def run_job(job: PlainClass[P], /, *args: P.args, **kwargs: P.kwargs) -> Outcome: ...
+
+
+@overload
+async def run_job(job: ContextClass[P], /, *args: P.args, **kwargs: P.kwargs) -> Outcome: ...
+
+
+@overload
+async def run_job(job: type[PlainClass[P]], /, *args: P.args, **kwargs: P.kwargs) -> Outcome: ...
+
+
+@overload
+async def run_job(job: type[ContextClass[P]], /, *args: P.args, **kwargs: P.kwargs) -> Outcome: ...
+async def run_job(  # type: ignore[misc]  # PEP 612: a signature cannot have options beside P.kwargs
+    job: Any,
+    /,
+    *positional: Any,
     scheduled_for: datetime | None = None,
     attempt: int = 1,
     steps: Mapping[str, Any] | None = None,
@@ -79,7 +194,9 @@ async def run_job(
         cancelled: Whether it is told to stop before it begins.
         hooks: What runs around it, the outermost first. Default: none of the project's.
         parents: The runs that it waited for.
-        arguments: What ``execute`` gets besides the context; checked as when a run is created.
+        *positional: Arguments of ``execute`` by position, such as an argument with the name of a parameter of this function.
+        **arguments: Arguments of ``execute`` by name, without the context; checked as when a run is created. Type checkers check the arguments
+            of a call without options.
 
     Raises:
         ArgumentsError: the arguments do not fit the job.
@@ -99,7 +216,8 @@ async def run_job(
     )
     if cancelled:
         ctx.tell_to_stop(StopReason.CANCELLED, "cancelled by the test")
-    text, contents = definition.signature.take(arguments, MOST_BYTES)
+    given = definition.signature.by_name(positional, arguments)
+    text, contents = definition.signature.take(given, MOST_BYTES)
     result = await _attempt(definition, target, ctx, text, contents, hooks=hooks)
     return Outcome(result, recorder.results(), recorder.last, recorder.lines, recorder.files)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, Unpack, overload
 
 from ... import operations
 from ...core.actor import SYSTEM, Actor
@@ -25,14 +25,21 @@ from ...kernel.engine.submit import (
     hand_on,
     new_runs,
 )
+from ...kernel.jobs.context import JobContext
 from ...kernel.jobs.definition import JobDefinition, JobType
 from ...kernel.jobs.registry import JobRef
 from ...kernel.runs.values import After, NewRun, Options, RunId, Tie
 from ...operations import Call
+from ...typed_calls import AddOptions, BoundJob, PlainCall, checked_add
 from ..triage import bulk
 from ..triage.bulk import Step
 from . import effects, model
 from .model import waiting_for
+
+if TYPE_CHECKING:
+    from ...typed_calls import CallbackRef, ContextClass, PlainClass
+
+P = ParamSpec("P")
 
 # Operations on batches. Each function is one transaction, or one step of an operation with several transactions.
 
@@ -324,11 +331,44 @@ class Collecting:
             raise RuntimeError("a batch has its id when its block, and those around it, have ended")
         return self._planned.batch_id
 
+    @overload
+    def job(
+        self, job: type[ContextClass[P]], /, **options: Unpack[AddOptions]
+    ) -> BoundJob[P, None]: ...
+
+    @overload
+    def job(
+        self, job: type[PlainClass[P]], /, **options: Unpack[AddOptions]
+    ) -> BoundJob[P, None]: ...
+
+    @overload
+    def job(
+        self,
+        job: Callable[Concatenate[JobContext, P], Any],
+        /,
+        **options: Unpack[AddOptions],
+    ) -> BoundJob[P, None]: ...
+
+    @overload
+    def job(self, job: Callable[P, Any], /, **options: Unpack[AddOptions]) -> BoundJob[P, None]: ...
+
+    @overload
+    def job(self, job: JobRef, /, **options: Unpack[AddOptions]) -> BoundJob[..., None]: ...
+
+    def job(self, job: JobRef, /, **options: Unpack[AddOptions]) -> BoundJob[..., None]:
+        """Bind options to a job: ``batch.job(SyncTenantJob, queue="bulk").enqueue(tenant_id="x")``. See :meth:`~...scheduler.Scheduler.job`."""
+
+        def add(arguments: Mapping[str, Any]) -> None:
+            self.enqueue_many(job, [arguments], **options)
+
+        return BoundJob(lambda: self._find(job), add)
+
+    @checked_add
     def enqueue(
         self,
         job: JobRef,
         /,
-        *,
+        *positional: Any,
         queue: str | None = None,
         priority: int | None = None,
         **arguments: Any,
@@ -339,7 +379,9 @@ class Collecting:
             UnknownJob: no job has this name.
             ArgumentsError: the arguments do not fit the job.
         """
-        self.enqueue_many(job, [arguments], queue=queue, priority=priority)
+        call = PlainCall(arguments, positional, locals())
+        definition = self._find(job)
+        self.enqueue_many(definition, call.sets(definition), queue=queue, priority=priority)
 
     def enqueue_many(
         self,
@@ -354,7 +396,11 @@ class Collecting:
         self._planned.runs += self._new_runs(job, many, options)
 
     def batch(
-        self, name: str, *, on_success: JobRef | None = None, on_finish: JobRef | None = None
+        self,
+        name: str,
+        *,
+        on_success: CallbackRef | None = None,
+        on_finish: CallbackRef | None = None,
     ) -> Self:
         """Begin an inner batch. It counts as a single member of this batch.
 

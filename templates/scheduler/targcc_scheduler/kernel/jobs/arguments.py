@@ -10,7 +10,7 @@ import sys
 import types
 import typing
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,20 @@ class Parameters:
     context: str | None
     model: type[pydantic.BaseModel] | None
     secrets: frozenset[str]
+
+    def by_name(self, positional: Sequence[Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a call's arguments by name, in the order of the signature without the context.
+
+        Raises:
+            ArgumentsError: The job takes fewer arguments, or an argument is given twice.
+        """
+        names = list(self.model.model_fields) if self.model is not None else []
+        if len(positional) > len(names):
+            raise ArgumentsError(f"takes {len(names)} arguments, but got {len(positional)}")
+        named = dict(zip(names, positional, strict=False))
+        if twice := named.keys() & arguments.keys():
+            raise ArgumentsError(f"got {', '.join(sorted(twice))} twice")
+        return named | dict(arguments)
 
     def check(self, arguments: Mapping[str, Any]) -> str | None:
         """Check the arguments and add defaults; return them as JSON with encrypted secrets, or ``None`` for a job without arguments.

@@ -57,7 +57,7 @@ class File:
         async def execute(self, ctx: JobContext, report: File) -> None:
             text = report.read_text()
 
-        await scheduler.enqueue(ImportReport, report=Path("march.csv"))
+        await scheduler.enqueue(ImportReport, report=File(Path("march.csv")))
 
     Args:
         source: The content, or its path. A file object is read at once; a path is read when the content is needed.
