@@ -269,7 +269,7 @@ async def test_the_last_run_is_the_one_that_ended_last(store):
             ended = None if end is None else NOW + end * MINUTE
             state = over if end is not None else RunState.RUNNING
             await _insert(connection, "A", state, Id=run_id, StartedAt=started, CompletedAt=ended)
-        await _insert(connection, "B", over, StartedAt=NOW, CompletedAt=NOW + HOUR)
+        await _insert(connection, "B", over, Id=9, StartedAt=NOW, CompletedAt=NOW + HOUR)
         assert await slots.last_run(connection, "A") == (NOW, NOW + 9 * MINUTE)
 
 
