@@ -21,7 +21,7 @@ from targcc_scheduler import configure
 if TYPE_CHECKING:
     from postgresql import PostgreSQL
 
-pytest_plugins = ["rings"]
+pytest_plugins = ["rings", "touched"]
 
 gc.disable()  # until the collection is done: imported modules stay anyway
 

@@ -54,7 +54,12 @@ def _target(
 
 def imported_names(file: Path) -> Iterator[str]:
     """Yield the dotted names that a file imports: modules, and names that may be modules."""
-    for node in _walk(ast.parse(file.read_text(encoding="utf-8"))):
+    return imports_in(ast.parse(file.read_text(encoding="utf-8")))
+
+
+def imports_in(tree: ast.AST) -> Iterator[str]:
+    """Yield the dotted names that a file, a function or a statement imports."""
+    for node in (tree, *_walk(tree)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -15,6 +15,7 @@ NO_PAGES = {
     "/help",
     "/help/{name}",
     "/login/oidc",
+    "/palette",
     "/login/oidc/answer",
     "/login/oidc/leave",
     "/runs/{run_id}/files/{file_id}",

@@ -13,10 +13,12 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import platform
 import sys
 import zlib
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from types import CodeType
 from typing import Any
 
 import pytest
@@ -142,8 +144,13 @@ def _functions_of(item: Any) -> Iterator[Any]:
 
 def _asks_by_name(function: Any) -> bool:
     code = getattr(function, "__code__", None)
-    is_ours = code is not None and "site-packages" not in code.co_filename
-    return is_ours and "getfixturevalue" in code.co_names
+    return code is not None and "site-packages" not in code.co_filename and _names_a_fixture(code)
+
+
+def _names_a_fixture(code: CodeType) -> bool:
+    """Return whether the code, or a function inside it, calls `getfixturevalue`."""
+    inner = (value for value in code.co_consts if isinstance(value, CodeType))
+    return "getfixturevalue" in code.co_names or any(map(_names_a_fixture, inner))
 
 
 @pytest.hookimpl(trylast=True)
@@ -174,7 +181,10 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
         raise RuntimeError(_advice(_guarded[-1]))
 
 
+# A library of the generator reads this at its import. Python caches the answer of `uname`; without, the first test of ring 1 that renders would start it.
+platform.processor()
 sys.addaudithook(_watch)
+platform.processor()  # starts `uname -p` once in a process, at whatever asks for the system's name first
 
 
 def _advice(programs: Iterable[str]) -> str:

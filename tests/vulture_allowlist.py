@@ -63,6 +63,7 @@ _.calendar_changes
 _.maintenance_until
 
 # Templates of the dashboard.
+_.shortcut
 _.failing_runs
 _.handled_at
 _.can_be_seen

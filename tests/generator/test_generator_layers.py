@@ -28,6 +28,7 @@ LAYERS = (
     ("report", "dependencies"),
     ("importing", "patch", "demo", "scheduler_switch"),
     ("cli",),
+    ("__main__",),
 )
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 
@@ -65,7 +66,7 @@ def test_no_folder_holds_a_single_module():
     assert single_module_folders(PACKAGE) == []
 
 
-def test_of_the_scheduler_only_schedules_flows_feature_names_and_error_codes_are_imported():
+def test_of_the_scheduler_only_schedules_flows_feature_names_and_texts_of_command_lines_are_imported():
     names = {
         f"{file.relative_to(PACKAGE)}: {name}"
         for file in module_files(PACKAGE).values()
@@ -76,6 +77,8 @@ def test_of_the_scheduler_only_schedules_flows_feature_names_and_error_codes_are
                 "targcc_scheduler.schedules",
                 "targcc_scheduler.features.flows",
                 "targcc_scheduler.core.error_codes",
+                "targcc_scheduler.core.command_words",
+                "targcc_scheduler.core.completion_scripts",
             )
         )
         and name not in {"targcc_scheduler.features", "targcc_scheduler.features.FEATURES"}

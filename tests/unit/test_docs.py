@@ -144,6 +144,7 @@ def test_each_command_line_that_a_page_shows_is_one():
     assert [text for text in wrong if not text.endswith(": None")] == []
 
 
+@pytest.mark.usefixtures("processes")
 def test_each_command_and_setting_that_the_text_of_an_error_names_exists():
     known, settings = known_options(), {name for name, _, _ in references.settings()}
     others = {"LEGACY_PASSWORD", "GEN"}  # an environment variable of the generator

@@ -140,7 +140,10 @@ def test_each_kind_of_problem_has_a_code():
     for place, node in calls({"Problem"}):
         if place.startswith("templates") and "/flows/graph.py" not in place and len(node.args) > 1:
             status, title = node.args[:2]
-            if isinstance(title, ast.Constant) and isinstance(status, ast.Constant | ast.Name):
+            named = [word.value for word in node.keywords if word.arg == "kind"]
+            if named:
+                kinds.add(ast.literal_eval(named[0]))
+            elif isinstance(title, ast.Constant) and isinstance(status, ast.Constant | ast.Name):
                 kinds.add("-".join(re.findall("[a-z]+", str(title.value).lower())))
 
     assert len(kinds) > 40

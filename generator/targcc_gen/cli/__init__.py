@@ -47,10 +47,32 @@ _SECTIONS = (
             ("cron", "Explain a schedule and list its next runs."),
             ("schema", "Print the JSON Schema of targcc.yaml, or of the JSON output of commands."),
             ("doctor", "Check this machine and the project for common problems."),
+            ("completion", "Print the shell completion script."),
         ),
     ),
 )
 _COMMANDS = tuple(name for _, commands in _SECTIONS for name, _ in commands)
+
+_WORDS = {
+    "init": "new",
+    "create": "new",
+    "add": "job",
+    "update": "regenerate",
+    "upgrade": "regenerate",
+    "sync": "regenerate",
+    "ls": "status",
+    "list": "status",
+    "diff": "regenerate --diff --dry-run",
+    "check": "doctor",
+    "template": "blueprints",
+    "templates": "blueprints",
+    "help": "--help",
+    "version": "--version",
+}
+"""Words that people type for a command, and the command."""
+
+_HINTS = {"dest": "Name a folder that does not exist yet."}
+"""Next step for a wrong value, by the name of its parameter."""
 
 _OBJECTS = 100_000
 """The number of new objects after which Python collects garbage; high, because a command is short and allocates little."""
@@ -84,15 +106,28 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if not name.startswith("-") and name not in self.list_commands(ctx):
-            ctx.fail(f"no command {name!r}{self._suggestion(ctx, name)}")
+        if not name.startswith("-") and name not in _COMMANDS and not ctx.resilient_parsing:
+            args = [*self._meant(ctx, name), *args[1:]]
         return super().resolve_command(ctx, args)
 
-    def _suggestion(self, ctx: click.Context, name: str) -> str:
-        from difflib import get_close_matches
+    def _meant(self, ctx: click.Context, word: str) -> list[str]:
+        """Return the command that an unknown word stands for, and name it; fail with the nearest command for a misspelt word."""
+        from targcc_scheduler.core.command_words import OF_PROJECT, did_you_mean, same_command
 
-        close = get_close_matches(name.lower(), self.list_commands(ctx), n=1, cutoff=0.5)
-        return f": did you mean {close[0]!r}?" if close else ""
+        if word in OF_PROJECT or word.removesuffix("s") in OF_PROJECT or word == "jobs":
+            ctx.fail(f"{word} is a command of the project: uv run targcc {word}")
+        command = _WORDS.get(word.lower()) or same_command(word, _COMMANDS)
+        if command is None:
+            near = did_you_mean(word, _COMMANDS, cutoff=0.5)
+            ctx.fail(f"no command {word!r}{near or ': targcc-gen --help lists the commands'}")
+        click.echo(f"targcc-gen {word} is targcc-gen {command}", err=True)
+        if command == "--help":
+            click.echo(ctx.get_help())
+            ctx.exit()
+        if command == "--version":
+            click.echo(f"targcc-gen {__version__}")
+            ctx.exit()
+        return command.split()
 
     def format_commands(
         self,
@@ -123,8 +158,10 @@ class _Commands(click.Group):
         try:
             status = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.ClickException as error:
+            from targcc_scheduler.core.command_words import with_way_out
+
             error.message = visible(  # type: ignore[misc]  # final for those who catch it
-                error.message, lines=True
+                with_way_out(error, _HINTS), lines=True
             )
             error.show()
             status = 2

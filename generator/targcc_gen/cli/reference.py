@@ -24,7 +24,9 @@ A command finds its project from the current folder, or takes `--project DIR`.
 Errors go to the standard error stream, with place and remedy. Output is plain text in a pipe, and colours respect `NO_COLOR`.
 `targcc-gen --debug COMMAND …` shows the traceback of an error.
 
-Completion for bash: `eval "$(_TARGCC_GEN_COMPLETE=bash_source targcc-gen)"` in `~/.bashrc`; for zsh and fish say `zsh_source` or `fish_source`.
+Completion: `targcc-gen completion bash --install`, also for zsh and fish. `python -m targcc_gen` is the same program where its script is not on the PATH.
+
+Expected words run the command that they stand for, and name it: `targcc-gen init` is `targcc-gen new`. A misspelt word runs nothing and gets the nearest command.
 """
 
 PROJECT = """\
@@ -44,6 +46,10 @@ The audit records an operator's commands, such as `job run` or `job pause`, as `
 
 `--server URL` with `--token`, or `--profile NAME`, before the command sends the command to a server; see [from another machine](../remote.md). `--json` prints JSON for programs;
 `--watch [SECONDS]` refreshes the output.
+
+Expected words run the command that they stand for, and name it on the error stream: `targcc jobs` and `targcc ls` are `targcc job list`, `targcc run DailyReport` is
+`targcc job run DailyReport`, `targcc start` is `targcc serve`. A misspelt word runs nothing and gets the nearest command. Where the script is not on the PATH,
+`python -m <package>.scheduler` is the same program.
 """
 """Introduction of the page of `targcc`, the command of each generated project."""
 

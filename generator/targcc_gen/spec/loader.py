@@ -152,7 +152,8 @@ def read_text(path: Path) -> str:
             f"no file {name}", hint="targcc-gen new makes a project with one"
         ) from None
     except OSError as error:
-        raise SpecFileError(f"cannot read {name}: {error.strerror}") from error
+        hint = "Name the file: targcc.yaml in this folder." if path.is_dir() else None
+        raise SpecFileError(f"cannot read {name}: {error.strerror}", hint=hint) from error
     if len(raw) > MAX_BYTES:
         raise _too_large(name)
     return _decoded(raw, name)

@@ -142,14 +142,13 @@ def _zone(name: str) -> str:
     from targcc_scheduler.schedules.zones import parse_zone
 
     try:
-        parse_zone(name)
+        return parse_zone(name).key
     except CronError as error:
         raise from_cron_error(error) from error
-    return name
 
 
 Zone = Annotated[StrictStr, AfterValidator(_zone)]
-"""The name of a time zone in the IANA database."""
+"""The IANA name of a time zone. A Windows name, such as `Israel Standard Time`, becomes the IANA name."""
 
 
 @lru_cache(maxsize=16_384)

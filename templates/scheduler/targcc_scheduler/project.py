@@ -154,7 +154,8 @@ def current() -> Project:
     check()
     if not isinstance(_configured, Project):
         raise ProjectError(
-            "no project is configured: import job and Scheduler from <package>.scheduler, not from targcc_scheduler"
+            "no project is configured: import job and Scheduler from <package>.scheduler, not from targcc_scheduler;"
+            " on a command line: python -m <package>.scheduler, or uv run targcc in the project's folder"
         )
     return _configured
 

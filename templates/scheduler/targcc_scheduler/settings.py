@@ -355,9 +355,7 @@ class Settings(BaseSettings):
     @field_validator("legacy_timezone")
     @classmethod
     def _a_zone(cls, zone: str) -> str:
-        if zone:
-            parse_zone(zone)
-        return zone
+        return parse_zone(zone).key if zone else zone
 
     @property
     def session_life(self) -> timedelta:

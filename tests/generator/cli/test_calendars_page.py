@@ -80,7 +80,7 @@ def test_the_page_s_project_answers_as_the_page_says():
     daily, month = jobs.find("DailySales"), jobs.find("MonthEnd")
     coming = next_run(daily, now=september, pause=None)
     [change] = changes(daily, [coming], september)
-    quoted = re.findall(r"\*Its slot (?:of|is) (.+?)\*", page)
+    quoted = re.findall(r"\*(?:The|Its) slot (?:of|is) (.+?)\*", page)
     assert quoted == [change.text, moved_there(month, datetime(2026, 4, 30, 4, tzinfo=UTC))]
     assert moved_there(daily, coming).startswith("also for the slot of 2026-09-21 02:00")
     april = next_run(month, now=datetime(2026, 4, 20, tzinfo=UTC), pause=None)

@@ -65,7 +65,7 @@ def test_every_command_has_help_with_an_example(command):
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [("nwe", "new"), ("regen", "regenerate"), ("JOB", "job"), ("import", "import-legacy")]
+    ("typed", "meant"), [("nwe", "new"), ("regen", "regenerate"), ("jbo", "job"), ("import", "import-legacy")]
 )  # fmt: skip
 def test_an_unknown_command_gets_a_suggestion(typed, meant):
     result = run(typed)

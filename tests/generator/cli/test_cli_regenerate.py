@@ -213,7 +213,7 @@ def test_a_jobs_decorator_follows_the_spec(project):
         module.read_text().replace("return JobResult", "x = 1\n        return JobResult")
     )
     spec = project / "targcc.yaml"
-    spec.write_text(spec.read_text().replace('"* * * * *"', '"*/5 * * * *"'))
+    spec.write_text(spec.read_text().replace('"0 * * * *"', '"*/5 * * * *"'))
     result = targcc_gen("regenerate")
     assert "@job follows the spec: schedule" in result.stdout
     assert '@job("*/5 * * * *", retries=0, timeout="30s")' in module.read_text()

@@ -29,6 +29,12 @@ def only_job(body):
     return job
 
 
+def test_windows_zones_become_iana_zones():
+    text = "targcc: 1\nproject: {name: acme, package: acme, timezone: Israel Standard Time}\njobs: {A: {cron: 0 2 * * *, timezone: GMT Standard Time}}\n"
+    spec = parse_spec(text)
+    assert (spec.project.timezone, spec.jobs["A"].timezone) == ("Asia/Jerusalem", "Europe/London")
+
+
 def test_the_smallest_spec_gets_every_default():
     spec = parse_spec(HEAD)
 

@@ -315,6 +315,7 @@ def lines_until(process: subprocess.Popen[str], wanted: str) -> list[str]:
     raise AssertionError("\n".join(lines))
 
 
+@pytest.mark.usefixtures("processes")
 def test_an_error_is_shown_and_a_saved_file_runs_at_once(project: Path, start: Start):
     report = job_file(project, "report")
     report.write_text(FAILS, encoding="utf-8")
@@ -350,6 +351,7 @@ def test_an_error_is_shown_and_a_saved_file_runs_at_once(project: Path, start: S
     assert process.wait(60) == 0
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_serving_process_runs_the_edited_job_and_ends_with_its_input(
     project: Path, start: Start
 ):

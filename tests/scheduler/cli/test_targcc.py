@@ -257,7 +257,7 @@ def test_arguments_come_one_by_one_or_as_json(targcc: Targcc):
         (["token", "create", "ci", "--role", "boss"], "viewer"),
         (["migrate", "--sql", "oracle"], "'oracle' is not one of 'sqlite', 'postgresql', 'mssql'"),
         (["migrate", "--sql", "sqlite", "--since", "9"], "there is no revision '9'"),
-        (["nonsense"], "No such command"),
+        (["nonsense"], "targcc has no command 'nonsense': targcc --help"),
     ],
 )
 def test_what_cannot_be_done_is_status_2_in_words(targcc: Targcc, arguments: list[str], said: str):

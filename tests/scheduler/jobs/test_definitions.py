@@ -96,6 +96,10 @@ def test_an_instant_without_a_zone_is_read_in_that_of_the_job():
     assert definition.schedule.at.astimezone(UTC) == datetime(2026, 12, 31, 7, tzinfo=UTC)
 
 
+def test_a_windows_zone_of_a_job_is_its_iana_zone():
+    assert define(_work, "0 2 * * *", timezone="Israel Standard Time").timezone == "Asia/Jerusalem"
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "said"),
     [

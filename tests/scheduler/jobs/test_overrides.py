@@ -109,6 +109,10 @@ def test_what_cannot_be_read_is_refused(field, value):
         read_value(field, value)
 
 
+def test_a_windows_zone_is_stored_as_its_iana_zone():
+    assert read_value("timezone", "israel standard time") == "Asia/Jerusalem"
+
+
 def test_an_override_survives_another_definition_of_the_code():
     registry = JobRegistry("no_such_package", project=PLAIN)
     registry.add(define(ReportJob, "0 2 * * *", retries=1))

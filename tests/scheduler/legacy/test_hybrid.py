@@ -220,6 +220,11 @@ def test_a_wrong_zone_or_url_is_refused_at_once(database):
             Settings(database_url=database.url, **wrong)
 
 
+def test_the_old_servers_zone_may_have_its_windows_name(database):
+    settings = Settings(database_url=database.url, legacy_timezone="Israel Standard Time")
+    assert settings.legacy_timezone == "Asia/Jerusalem"
+
+
 def test_sql_server_is_called_with_exec():
     assert procedure_call("mssql", "dbo.SP_Report", {}) == "EXEC dbo.SP_Report"
 

@@ -138,7 +138,7 @@ async def test_so_many_of_each_key_begin_as_there_is_room_for_and_the_others_hav
             counts = {row[:2]: row[2] for row in rows}
     answer = await why(scheduler, ids[-1])
     assert "4 of" not in answer
-    assert "has 3 of 4 under way" in answer
+    assert "has 3 of 4 in use" in answer
     OPEN.add("all")
     assert Counter([await scheduler.wait(run_id, 60) for run_id in ids]) == {"succeeded": 63}
 

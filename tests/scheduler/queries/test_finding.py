@@ -1,5 +1,6 @@
 """Results of a search with and without the text index, on both databases."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -179,3 +180,24 @@ async def test_without_an_index_runs_are_read(db: AsyncConnection, monkeypatch: 
     await index(db)
     assert (await index_keeper.look(db, NOW)).waits == 0
     assert await find(db, "porcupine") == ids[::-1]
+
+
+@pytest.mark.slow
+async def test_filters_count_the_runs_that_a_search_finds(
+    db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+):
+    for values in RUNS:
+        await add(db, **values)
+    names = frozenset({"DailyReport", "DailyMail", "Sync"})
+    for text in (*FOUND, "state:failed queue:slow", "since:2d -queue:slow", "batch:1"):
+        wanted = RunFilter(search=parse(text, now=NOW, zone=ZoneInfo("UTC")), arguments_of=names)
+        counts = await run_search.facets(db, wanted)
+        for key in ("state", "queue", "job"):
+            anyhow = run_search._without(wanted, key)
+            runs = (await run_search.list_runs(db, anyhow)).runs
+            expected = Counter(str(getattr(run, key)) for run in runs)
+            assert getattr(counts, key) == expected, (text, key)
+    monkeypatch.setattr(run_search, "COUNTED", 2)
+    counts = await run_search.facets(db, RunFilter())
+    assert counts.state == {"succeeded": 2, "failed": 1, "enqueued": 1}
+    assert counts.job == {"Waits": 1, "Import": 1}  # of the newest two runs

@@ -255,6 +255,15 @@ END:VCALENDAR
 """
 
 
+@pytest.mark.parametrize("zone", ["Israel Standard Time", '"Israel Standard Time"'])
+def test_an_ics_file_may_have_windows_zones_as_outlook_writes(zone, tmp_path):
+    feed = FEED.replace("Asia/Jerusalem", zone)
+    (tmp_path / "feed.ics").write_text(feed, encoding="utf-8")
+    calendar = calendar_of("feed", {"feed": {"ics": "feed.ics"}}, tmp_path)
+    assert closure_at([calendar], datetime(2026, 1, 6, 20, 30, tzinfo=UTC), UTC)
+    assert not closure_at([calendar], datetime(2026, 1, 6, 22, 30, tzinfo=UTC), UTC)
+
+
 def test_an_ics_file_says_days_off_and_blackouts(tmp_path):
     (tmp_path / "feed.ics").write_text(FEED.replace("\n", "\r\n"), encoding="utf-8")
     feed = calendar_of("feed", {"feed": {"ics": "feed.ics"}}, tmp_path)

@@ -15,6 +15,7 @@ BERLIN = "Europe/Berlin"
     [
         ("Asia/Jerusalm", 'did you mean "Asia/Jerusalem"?'),
         ("jerusalem", 'did you mean "Asia/Jerusalem"?'),
+        ("Isreal Standard Time", 'did you mean "Israel Standard Time"?'),
         ("Europe/Londn", 'did you mean "Europe/London"?'),
         ("America/new york", 'did you mean "America/New_York"?'),
         ("", "Write an IANA name such as Europe/London."),
@@ -42,6 +43,17 @@ def test_an_offset_is_answered_with_the_zone_of_that_offset_and_why(name, zone, 
         f'did you mean "{zone}"? Its sign is the other way round'
     )
     assert datetime(2026, 7, 1, tzinfo=parse_zone(zone)).utcoffset() == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize(
+    "name", ["Israel Standard Time", "israel  standard time", "Israel Standard Time_dstoff"]
+)
+def test_a_windows_name_gives_the_iana_zone(name):
+    assert parse_zone(name) == ZoneInfo("Asia/Jerusalem")
+
+
+def test_utc_stays_utc():
+    assert parse_zone("UTC").key == "UTC"
 
 
 def test_a_zone_is_found_by_its_name():

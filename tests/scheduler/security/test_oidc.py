@@ -116,6 +116,7 @@ async def test_people_sign_in_at_a_real_provider_with_the_role_of_their_group_an
     assert (await dana.get("/jobs")).status_code == 303
 
 
+@pytest.mark.usefixtures("processes")
 async def test_who_has_no_role_here_stays_outside_and_is_written_down(site, provider):
     eve = await site.stranger()
     answer, _ = await through(eve, provider, "2")
@@ -133,6 +134,7 @@ def forged(state):
     return {f"targcc_oidc_{WEB.package}": base64.urlsafe_b64encode(kept.encode()).decode()}
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_stranger_at_the_address_of_the_answer_fills_no_audit_and_asks_little(
     site, monkeypatch
 ):

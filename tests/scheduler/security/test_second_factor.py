@@ -127,7 +127,7 @@ async def test_it_is_turned_on_asked_for_and_turned_off_without_a_script(site):
     assert "9 recovery codes left" in await visitor.page("/jobs/account")
     forged = {**form, "ticket": "1.x", "code": recovery[1]}
     assert (await visitor.client.post("/jobs/login/code", data=forged)).status_code == 403
-    assert "does not fit" in await _after(visitor, code=recovery[0])
+    assert "Wrong code" in await _after(visitor, code=recovery[0])
     assert "The second factor is off." in await _after(visitor, code=recovery[1])
     plain = await visitor.client.post("/jobs/login", data={"name": "dana", "password": PASSWORD})
     assert plain.status_code == 303

@@ -7,7 +7,7 @@ from web_fixtures import Site
 async def test_a_person_changes_a_job_looks_before_and_takes_it_back(site: Site):
     person, viewer = await site.user(), await site.user("viewer")
     page = await person.page("/jobs/jobs/DailyReport")
-    assert "Change without a deploy" in page
+    assert "Change the schedule" in page
     query = "schedule=30+4+*+*+*&queue=critical&reason=late+data&until=2099-01-01T00:00"
     page = await person.page(f"/jobs/jobs/DailyReport/override?{query}")
     assert "<code>0 2 * * *</code>" in page

@@ -111,6 +111,7 @@ async def test_a_program_gets_the_same(furnished: Site):
     assert [(entry["number"], entry["bad"]) for entry in heat["hours"] if entry["number"]] == [
         (1, 1)
     ]
+    assert await get("/api/heatmap?zone=Greenwich Standard Time") == heat
     for wrong in ("calendar?start=2027-03-27T00:00:00", "calendar?start=2999-03-27T00:00:00Z", "timeline?since=2027-01-01T00:00:00Z&until=2027-01-05T00:00:00Z", "heatmap?zone=Nowhere"):  # fmt: skip
         await get(f"/api/{wrong}", 422)
 

@@ -43,6 +43,17 @@ _REQUEST, _DATABASE = "TS801", "TS601"
 """Codes of an invalid request body, and of a database that cannot be used."""
 
 
+_HINTS = {
+    "run_id": "The number of a run: targcc run list shows the numbers.",
+}
+"""Next step for a wrong value, by the name of its parameter."""
+
+
+def tell_meant(ctx: click.Context, typed: str, meant: str) -> None:
+    """Name the command that runs in place of the typed words, on the error stream."""
+    click.echo(f"{ctx.command_path} {typed} is {ctx.command_path} {meant}", err=True)
+
+
 class CliError(click.ClickException):
     """Error of a command with exit status 2. The message says why and what to do next.
 
@@ -188,12 +199,13 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command for the arguments.
+        """Find the command for the arguments. A word for a command, such as ``ls`` for ``list``, runs the command and names it.
 
         Raises:
             CliError: the command belongs to a feature that is not installed.
         """
         if args and not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
+            args = self.meant(ctx, args)
             name = self.prefix + args[0]
             for feature in left_out():
                 if any(
@@ -202,7 +214,27 @@ class Commands(click.Group):
                     raise FeatureError(
                         f"targcc {name} comes with the feature {feature.name}, which is not installed"
                     )
+            if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+                ctx.fail(self.unknown(ctx, args[0]))
         return super().resolve_command(ctx, args)
+
+    def meant(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Return the arguments with the name of the command that an unknown first word stands for; unchanged if there is none."""
+        from ..core.command_words import same_command
+
+        name = same_command(args[0], self.list_commands(ctx))
+        if name is None:
+            return args
+        tell_meant(ctx, args[0], name)
+        return [name, *args[1:]]
+
+    def unknown(self, ctx: click.Context, word: str) -> str:
+        """Return the message for a word that is no command of this group."""
+        from ..core.command_words import did_you_mean
+
+        names = self.list_commands(ctx)
+        near = did_you_mean(word, names) or f": {', '.join(names)}"
+        return f"{ctx.command_path} has no command {word!r}{near}"
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command.
@@ -212,6 +244,14 @@ class Commands(click.Group):
         """
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            if ctx.parent is None:
+                from ..core.command_words import with_way_out
+
+                error.message = with_way_out(  # type: ignore[misc]  # final for those who catch it
+                    error, _HINTS
+                )
+            raise
         except Exception as error:
             message = _in_words(error)
             if message is None:

@@ -27,6 +27,8 @@ class JobError(ValueError):
 class ArgumentTypeError(TypeError):
     """A parameter of a job has a type that cannot be an argument; the message names the parameter and the way out."""
 
+    code = "TS109"
+
 
 class ArgumentsError(ValueError):
     """The arguments do not fit the job; the message has one line for each wrong argument."""

@@ -19,7 +19,8 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from .masking import KNOWN, MASK, looks_secret, mask
+from . import masking
+from .masking import MASK, looks_secret, mask
 from .text import clean
 
 # Limits of stored texts. A longer text is shortened with a mark that states the number of characters left out; none raises an error.
@@ -73,7 +74,7 @@ def kept_text(text: str, longest: int = LONGEST_MESSAGE) -> str:
     whole.
     """
     length = str.__len__(text)
-    margin = KNOWN.longest + _PREFIX
+    margin = masking.KNOWN.longest + _PREFIX
     window = str.__getitem__(text, slice(longest + margin))  # also converts a subclass to ``str``
     shown = clean(mask(window))
     if length <= longest + margin:
@@ -85,7 +86,7 @@ def kept_text(text: str, longest: int = LONGEST_MESSAGE) -> str:
 def kept_ends(text: str, longest: int = LONGEST_STACK_TRACE) -> str:
     """Mask, clean and shorten a text in its middle; the end begins after any secret that the cut may have split."""
     length = str.__len__(text)
-    margin = KNOWN.longest + _PREFIX
+    margin = masking.KNOWN.longest + _PREFIX
     half = longest // 2
     if length <= longest + 2 * margin:
         return _both_ends(clean(mask(str.__getitem__(text, slice(None)))), longest)

@@ -173,6 +173,7 @@ class NavItem:
         label: Text of the link in English.
         after: Key of the link before it. Default: at the end.
         limited: Whether people whose role is for some jobs see the link.
+        shortcut: Letter that opens the page after ``g``. Default: no shortcut.
     """
 
     path: str
@@ -180,6 +181,7 @@ class NavItem:
     label: str
     after: str = ""
     limited: bool = False
+    shortcut: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,14 @@ _OFFSET = re.compile(r"(?:GMT|UTC)?([+-])(\d{1,2})(?::?(\d\d))?", re.IGNORECASE)
 _FURTHEST = {"+": 14, "-": 12}
 
 Zone = tzinfo | str
-"""A time zone, or the IANA name of a zone."""
+"""A time zone, or the IANA or Windows name of a zone."""
 
 
 @lru_cache(maxsize=256)
 def parse_zone(name: str) -> ZoneInfo:
-    """Return the time zone with an IANA name, such as ``Asia/Jerusalem``.
+    """Return the time zone with an IANA name, such as ``Asia/Jerusalem``, or a Windows name, such as ``Israel Standard Time``.
+
+    The ``key`` of the zone is the IANA name.
 
     Raises:
         CronError: The name is unknown; ``allowed`` suggests the nearest names.
@@ -34,6 +36,11 @@ def parse_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # an unsafe path, a folder, an unknown name
+        from .windows_zones import iana_of
+
+        iana_name = iana_of(name)
+        if iana_name is not None:
+            return ZoneInfo(iana_name)
         shown = Part(name, 0, name).shown
         raise CronError(
             f'no time zone "{shown}"', text=name, allowed=_by_offset(name) or _nearest_zones(name)
@@ -63,8 +70,11 @@ def _nearest_zones(name: str) -> str:
     from difflib import get_close_matches
     from zoneinfo import available_timezones
 
+    from .windows_zones import WINDOWS_ZONES
+
     zones = {zone.lower(): zone for zone in sorted(available_timezones())}
     cities = {zone.rpartition("/")[2]: zone for zone in zones}
+    zones |= {zone.lower().replace(" ", "_"): zone for zone in WINDOWS_ZONES if " " in zone}
     key = name.lower().strip().replace(" ", "_")
     near = get_close_matches(key, zones, n=1, cutoff=0.8)
     cities_near = get_close_matches(key.rpartition("/")[2], cities, n=1, cutoff=0.8)

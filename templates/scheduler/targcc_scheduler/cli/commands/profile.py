@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import click
-from click.shell_completion import get_completion_class
 
+from ...core.completion_scripts import SHELLS, install_script, script
 from .. import profiles
 from ..completing import profile_names
 from ..group import Commands, OutputError
@@ -132,11 +131,9 @@ def remove_profile(name: str, *, as_json: bool) -> None:
 
 # ``targcc completion``: completion scripts of shells.
 
-_SHELLS = ("bash", "zsh", "fish")
-
 
 @click.command()
-@click.argument("shell", type=click.Choice(_SHELLS))
+@click.argument("shell", type=click.Choice(SHELLS))
 @click.option("--install", is_flag=True, help="Install the script for the shell.")
 def completion(shell: str, *, install: bool) -> None:
     """Print the shell completion script. It completes commands and the names of jobs, flows, queues, states, servers and profiles.
@@ -146,38 +143,11 @@ def completion(shell: str, *, install: bool) -> None:
       targcc completion bash --install
       source <(targcc completion bash)
     """
-    script = _script(shell)
+    text = script(click.get_current_context().find_root().command, "targcc", shell)
     if not install:
-        click.echo(script)
+        click.echo(text)
         return
-    file, advice = _place(shell)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(script, encoding="utf-8", newline="\n")
+        click.echo(install_script(text, "targcc", shell))
     except OSError as error:
-        raise OutputError(f"{file} cannot be written: {error.strerror}") from None
-    click.echo(f"{file} is written; {advice}")
-
-
-def _script(shell: str) -> str:
-    completion_class = get_completion_class(shell)
-    assert completion_class is not None
-    root = click.get_current_context().find_root().command
-    made = completion_class(root, {}, "targcc", "_TARGCC_COMPLETE")
-    return made.source_template % made.source_vars()
-
-
-def _place(shell: str) -> tuple[Path, str]:
-    """Return the path at which a shell looks for a completion script, and the step left to the user."""
-    home = Path.home()
-    data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
-    if shell == "bash":
-        place = data / "bash-completion" / "completions" / "targcc"
-        return place, "a new shell has it, if the package bash-completion is installed"
-    if shell == "fish":
-        return config / "fish" / "completions" / "targcc.fish", "a new shell has it"
-    return (
-        data / "zsh" / "site-functions" / "_targcc",
-        f"put `fpath+=({data}/zsh/site-functions)` before compinit in ~/.zshrc",
-    )
+        raise OutputError(f"{error.filename} cannot be written: {error.strerror}") from None

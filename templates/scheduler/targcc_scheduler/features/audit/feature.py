@@ -11,7 +11,7 @@ FEATURE = Feature(
         Panel("panels:of_run", "run"),
         Panel("panels:of_overview", "overview"),
         Routes("api:router", paths=("audit",)),
-        Pages("pages:router", nav=NavItem("/audit", "audit", marked("Audit"))),
+        Pages("pages:router", nav=NavItem("/audit", "audit", marked("Audit"), shortcut="a")),
         Commands("commands:audit_group", "audit", after="cutover"),
     ),
 )

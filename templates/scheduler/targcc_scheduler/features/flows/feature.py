@@ -10,7 +10,6 @@ FEATURE = Feature(
         Needed("model:IS_NEEDED"),
         Jobs("declared:flow_declarations"),
         Panel("panels:of_run", "run"),
-        Panel("panels:of_runs", "runs"),
         Routes("api:router", paths=("flows",)),
         Pages("pages:router"),
         Commands("commands:flow_group", "flow", after="inbox"),

@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...project import current
 from ...web.dashboard.panels import PageSubject
 from .queries import flow_of_run
 
@@ -15,8 +14,3 @@ async def of_run(connection: AsyncConnection, page: PageSubject) -> dict[str, An
     """Return the flow of a run."""
     assert page.run is not None
     return {"flow": await flow_of_run(connection, page.run.id)}
-
-
-async def of_runs(_: AsyncConnection, _page: PageSubject) -> dict[str, Any]:
-    """Return whether the project has flows."""
-    return {"has_flows": bool(current().flows)}

@@ -60,8 +60,7 @@ def _schedule(job: JobDefinition, value: str, _: Project) -> JobDefinition:
 
 
 def _zone(job: JobDefinition, value: str, _: Project) -> JobDefinition:
-    parse_zone(value)
-    return replace(job, timezone=value)
+    return replace(job, timezone=parse_zone(value).key)
 
 
 def _arguments(job: JobDefinition, value: dict[str, Any], _: Project) -> JobDefinition:

@@ -12,7 +12,8 @@ FEATURE = Feature(
     parts=(
         Routes("api:router", paths=("calendar", "timeline", "heatmap", "jobs/*/trend")),
         Pages(
-            "pages:router", nav=NavItem("/calendar", "calendar", marked("Calendar"), after="inbox")
+            "pages:router",
+            nav=NavItem("/calendar", "calendar", marked("Calendar"), after="inbox", shortcut="c"),
         ),
         Panel("panels:of_job", "job"),
         Commands("commands:upcoming", "upcoming", after="why"),

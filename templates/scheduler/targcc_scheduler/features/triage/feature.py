@@ -33,7 +33,9 @@ FEATURE = Feature(
         ),
         Pages(
             "pages:router",
-            nav=NavItem("/inbox", "inbox", marked("Inbox"), after="runs", limited=True),
+            nav=NavItem(
+                "/inbox", "inbox", marked("Inbox"), after="runs", limited=True, shortcut="i"
+            ),
         ),
         Commands("commands:inbox_group", "inbox", after="run"),
         Commands("commands:why", "why", after="limits"),

@@ -17,7 +17,7 @@ from ...core.errors import BulkError, UnknownBulk, UnknownFailure, UnknownJob
 from ...core.identity import Principal, Role
 from ...core.languages import gettext
 from ...core.numbers import priority_of, rate_of, whole, whole_or_error
-from ...core.search_language import SearchError, only
+from ...core.search_language import SearchError, only, write
 from ...kernel.jobs.definition import JobDefinition, shown_arguments
 from ...kernel.queries.run_search import RunFilter
 from ...scheduler import Scheduler
@@ -100,6 +100,7 @@ async def failure_page(
 
 # Bulk operation and backfill pages: a count before the start, and progress.
 
+_MOST_CHOSEN = 1_000
 NOTHING = bulk_queries.Found(0, {}, {}, 0)
 
 
@@ -132,6 +133,36 @@ class BulkQuery(RunQuery):
             raise BulkError(str(error)) from None
 
 
+class ChoiceQuery(BulkQuery):
+    """Operation on the runs of a search, or on the runs that a person has selected in the list."""
+
+    chosen: str = ""
+    run: list[str] = []  # noqa: RUF012 - pydantic copies the default
+
+    @property
+    def text(self) -> str:
+        """Return the search for the selected runs; without a selection the search of the form."""
+        if not self.chosen:
+            return super().text
+        ids = [number for text in self.run if (number := whole(text)) is not None]
+        return write("run", *ids[:_MOST_CHOSEN])
+
+    def wanted(self, scheduler: Scheduler) -> RunFilter:
+        """Return the filter of the operation.
+
+        Raises:
+            BulkError: No run is selected.
+            SearchError: The search cannot be parsed.
+        """
+        if self.chosen and not self.text:
+            raise BulkError(gettext("Select a run first.").rstrip("."))
+        return super().wanted(scheduler)
+
+    def address(self, path: str, before: int | None = None) -> str:
+        """Return the address of the list in which the runs were selected."""
+        return BulkQuery(q=self.q).address(path, before) if self.chosen else super().address(path, before)  # fmt: skip
+
+
 def asked_of(form: Mapping[str, str]) -> BulkQuery:
     """Build the query from form fields."""
     return BulkQuery(**{name: form.get(name, "") for name in BulkQuery.model_fields})
@@ -149,7 +180,7 @@ async def new_bulk_page(
     request: Request,
     principal: Viewer,
     scheduler: CommonSchedulerOf,
-    asked: Annotated[BulkQuery, Query()],
+    asked: Annotated[ChoiceQuery, Query()],
 ) -> Response:
     """How many runs an operation would look at."""
     wish, error, matches = Wish(action=asked.do, wanted=RunFilter()), "", NOTHING

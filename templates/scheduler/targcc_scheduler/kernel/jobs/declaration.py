@@ -306,7 +306,7 @@ def _complete(
     if inspect.isclass(target) and not callable(getattr(target, "execute", None)):
         raise JobError(f"{target.__name__} needs a method execute(self, ctx)")
     key = name or declaration.name
-    zone = timezone or project.timezone
+    zone = parse_zone(timezone or project.timezone).key
     counted = interval_from(after)
     when, text = schedule_from(
         schedule, every=every, anchor=anchor, after=counted, at=at, zone=zone
@@ -314,7 +314,6 @@ def _complete(
     _check(key, retries=retries, concurrency=concurrency, overlap=overlap, misfire=misfire)
     _check_priority(key, priority)
     _check_aliases(key, aliases)
-    parse_zone(zone)
     if memory_limit is not None and isolation is None:
         isolation = "process"
     _check_isolation(key, target, isolation, memory_limit)

@@ -117,8 +117,7 @@ def _schedule(given: Any) -> str:
 
 
 def _zone(given: Any) -> str:
-    parse_zone(str(given))
-    return str(given)
+    return parse_zone(str(given)).key
 
 
 def _queue(given: Any) -> str:

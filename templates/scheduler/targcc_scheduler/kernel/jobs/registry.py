@@ -264,8 +264,9 @@ class JobRegistry:
                 return definition
         from difflib import get_close_matches  # imported on demand: workers do not need difflib
 
-        near = get_close_matches(text, definitions, n=1)
-        hint = f": did you mean {near[0]!r}?" if near else ""
+        names = {_folded(name): name for name in definitions}
+        near = get_close_matches(_folded(text), names, n=1)
+        hint = f": did you mean {names[near[0]]!r}?" if near else ""
         raise UnknownJob(f"there is no job {text!r}{hint}")
 
 

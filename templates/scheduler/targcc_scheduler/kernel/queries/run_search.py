@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.util import ClauseAdapter
 
 from ...core.search_language import EVERYTHING, Duration, Pattern, Search, Term
-from ...core.states import ACTIVE
+from ...core.states import ACTIVE, RunState
 from ...db.columns import elapsed
 from ...db.dialects import known
 from ...db.dialects import text_index as index
@@ -429,6 +429,94 @@ def first_of(
     every = sa.union_all(*firsts).subquery()
     outer = ClauseAdapter(every)
     return sa.select(every).order_by(*(outer.traverse(column) for column in order)).limit(limit)
+
+
+# Facets: counts of matching runs by state, queue and job, for the filters of the runs page.
+#
+# The time of a count has a bound: each state counts up to :data:`COUNTED` runs, and queues and jobs are counted in the newest
+# :data:`COUNTED` runs.
+
+COUNTED = 1_000
+"""Limit of runs that a facet counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """Counts of runs by state, queue and job, most frequent first. The counts of a key ignore the search's terms with this key."""
+
+    state: dict[str, int]
+    queue: dict[str, int]
+    job: dict[str, int]
+
+
+async def facets(connection: AsyncConnection, wanted: RunFilter) -> Facets:
+    """Count the matching runs by state, queue and job."""
+    wanted = await with_names(connection, replace(wanted, before=None))
+    any_state = _without(wanted, "state")
+    by_state: sa.Executable
+    if all(_is_fast(term) for term in any_state.search.terms):
+        by_state = sa.union_all(*(_count(job_run.c.State, any_state, state) for state in RunState))
+    else:
+        by_state = _count(job_run.c.State, any_state)
+    return Facets(
+        state=await _numbers(connection, by_state),
+        queue=await _numbers(connection, _count(job_run.c.Queue, _without(wanted, "queue"))),
+        job=await _numbers(connection, _count(job_run.c.JobName, _without(wanted, "job"))),
+    )
+
+
+def _without(wanted: RunFilter, key: str) -> RunFilter:
+    """Return the filter without the terms of a key."""
+    terms = tuple(term for term in wanted.search.terms if term.key != key)
+    return replace(wanted, search=replace(wanted.search, terms=terms))
+
+
+def _is_fast(term: Term) -> bool:
+    """Return whether an index returns the term's runs in id order, or the term's runs are few."""
+    return not term.negated and (term.key in _IN_ORDER or term.key == "batch")
+
+
+def _count(
+    column: sa.Column[str], wanted: RunFilter, state: RunState | None = None
+) -> sa.Select[Any]:
+    """Select the column's values with the number of matching runs among the newest :data:`COUNTED` runs, or the newest in a state.
+
+    The indexes find these runs by job, state, time and batch; the other terms are compared with these runs only.
+    """
+    c, search = job_run.c, wanted.search
+    inner = tuple(filter(_is_fast, search.terms))
+    others = [_condition(term, wanted) for term in search.terms if not _is_fast(term)]
+    order = [(c.Id + 0).desc() if _is_of_a_batch(wanted) else c.Id.desc()]
+    near = []
+    if (
+        state is not None
+    ):  # as a range and in this order, so that the planner uses the index of states
+        near, order = [c.State.between(state, state)], [c.State.asc(), *order]
+    columns = _COMPARED if others else (c.Id, column)
+    parts = [
+        sa.select(*columns).where(*where, *near)
+        for where in _parts(replace(wanted, search=replace(search, terms=inner)))
+    ]
+    newest = first_of(parts, order, COUNTED).subquery()
+    value, adapter = newest.c[column.name], ClauseAdapter(newest)
+    counted = sa.select(value, sa.func.count()).where(*map(adapter.traverse, others))
+    return counted.group_by(value)
+
+
+_COMPARED = tuple(
+    job_run.c[name]
+    for name in (
+        *("Id", "JobName", "State", "Queue", "Message", "TriggeredBy", "ArgumentsJson", "ServerId"),
+        *("CreatedAt", "StartedAt", "CompletedAt", "Cause", "HandledAt", "BatchId"),
+    )
+)
+"""Columns that the conditions of a search compare."""
+
+
+async def _numbers(connection: AsyncConnection, statement: sa.Executable) -> dict[str, int]:
+    """Map each value to its number, largest number first."""
+    rows = [(str(value), int(number)) for value, number in await connection.execute(statement)]
+    return dict(sorted(rows, key=lambda row: (-row[1], row[0])))
 
 
 # Saved searches ("views") of a person.

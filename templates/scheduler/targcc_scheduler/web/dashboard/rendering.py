@@ -162,10 +162,10 @@ DELIVERIES = Words(
 # Rendering: the Jinja environment and the values of every template.
 
 NAVIGATION = (
-    NavItem("", "overview", marked("Overview"), limited=True),
-    NavItem("/jobs", "jobs", marked("Jobs"), limited=True),
-    NavItem("/runs", "runs", marked("Runs"), limited=True),
-    NavItem("/system", "system", marked("Servers")),
+    NavItem("", "overview", marked("Overview"), limited=True, shortcut="o"),
+    NavItem("/jobs", "jobs", marked("Jobs"), limited=True, shortcut="j"),
+    NavItem("/runs", "runs", marked("Runs"), limited=True, shortcut="r"),
+    NavItem("/system", "system", marked("Servers"), shortcut="s"),
 )
 """Links to the pages of the frame."""
 STATIC = Path(__file__).parent / "static"

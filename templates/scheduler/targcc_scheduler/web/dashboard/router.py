@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from ...kernel.feature import Pages, load
-from . import actions, guides, jobs, language, limits, overview, run_log, runs, static_files, system
+from . import (
+    actions,
+    guides,
+    jobs,
+    language,
+    limits,
+    overview,
+    palette,
+    run_log,
+    runs,
+    static_files,
+    system,
+)
 
 ROUTERS = (
     *load(Pages),
@@ -11,7 +23,7 @@ ROUTERS = (
         part.router
         for part in (
             *(actions, overview, jobs, runs, run_log),
-            *(system, guides, limits, language, static_files),
+            *(system, guides, limits, language, palette, static_files),
         )
     ),
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -10,14 +12,14 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.search_language import SearchError, Term, joined, write
+from ...core.search_language import Pattern, Search, SearchError, Term, joined, write
 from ...core.states import RunState
 from ...kernel import job_owner as owners
 from ...kernel.jobs.definition import shown_arguments
 from ...kernel.queries import chains, run_search, runs, system
 from ...kernel.queries.chains import lineage
 from ...kernel.queries.models import Attempt, Run
-from ...kernel.queries.run_search import RunFilter, RunPage, list_runs
+from ...kernel.queries.run_search import Facets, RunFilter, RunPage, list_runs
 from ...scheduler import Scheduler
 from ..file_transfer import download, find
 from ..problems import Problem
@@ -85,13 +87,15 @@ async def runs_page(
 
     async def query(db: AsyncConnection) -> dict[str, Any]:
         page = await list_runs(db, wanted) if error is None else RunPage((), None)
+        counts = await run_search.facets(db, wanted) if error is None else None
         added = await panels("runs", db, PageSubject(scheduler, scheduler.clock.now()))
         if is_refresh(request):
-            return {"page": page, "words": [], "kept": (), **added}
-        kept = await run_search.of(db, principal.name)
-        return {"page": page, "words": await _words(db, scheduler), "kept": kept, **added}
+            return {"page": page, "counts": counts, "words": [], "kept": (), **added}
+        words, kept = await _words(db, scheduler), await run_search.of(db, principal.name)
+        return {"page": page, "counts": counts, "words": words, "kept": kept, **added}
 
     context = await scheduler.read(query)
+    counts: Facets | None = context.pop("counts")
     more = context["page"].next_before
     return render(
         request,
@@ -101,6 +105,9 @@ async def runs_page(
         error=error,
         search=asked.text,
         chips=[_chip(path, asked.text, term) for term in wanted.search.terms],
+        facets=_facets(path, asked.text, wanted.search, counts) if counts else {},
+        counted=run_search.COUNTED,
+        bounded=counts is not None and sum(counts.job.values()) >= run_search.COUNTED,
         filtered=bool(asked.text),
         first_url=asked.address(path),
         next_url=asked.address(path, more) if more else "",
@@ -110,8 +117,65 @@ async def runs_page(
 
 def _chip(path: str, text: str, term: Term) -> tuple[str, str]:
     """Return a search term as written, and the address of the search without this term."""
-    rest = joined(text[: term.at], text[term.end :])
-    return text[term.at : term.end], f"{path}?{urlencode({'q': rest})}" if rest else path
+    return text[term.at : term.end], _listed(path, _cut(text, [term]))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A link that filters the runs by a value, or ends this filter.
+
+    Args:
+        value: State, queue or job.
+        number: Number of runs, up to :data:`.run_search.COUNTED`.
+        chosen: Whether the search names the value.
+        address: The runs page with the value, or without the value if it is chosen.
+    """
+
+    value: str
+    number: int
+    chosen: bool
+    address: str
+
+
+_MOST_CHOICES = 12
+
+
+def _facets(path: str, text: str, search: Search, counts: Facets) -> dict[str, list[Choice]]:
+    """Return the filters of the page by key. A key with a single value and no chosen value has no filter."""
+    shown = {}
+    for key in ("state", "queue", "job"):
+        numbers: dict[str, int] = getattr(counts, key)
+        terms = [term for term in search.of(key) if not term.negated]
+        chosen = {_value(value): 0 for term in terms for value in term.values}
+        rest = _cut(text, list(search.of(key)))
+        choices = [
+            Choice(value, number, value in chosen, _listed(path, rest, "" if value in chosen else write(key, _typed(key, value))))
+            for value, number in {**dict(list(numbers.items())[:_MOST_CHOICES]), **{value: numbers.get(value, 0) for value in chosen}}.items()
+        ]  # fmt: skip
+        if len(choices) > 1 or chosen:
+            shown[key] = choices
+    return shown
+
+
+def _value(value: object) -> str:
+    return value.text if isinstance(value, Pattern) else str(value)
+
+
+def _typed(key: str, value: str) -> str:
+    return RunState(value) if key == "state" else value
+
+
+def _cut(text: str, terms: Sequence[Term]) -> str:
+    """Return the search without some of its terms."""
+    for term in sorted(terms, key=lambda term: term.at, reverse=True):
+        text = joined(text[: term.at], text[term.end :])
+    return text
+
+
+def _listed(path: str, *terms: str) -> str:
+    """Return the address of the list of runs for a search."""
+    search = joined(*terms)
+    return f"{path}?{urlencode({'q': search})}" if search else path
 
 
 async def _words(db: AsyncConnection, scheduler: Scheduler) -> list[str]:

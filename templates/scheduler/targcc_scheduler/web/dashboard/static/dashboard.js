@@ -50,7 +50,8 @@
   function inUse() {
     const active = document.activeElement;
     const typing = active && active.closest("#live") && active.matches("input, select, textarea");
-    return document.hidden || typing || String(getSelection()) !== "";
+    const chosen = document.querySelector('#live [name="run"]:checked'); // a refresh would clear the selection
+    return document.hidden || typing || chosen || String(getSelection()) !== "";
   }
 
   function isRefresh(event) {
@@ -92,6 +93,11 @@
     }
   });
 
+  document.addEventListener("change", (event) => {
+    if (!event.target.matches("[data-choose-all]")) return;
+    for (const box of document.querySelectorAll('[name="run"]')) box.checked = event.target.checked;
+  });
+
   // The search box completes the term that is being written; without scripts the browser completes the first one.
   const search = document.querySelector("[data-search][list]");
   const known = search ? [...search.list.options].map((option) => option.value) : [];
@@ -102,9 +108,14 @@
   });
 
   const help = document.getElementById("help");
-  const pages = { o: "", j: "/jobs", r: "/runs", i: "/inbox", c: "/calendar", t: "/timeline", s: "/system", a: "/audit" };
+  // The help lists the pages that exist and that the person may see.
+  const shortcuts = new Map([...document.querySelectorAll("#help [data-go]")].map((entry) => [entry.dataset.go, entry.dataset.path]));
   let going = false;
   document.addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "k") {
+      event.preventDefault();
+      return palette.open ? palette.close() : openPalette();
+    }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.matches("input, select, textarea")) return;
     if (event.key === "?") return help.showModal();
@@ -114,9 +125,79 @@
       event.preventDefault();
       return search.focus();
     }
-    if (going && event.key in pages) location.assign(base + pages[event.key]);
+    if (going && shortcuts.has(event.key)) location.assign(shortcuts.get(event.key) || "/");
     going = event.key === "g";
   });
+
+  // The palette: pages and jobs by their names, runs by their numbers. The server sends what the person may see, on first use.
+  const palette = document.getElementById("palette");
+  const query = document.getElementById("palette-input");
+  const results = document.getElementById("palette-list");
+  const MOST_RESULTS = 12;
+  let entries = null;
+  let current = 0;
+
+  async function openPalette() {
+    palette.showModal();
+    query.value = "";
+    showResults();
+    if (entries !== null) return;
+    const response = await fetch(palette.dataset.list, { headers: { Accept: "application/json" } });
+    entries = response.ok ? await response.json() : [];
+    showResults();
+  }
+
+  function matching(text) {
+    const number = /^#?(\d{1,18})$/.exec(text);
+    const run = number ? [{ text: `${palette.dataset.run} #${number[1]}`, address: `${base}/runs/${number[1]}` }] : [];
+    const parts = text.toLowerCase().split(/\s+/);
+    const fits = (entry) => parts.every((part) => `${entry.text} ${entry.more ?? ""}`.toLowerCase().includes(part));
+    const starts = (entry) => !entry.text.toLowerCase().startsWith(text.toLowerCase());
+    const found = (entries ?? []).filter(fits).sort((one, other) => starts(one) - starts(other));
+    return [...run, ...found].slice(0, MOST_RESULTS);
+  }
+
+  function showResults() {
+    const options = matching(query.value.trim()).map((entry, place) => {
+      const option = document.createElement("li");
+      Object.assign(option, { id: `palette-${place}`, role: "option", dir: "auto", textContent: entry.text });
+      option.dataset.address = entry.address;
+      return option;
+    });
+    results.replaceChildren(...options);
+    results.hidden = options.length === 0;
+    document.getElementById("palette-none").hidden = options.length > 0 || entries === null;
+    select(0);
+  }
+
+  function select(place) {
+    const options = [...results.children];
+    current = options.length ? (place + options.length) % options.length : 0;
+    options.forEach((option, number) => option.setAttribute("aria-selected", String(number === current)));
+    if (options.length) query.setAttribute("aria-activedescendant", options[current].id);
+    else query.removeAttribute("aria-activedescendant");
+    options[current]?.scrollIntoView({ block: "nearest" });
+  }
+
+  query?.addEventListener("input", showResults);
+  query?.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) {
+      event.preventDefault();
+      select(current + step);
+    } else if (event.key === "Enter") {
+      event.preventDefault();
+      follow(results.children[current]);
+    }
+  });
+  results?.addEventListener("click", (event) => follow(event.target.closest("[data-address]")));
+
+  function follow(option) {
+    if (option) location.assign(option.dataset.address);
+  }
+
+  // The current place in the middle of a navigation that is wider than the screen.
+  document.querySelector(".bar nav [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
 
   function reveal() {
     for (const element of document.querySelectorAll("[data-help]")) element.hidden = false;
@@ -132,7 +213,7 @@
     for (const element of document.querySelectorAll("[data-copy]")) element.hidden = false;
   }
   reveal();
-  if (location.hash === "#run") document.getElementById("run")?.setAttribute("open", "");
+  if (location.hash) document.getElementById(location.hash.slice(1))?.closest("details")?.setAttribute("open", "");
   document.addEventListener("htmx:after:swap", () => { reveal(); tick(); });
 
   let toastTimer;
