@@ -4,6 +4,7 @@
     $ uv run python tests/mutation run        # the same mutants each time; prints the survivors and a table
     $ uv run python tests/mutation run --share 0.1 --seed 7 --least 90
     $ uv run python tests/mutation run --room limits --survivors    # again, those that survived the last time
+    $ uv run python tests/mutation run --only "::backoff: "          # all mutants with this text in their names
 
 Tests in one process take part, on SQLite or without a database. A mutant runs the tests of its lines until one fails, 25 at most.
 ``tests/data/equivalent_mutants.toml`` lists mutants that behave as the original does, with the reason.
@@ -49,10 +50,11 @@ def main() -> int:
     recording.add_argument("paths", nargs="*", help="record only these tests")
     running = commands.add_parser("run", help="run tests against mutants")
     add = running.add_argument
-    add("--count", type=int, default=600, help="mutants in all rooms together (600)")
+    add("--count", type=int, default=700, help="mutants in all rooms together (700)")
     add("--share", type=float, default=1.0, help="run this part of them, such as 0.1")
     add("--seed", type=int, default=0, help="chooses the part")
     add("--room", action="append", choices=ROOMS, help="run this room only; may be repeated")
+    add("--only", metavar="TEXT", help="run all mutants whose names contain this text")
     add("--survivors", action="store_true", help="run again those that survived the last time")
     add("--minutes", type=float, default=600, help="begin no mutant after this time")
     add("--jobs", type=int, default=2, help="mutants at a time (2)")
@@ -66,7 +68,11 @@ def main() -> int:
 
 def _run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
-    chosen = list(_chosen(options.room or ROOMS, options.count, options.share, options.seed))
+    chosen = list(
+        _named(options.only, options.room or ROOMS)
+        if options.only
+        else _chosen(options.room or ROOMS, options.count, options.share, options.seed)
+    )
     verdicts = _verdicts([mutant for _, mutant in chosen], options)
     table: dict[str, Counter[str]] = {room: Counter() for room in ROOMS}
     for room, mutant in chosen:
@@ -78,6 +84,12 @@ def _run(options: argparse.Namespace) -> int:
         print(f"| {' | '.join(row)} |")
     print(f"\n{len(chosen)} mutants in {time.monotonic() - begun:.0f} s")
     return int(_killed(total) < options.least)
+
+
+def _named(text: str, rooms: Iterable[str]) -> Iterator[tuple[str, Mutant]]:
+    """Return all mutants whose names contain a text."""
+    named = ((room, mutant) for room in rooms for mutant in mutants_of_room(room))
+    return (pair for pair in named if text in pair[1].name)
 
 
 def _chosen(

@@ -158,11 +158,11 @@ class Map:
     def tests_of(self, mutant: Mutant) -> list[str]:
         """Return the tests of a mutant's lines: first from the files that run little else, then from as many files as possible.
 
-        A fault outside of functions, or in a class, may be noticed by any test of its module.
+        A fault in code that runs at import may be noticed by any test of its module.
         """
         lines = mutant.lines_of_code
         tests = {test for line in lines for test in self._by_line.get((mutant.file, line), ())}
-        if self.runs_at_import(mutant) and not mutant.is_in_function:
+        if not mutant.is_in_function or (not tests and self.runs_at_import(mutant)):
             tests = {test for test, noted in self._tests.items() if mutant.file in noted["lines"]}
         files: dict[str, list[str]] = defaultdict(list)
         for test in sorted(tests, key=lambda test: (self._tests[test]["seconds"], test)):

@@ -18,6 +18,8 @@ ROOMS = {
     "flows": [f"{_SCHEDULER}/features/flows/graph.py"],
     "schedules": [f"{_SCHEDULER}/schedules"],
     "sync": ["generator/targcc_gen/sync"],
+    "plan": ["generator/targcc_gen/sync/plan"],
+    "job edits": ["generator/targcc_gen/sync/jobs"],
     "readers": ["generator/targcc_gen/readers"],
 }
 TESTS = [

@@ -1,0 +1,321 @@
+"""Claims by tables: which runs are chosen in which order, closed queues, refusals and released runs; on both databases."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+import sqlalchemy as sa
+from targcc_scheduler import RunState
+from targcc_scheduler.core.errors import NodeUnknown, RunStateError, UnknownRun
+from targcc_scheduler.db.tables import job_queue, job_run, job_server
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.kernel import pauses
+from targcc_scheduler.kernel.runs import claim, eligibility
+from targcc_scheduler.kernel.runs.values import (
+    ClaimTerms,
+    Identity,
+    Misfit,
+    Offer,
+    OfferedRun,
+    Settlement,
+)
+
+NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+ENQUEUED, RUNNING, SCHEDULED = RunState.ENQUEUED, RunState.RUNNING, RunState.SCHEDULED
+EVERY_QUEUE = pauses.written(())
+SERVER = {"Name": "node one", "ProcessId": 1, "Queues": "q", "Workers": 4, "Version": "1"}
+SERVER |= {"StartedAt": NOW, "HeartbeatAt": NOW}
+
+
+@pytest.mark.parametrize(
+    ("queue", "closed", "is_closed"),
+    [
+        ("mail", [], False),
+        ("mail", ["mail"], True),
+        ("mail", ["other"], False),
+        ("mail", [pauses.written(("mail",))], True),
+        ("mail", [pauses.written(("other", "mail"))], True),
+        ("mail", [pauses.written(("other",))], False),
+        ("mail", [pauses.written(("mailing",))], False),
+        ("mail", [EVERY_QUEUE], True),
+        ("mail", ["other", pauses.written(("other",)), EVERY_QUEUE], True),
+    ],
+)
+def test_a_queue_is_closed_by_its_pause_or_by_a_window(queue, closed, is_closed):
+    assert claim._is_closed(queue, closed) is is_closed
+
+
+@pytest.mark.parametrize(
+    ("by", "state", "note", "message"),
+    [
+        (None, ENQUEUED, "stops", None),
+        ("dana", RunState.CANCELLED, "cancelled by dana; stops", "cancelled by dana; stops"),
+    ],
+)
+def test_a_run_that_has_not_begun_is_released_or_cancelled(by, state, note, message):
+    settlement = claim._unbegun("its claim", by, "stops")
+    assert isinstance(settlement, Settlement)
+    assert (settlement.state, settlement.note, settlement.message) == (state, note, message)
+    assert (settlement.claim, settlement.counts) == ("its claim", False)
+
+
+@pytest.mark.parametrize(
+    ("queues", "names"),
+    [("default", {"default"}), ("default, mail", {"default", "mail"}), (" a ,b", {"a", "b"})],
+)
+def test_the_queues_of_a_node(queues, names):
+    assert eligibility._names(queues) == names
+
+
+def test_a_refusal_is_one_line():
+    assert eligibility._plain("no\tjob\n of  this name") == "no job of this name"
+    text = "f\tat\tnode\trelease\twhy\nbroken\n"
+    (refusal,) = eligibility.refusals_of(text)
+    assert (refusal.fingerprint, refusal.node, refusal.why) == ("f", "node", "why")
+    assert eligibility.refusals_of(None) == ()
+
+
+@pytest.fixture
+async def store(migrated_url):
+    made = Store(migrated_url)
+    async with made.write() as connection:
+        await connection.execute(sa.insert(job_server).values(Id="n1", **SERVER))
+    yield made
+    await made.dispose()
+
+
+async def _insert(connection, run_id, **columns):
+    given = {"JobName": "A", "JobType": "Manual", "State": ENQUEUED, "Queue": "q", "Priority": 0}
+    given |= {"DueAt": NOW - MINUTE, "CreatedAt": NOW, "TriggeredBy": "dana"}
+    await connection.execute(sa.insert(job_run).values(Id=run_id, **given | columns))
+
+
+def _terms(**fields):
+    return ClaimTerms(**{"server_id": "n1", "limits": {}, "poison_here": False, "now": NOW, **fields})  # fmt: skip
+
+
+def _waiting(aging=None, **wanted):
+    fields = {"wanted": wanted or {"q": 10}, "aging": aging or {}, "shared": (), "runs": ()}
+    queues = {*fields["wanted"]}
+    return SimpleNamespace(**fields, queues=queues)
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "chosen"),
+    [
+        # The highest priority first, then the longest due, then the oldest.
+        ([{}, {"Priority": 5}, {"DueAt": NOW - HOUR}], {}, [2, 3, 1]),
+        ([{}, {}], {}, [1, 2]),
+        ([{}, {"State": SCHEDULED}, {"State": RunState.AWAITING}, {"Queue": "r"}], {}, [1]),
+        # Limits of jobs and of queues.
+        ([{}, {}, {"JobName": "B"}], {"limits": {"A": 1}}, [1, 3]),
+        ([{"State": RUNNING}, {}, {"JobName": "B"}], {"limits": {"A": 1}}, [3]),
+        ([{"State": RUNNING}, {}, {}], {"limits": {"A": 2}}, [2]),
+        ([{}, {}, {}], {"queue_limits": {"q": 2}}, [1, 2]),
+        ([{"State": RUNNING}, {}, {}], {"queue_limits": {"q": 2}}, [2]),
+        ([{"State": RUNNING, "Queue": "r"}, {}, {}], {"queue_limits": {"q": 1}}, [2]),
+        ([{"State": RUNNING}, {}], {"queue_limits": {"q": 1}}, []),
+        ([{}, {}], {"queue_limits": {"r": 0}}, [1, 2]),
+        # A poison run has cost workers; a node has one at a time.
+        ([{"LostWorkers": 2}, {"LostWorkers": 2}, {}], {}, None),
+        ([{"LostWorkers": 2}, {}], {"poison_here": True}, [2]),
+        # An expired run and a misfit take no place.
+        ([{"ExpiresAt": NOW}, {}], {}, [2]),
+        ([{"ExpiresAt": NOW, "Attempt": 1}, {}], {}, [1, 2]),
+        ([{}, {"JobName": "B"}], {"fits": lambda job, *_: "no job" if job == "A" else None}, [2]),
+    ],
+)
+async def test_a_claim_takes_the_next_runs_of_a_queue(store, rows, options, chosen):
+    async with store.write() as connection:
+        for run_id, row in enumerate(rows, 1):
+            await _insert(connection, run_id, **row)
+        choice = await claim.next_waiting(connection, _waiting(), _terms(**options))
+    if chosen is not None:
+        assert choice.run_ids == chosen
+    else:
+        assert 3 in choice.run_ids
+        assert len({1, 2} & set(choice.run_ids)) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "expired", "chosen"), [(1, 0, [1]), (2, 0, [1, 2]), (0, 0, []), (2, 60, [61, 62])]
+)
+async def test_a_claim_takes_as_many_runs_as_wanted(store, count, expired, chosen):
+    async with store.write() as connection:
+        for run_id in range(1, expired + 1):
+            await _insert(connection, run_id, ExpiresAt=NOW - SECOND)
+        for run_id in range(expired + 1, expired + 4):
+            await _insert(connection, run_id)
+        choice = await claim.next_waiting(connection, _waiting(q=count), _terms())
+        assert choice.run_ids == chosen
+        assert len(choice.expired) == expired
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        (None, [1, 2, 3]),
+        (1, [3, 1, 2]),
+        (393, [3, 1, 2]),
+        (394, [1, 3, 2]),
+        (3539, [1, 3, 2]),
+        (3541, [1, 2, 3]),
+    ],
+)
+async def test_with_ageing_a_run_that_waits_overtakes(store, seconds, chosen):
+    """Run 3 has waited an hour, run 2 has the priority 1, run 1 the priority 9."""
+    async with store.write() as connection:
+        await _insert(connection, 1, Priority=9)
+        await _insert(connection, 2, Priority=1)
+        await _insert(connection, 3, DueAt=NOW - HOUR)
+        aging = {} if seconds is None else {"q": seconds}
+        choice = await claim.next_waiting(connection, _waiting(aging), _terms())
+    assert choice.run_ids == chosen
+
+
+@pytest.mark.parametrize(
+    ("columns", "is_open"),
+    [
+        ({}, True),
+        ({"PausedAt": NOW}, False),
+        ({"PausedAt": NOW, "PausedUntil": NOW + SECOND}, False),
+        ({"PausedAt": NOW, "PausedUntil": NOW}, True),
+        ({"PausedAt": NOW, "Name": "r"}, True),
+    ],
+)
+async def test_a_paused_queue_is_left_alone(store, columns, is_open):
+    async with store.write() as connection:
+        await _insert(connection, 1)
+        await connection.execute(sa.insert(job_queue).values({"Name": "q", **columns}))
+        choice = await claim.next_waiting(connection, _waiting(), _terms())
+    assert choice.run_ids == ([1] if is_open else [])
+
+
+def _offer(*runs):
+    return Offer(runs=tuple(OfferedRun(run_id, job, None, "q") for run_id, job in runs))
+
+
+@pytest.mark.parametrize(
+    ("rows", "runs", "options", "claimed"),
+    [
+        ([{}, {}], [(2, "A"), (1, "A")], {}, [2, 1]),
+        ([{}, {}], [(2, "A")], {"limits": {"A": 1}}, [1]),  # the next run of a job goes first
+        ([{}, {}], [(2, "A"), (1, "A")], {"limits": {"A": 3}}, [2, 1]),
+        ([{"Priority": 1}, {}, {"JobName": "B"}], [(2, "A"), (3, "B")], {"limits": {"A": 1}}, [1, 3]),
+        ([{"State": RUNNING}, {}], [(2, "A")], {"limits": {"A": 1}}, []),
+        ([{"State": SCHEDULED}], [(1, "A")], {}, [1]),
+        ([{"State": SCHEDULED, "DueAt": datetime(2999, 1, 1, tzinfo=UTC)}], [(1, "A")], {}, []),
+        ([{"State": RunState.SUCCEEDED, "CompletedAt": NOW}], [(1, "A")], {}, []),
+        ([{"LostWorkers": 2}], [(1, "A")], {"poison_here": True}, []),
+        ([{"ExpiresAt": NOW}], [(1, "A")], {}, []),
+        ([{"ExpiresAt": NOW, "Attempt": 1}], [(1, "A")], {}, [1]),
+        ([{}, {}], [(1, "A"), (2, "A")], {"queue_limits": {"q": 1}}, [1]),
+        ([{}], [(1, "A"), (7, "A")], {}, [1]),
+        ([{}, {"JobName": "B"}], [(1, "A"), (2, "B")], {"fits": lambda job, *_: "no" if job == "A" else None}, [2]),
+    ],
+)  # fmt: skip
+async def test_a_claim_takes_offered_runs(store, rows, runs, options, claimed):
+    async with store.write() as connection:
+        for run_id, row in enumerate(rows, 1):
+            await _insert(connection, run_id, **row)
+        result = await claim.claim(connection, _offer(*runs), _terms(**options))
+        assert [item.run_id for item in result.claims] == claimed
+        for item in result.claims:
+            row = (
+                await connection.execute(sa.select(job_run).where(job_run.c.Id == item.run_id))
+            ).one()
+            assert (row.State, row.ServerId, row.StartedAt) == (RUNNING, "n1", NOW)
+            assert row.Attempt == rows[item.run_id - 1].get("Attempt", 0) + 1 == item.attempt
+            assert row.LifeLog.rstrip().endswith("running on n1")
+
+
+async def test_a_claimed_run_knows_its_limits(store):
+    async with store.write() as connection:
+        await _insert(connection, 1)
+        terms = _terms(limits={"A": 3}, queue_limits={"q": 4})
+        (item,) = (await claim.claim(connection, _offer((1, "A")), terms)).claims
+        assert (item.limit, item.queue_limit) == (3, 4)
+        assert [run.run_id for run in await claim.claims_of_node(connection, "n1", "q")] == [1]
+        assert await claim.claims_of_node(connection, "n1", "r") == []
+        assert await claim.running_on(connection, "n1") == {item.key: None}
+        assert await claim.running_on(connection, "n2") == {}
+        kept = await claim.give_back(connection, "n1", [], {}, NOW, note="stops")
+        assert kept == []
+        (given,) = await claim.give_back(connection, "n1", [item.key], {}, NOW, note="stops")
+        assert (given.claim.run_id, given.state) == (1, ENQUEUED)
+
+
+async def test_a_node_that_is_not_registered_claims_nothing(store):
+    async with store.write() as connection:
+        await _insert(connection, 1)
+        with pytest.raises(NodeUnknown):
+            await claim.claim(connection, _offer((1, "A")), _terms(server_id="n2"))
+
+
+async def test_a_queue_without_a_limit_is_not_counted(store):
+    async with store.write() as connection:
+        await _insert(connection, 1, State=RUNNING)
+        await _insert(connection, 2, State=RUNNING, Queue="r")
+        assert await claim._room(connection, {"q"}, _terms()) == {}
+        limits = {"q": 5, "r": 1, "s": 9}
+        assert await claim._room(connection, {"q", "r", "t"}, _terms(queue_limits=limits)) == {
+            "q": 4,
+            "r": 0,
+        }
+        assert await claim._running(connection, ["A"]) == Counter(A=2)
+        assert await claim._running(connection, []) == Counter()
+
+
+# Refused runs.
+
+
+async def test_a_refusal_names_the_node_and_the_reason(store):
+    terms = _terms(identity=Identity("f1", "node one", "r1"))
+    async with store.write() as connection:
+        await _insert(connection, 1)
+        await _insert(connection, 2)
+        assert await eligibility.refuse(connection, [], terms) == ([], [])
+        await eligibility.refuse(connection, [Misfit(1, "A", "no\tjob")], terms)
+        rows = {row.Id: row for row in await connection.execute(sa.select(job_run))}
+        (refusal,) = eligibility.refusals_of(rows[1].RefusedBy)
+        assert (refusal.fingerprint, refusal.node, refusal.release) == ("f1", "node one", "r1")
+        assert (refusal.why, refusal.at) == ("no job", NOW.isoformat(timespec="milliseconds"))
+        assert rows[1].UnknownSince == NOW
+        assert (rows[2].UnknownSince, rows[2].RefusedBy) == (None, None)
+
+
+async def test_the_longest_wait_for_a_node_is_known(store):
+    async with store.write() as connection:
+        assert (await eligibility.unknown(connection)).since is None
+        await _insert(connection, 1, UnknownSince=NOW, RefusedBy="")
+        await _insert(connection, 2, UnknownSince=NOW - HOUR, RefusedBy="")
+        assert (await eligibility.unknown(connection)).since == NOW - HOUR
+
+
+async def test_runs_that_no_node_has_known_for_long_are_given_up(store):
+    async with store.write() as connection:
+        await _insert(connection, 1, UnknownSince=NOW - HOUR, RefusedBy="f\tat\tn\tr\twhy\n")
+        await _insert(connection, 2, UnknownSince=NOW - HOUR + SECOND, RefusedBy="")
+        await _insert(connection, 3)
+        (given_up,) = await eligibility.give_up(connection, NOW, HOUR, {})
+        assert (given_up.claim.run_id, given_up.state) == (1, RunState.FAILED)
+        assert given_up.message.startswith("given up: no node has known it since")
+        assert given_up.message.endswith("asked: n (why)")
+
+
+async def test_a_person_fails_a_run_that_waits_for_a_node(store):
+    async with store.write() as connection:
+        await _insert(connection, 1, UnknownSince=NOW, RefusedBy="")
+        await _insert(connection, 2, UnknownSince=NOW, RefusedBy="")
+        await _insert(connection, 3)
+        await _insert(connection, 4, UnknownSince=NOW, State=RunState.FAILED, CompletedAt=NOW)
+        (failed,) = await eligibility.fail(connection, 2, "dana", NOW)
+        assert (failed.claim.run_id, failed.state) == (2, RunState.FAILED)
+        assert failed.message.startswith("failed by dana: ")
+        for run_id in (3, 4):
+            with pytest.raises(RunStateError, match=f"run {run_id} does not wait"):
+                await eligibility.fail(connection, run_id, "dana", NOW)
+        with pytest.raises(UnknownRun, match="there is no run 9"):
+            await eligibility.fail(connection, 9, "dana", NOW)

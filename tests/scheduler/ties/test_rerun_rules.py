@@ -1,0 +1,234 @@
+"""Reruns: the dependencies that a rerun takes over, by tables, and the statements that find replaced runs, on both databases."""
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+import sqlalchemy as sa
+from targcc_scheduler import RunState
+from targcc_scheduler.db.tables import job_link, job_run
+from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.kernel import dependencies
+from targcc_scheduler.kernel.runs import rerun
+from targcc_scheduler.kernel.runs.values import After, NewRun, RunId, Tie
+
+NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+RUN, BATCH, JOB = dependencies.RUN, dependencies.BATCH, dependencies.JOB
+CANCELLED, FAILED, SUCCEEDED = RunState.CANCELLED, RunState.FAILED, RunState.SUCCEEDED
+DISCARDED = f"{dependencies.DISCARDED}run 1 failed"
+
+
+def _link(parent, outcome=None, kind=RUN, **columns):
+    given = {"Condition": "success", "Quorum": "all", "Otherwise": "discard"}
+    return SimpleNamespace(**{**given, "ParentKind": kind, "ParentId": parent, "Outcome": outcome, **columns})  # fmt: skip
+
+
+def _new(retry_of=None, ties=0, **fields):
+    given = {"job_name": "Work", "job_type": "Manual", "queue": "q", "priority": 0}
+    return NewRun(**{**given, "due_at": NOW, "triggered_by": "dana"}, retry_of=retry_of, ties=ties, **fields)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("link", "stopped"),
+    [
+        (_link(1, "failed"), True),
+        (_link(1, "succeeded"), False),
+        (_link(1), False),
+        (_link(1, "failed", Condition="failure"), False),
+        (_link(1, "succeeded", Condition="failure"), True),
+        (_link(1, "failed", Condition="finish"), False),
+        (_link(1, "failed", BATCH), False),
+        (_link(1, None, JOB), False),
+    ],
+)
+def test_a_parent_has_stopped_its_child(link, stopped):
+    assert rerun._stopped(link) is stopped
+
+
+@pytest.mark.parametrize(
+    ("links", "instead", "parents"),
+    [
+        ([_link(1, "failed")], {1: 9}, [(RUN, 9)]),
+        ([_link(1, "failed")], {}, [(RUN, 1)]),
+        ([_link(1, "succeeded")], {1: 9}, [(RUN, 1)]),
+        ([_link(1), _link(2, "failed")], {1: 8, 2: 9}, [(RUN, 1), (RUN, 9)]),
+        ([_link(1, "failed", BATCH), _link(2, "failed")], {1: 8, 2: 9}, [(BATCH, 1), (RUN, 9)]),
+    ],
+)
+def test_a_rerun_waits_for_the_reruns_of_the_parents_that_stopped_it(links, instead, parents):
+    assert rerun._after(links, instead).parents == tuple(parents)
+
+
+def test_a_rerun_keeps_the_conditions_of_the_old_run():
+    first = _link(1, "succeeded", Condition="failure", Quorum="any", Otherwise="wait")
+    after = rerun._after([first, _link(2)], {1: 9})
+    assert after == After(((RUN, 9), (RUN, 2)), "failure", "any", "wait")
+
+
+@pytest.mark.parametrize(
+    ("retry_of", "ties", "has_place"),
+    [
+        (5, Tie.FOLLOWED, True),
+        (5, Tie.FOLLOWED | Tie.BATCH, True),
+        (5, Tie.FOLLOWS, False),
+        (5, 0, False),
+        (None, Tie.FOLLOWED, False),
+    ],
+)
+def test_a_run_with_dependents_leaves_its_place_to_its_rerun(retry_of, ties, has_place):
+    run = _new(retry_of, ties)
+    assert rerun._places([run], [RunId(9)]) == ({5: (9, run)} if has_place else {})
+
+
+def _row(**columns):
+    given = dict.fromkeys(column.name for column in job_run.c)
+    given |= {"Id": 4, "JobName": "Work", "JobType": "Manual", "Queue": "q", "Priority": 2}
+    given |= {"State": CANCELLED, "DueAt": NOW, "CreatedAt": NOW, "Ties": 0, "Weight": 1}
+    return SimpleNamespace(**{**given, **columns})
+
+
+@pytest.mark.parametrize(
+    ("due", "ties", "copied", "state", "minutes"),
+    [
+        (0, 0, 0, RunState.ENQUEUED, 0),
+        (-5, Tie.FOLLOWS, 0, RunState.ENQUEUED, 0),
+        (5, 0, 0, RunState.SCHEDULED, 5),
+        (-55, Tie.DELAYED, Tie.DELAYED, RunState.SCHEDULED, 5),
+        (-60, Tie.DELAYED, Tie.DELAYED, RunState.ENQUEUED, 0),
+        (0, Tie.FOLLOWED | Tie.LIMITED, Tie.FOLLOWED, RunState.ENQUEUED, 0),
+    ],
+)
+def test_a_discarded_run_is_created_again(due, ties, copied, state, minutes):
+    row = _row(DueAt=NOW + due * MINUTE, CreatedAt=NOW - 60 * MINUTE, Ties=ties)
+    copy = rerun._copy(rerun._Child(row, [_link(1, "failed")]), {1: 9}, "dana", NOW)
+    assert (copy.state, copy.ties, copy.retry_of) == (state, copied, 4)
+    assert copy.due_at == NOW + minutes * MINUTE
+    assert copy.after.parents == ((RUN, 9),)
+    assert (copy.triggered_by, copy.priority) == ("dana", 2)
+
+
+@pytest.fixture
+async def store(migrated_url):
+    made = Store(migrated_url)
+    yield made
+    await made.dispose()
+
+
+async def _insert(connection, **columns):
+    given = {"JobName": "Work", "JobType": "Manual", "State": FAILED, "Queue": "q"}
+    given |= {"Priority": 0, "DueAt": NOW, "CreatedAt": NOW, "TriggeredBy": "dana"}
+    if columns.get("State") in {None, CANCELLED, SUCCEEDED}:
+        given["CompletedAt"] = NOW
+    await connection.execute(sa.insert(job_run).values(**given | columns))
+
+
+async def _tie(connection, child, parent, outcome=None, kind=RUN, **columns):
+    given = {"ChildId": child, "ParentKind": kind, "ParentId": parent, "Outcome": outcome}
+    given |= {"Condition": "success", "Quorum": "all", "Otherwise": "wait"}
+    await connection.execute(sa.insert(job_link).values(**given | columns))
+
+
+async def _links(connection, child):
+    links = (await dependencies.links_of(connection, [child])).get(child, ())
+    return sorted((link.ParentKind, link.ParentId, link.Outcome) for link in links)
+
+
+async def test_the_latest_rerun_of_a_chain(store):
+    async with store.write() as connection:
+        for run_id, retry_of in ((1, None), (2, 1), (3, 2), (4, None), (5, 4), (6, 4), (7, None)):
+            await _insert(connection, Id=run_id, RetryOf=retry_of)
+        latest = await rerun._latest(connection, [1, 2, 3, 4, 7])
+        assert latest == {1: 3, 2: 3, 3: 3, 4: 6, 7: 7}
+        assert await rerun._latest(connection, []) == {}
+
+
+async def test_a_run_is_repeated_unless_its_rerun_was_discarded(store):
+    async with store.write() as connection:
+        for run_id in (1, 2, 3):
+            await _insert(connection, Id=run_id)
+        await _insert(connection, Id=4, RetryOf=1)
+        await _insert(connection, Id=5, RetryOf=2, State=CANCELLED, Message=DISCARDED)
+        await _insert(connection, Id=6, RetryOf=3, State=CANCELLED, Message="by dana")
+        assert await rerun._repeated(connection, [1, 2, 3]) == {1, 3}
+
+
+async def test_runs_are_created_again_that_were_discarded_because_of_the_old_run(store):
+    async with store.write() as connection:
+        for run_id in (1, 2):
+            await _insert(connection, Id=run_id)
+        gone = {"State": CANCELLED, "Message": DISCARDED}
+        for run_id, columns in enumerate(
+            [
+                gone,  # discarded because of run 1
+                {**gone, "Message": "by dana"},
+                gone,  # discarded because of run 2
+                gone,  # has a rerun
+                gone,  # accepted the outcome of run 1
+                {**gone, "State": SUCCEEDED},
+                gone,  # waited for a batch of the same number
+                gone,  # discarded because of run 1 too
+            ],
+            10,
+        ):
+            await _insert(connection, Id=run_id, **columns)
+        await _insert(connection, Id=30, RetryOf=13)
+        for child in (10, 11, 13, 15, 17):
+            await _tie(connection, child, 1, "failed")
+        await _tie(connection, 12, 2, "failed")
+        await _tie(connection, 14, 1, "failed", Condition="finish")
+        await _tie(connection, 14, 2, "failed")
+        await _tie(connection, 16, 1, "failed", BATCH)
+        await _tie(connection, 17, 2, "succeeded")
+        children = await rerun._discarded(connection, [1])
+        assert [child.row.Id for child in children] == [10, 17]
+        assert [len(child.links) for child in children] == [1, 2]
+        assert await rerun._discarded(connection, [99]) == []
+
+
+@pytest.mark.parametrize(
+    ("links", "expected"),
+    [
+        ([(1, "failed")], [(RUN, 9, None)]),
+        ([(1, "failed"), (2, "failed")], [(RUN, 2, "failed"), (RUN, 9, None)]),
+        ([(1, "failed"), (3, "failed")], [(RUN, 9, None)]),
+        ([(1, "failed"), (9, None)], [(RUN, 9, None)]),
+        ([(1, "succeeded"), (2, None)], [(RUN, 1, "succeeded"), (RUN, 2, None)]),
+        ([(1, None)], [(RUN, 1, None)]),
+        ([(3, "failed"), (2, "failed")], [(RUN, 2, "failed"), (RUN, 9, None)]),
+    ],
+)
+async def test_a_waiting_child_waits_for_the_rerun_of_its_parent(store, links, expected):
+    """Run 3 is a failed rerun of run 1, and run 9 the rerun that takes the place of run 1."""
+    async with store.write() as connection:
+        for run_id, retry_of in ((1, None), (2, None), (3, 1), (9, 1)):
+            state = RunState.ENQUEUED if run_id == 9 else FAILED
+            await _insert(connection, Id=run_id, RetryOf=retry_of, State=state)
+        await _insert(connection, Id=20, State=RunState.AWAITING, Ties=int(Tie.FOLLOWS))
+        await _insert(connection, Id=21, State=RunState.AWAITING, Ties=int(Tie.FOLLOWS))
+        for parent, outcome in links:
+            await _tie(connection, 20, parent, outcome)
+        await _tie(connection, 20, 1, "failed", BATCH)
+        await _tie(connection, 21, 2, "failed")
+        await rerun._take_place(connection, 1, 9)
+        assert await _links(connection, 20) == [(BATCH, 1, "failed"), *expected]
+        assert await _links(connection, 21) == [(RUN, 2, "failed")]
+
+
+@pytest.mark.parametrize(
+    ("links", "waits"),
+    [
+        ([(1, "succeeded")], False),
+        ([(1, None)], True),
+        ([(1, "failed")], True),
+        ([], False),
+    ],
+)
+async def test_a_cancelled_run_that_comes_back_waits_for_its_parents(store, links, waits):
+    async with store.write() as connection:
+        await _insert(connection, Id=20, State=CANCELLED)
+        for parent, outcome in links:
+            await _tie(connection, 20, parent, outcome)
+        (run,) = await rerun.waiting(connection, [_new(20)])
+    assert (run.after is not None) is waits
+    assert not waits or run.after.parents == tuple((RUN, parent) for parent, _ in links)

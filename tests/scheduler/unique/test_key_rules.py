@@ -1,0 +1,239 @@
+"""Unique keys, idempotency keys and expiry of a run, by tables, without a database."""
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from targcc_scheduler import RunState
+from targcc_scheduler.core.errors import IdempotencyError
+from targcc_scheduler.kernel import unique
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.jobs.options import Unique, digest_of
+from targcc_scheduler.kernel.runs.values import NewRun, UniqueKey
+
+NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+ENQUEUED, RUNNING, SUCCEEDED = RunState.ENQUEUED, RunState.RUNNING, RunState.SUCCEEDED
+
+
+def _work(number: int = 1) -> None:
+    """Job function for the definitions."""
+
+
+def _job(**options):
+    return define(_work, **{"name": "Work", **options})
+
+
+def _holder(state=ENQUEUED, attempt=0, ended=None, started=None, until=None):
+    return SimpleNamespace(
+        RunId=5,
+        State=state,
+        Attempt=attempt,
+        CompletedAt=ended,
+        StartedAt=started,
+        Until=until,
+        Queue="q",
+        Priority=3,
+    )
+
+
+def _new(rule=None, due=NOW, state=ENQUEUED, expires=None):
+    return NewRun(
+        job_name="Work",
+        job_type="Manual",
+        queue="q",
+        priority=0,
+        due_at=due,
+        triggered_by="dana",
+        state=state,
+        expires_at=expires,
+        unique=UniqueKey("k", rule),
+    )
+
+
+RUN, QUEUED = Unique(), Unique(scope="queued")
+HOUR = Unique(window=60 * MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("rule", "holder", "held"),
+    [
+        (RUN, _holder(), True),
+        (RUN, _holder(RunState.SCHEDULED), True),
+        (RUN, _holder(RunState.AWAITING), True),
+        (RUN, _holder(RUNNING, 1), True),
+        (RUN, _holder(RunState.RETRYING, 1), True),
+        (RUN, _holder(None), False),
+        (RUN, _holder(SUCCEEDED, 1, NOW), False),
+        (RUN, _holder(RunState.FAILED, 1, NOW), False),
+        (QUEUED, _holder(), True),
+        (QUEUED, _holder(RUNNING, 1), False),
+        (QUEUED, _holder(RUNNING, 0), False),
+        (QUEUED, _holder(ENQUEUED, 1), False),
+        (None, _holder(RUNNING, 1), True),
+        (None, _holder(SUCCEEDED, 1, NOW), False),
+        (HOUR, _holder(SUCCEEDED, 1, NOW - 59 * MINUTE), True),
+        (HOUR, _holder(SUCCEEDED, 1, NOW - 60 * MINUTE), False),
+        (HOUR, _holder(SUCCEEDED, 1, NOW - 61 * MINUTE), False),
+        (HOUR, _holder(SUCCEEDED, 1, None), False),
+        (HOUR, _holder(RunState.FAILED, 1, NOW), False),
+        (HOUR, _holder(RunState.CANCELLED, 0, NOW), False),
+    ],
+)
+def test_a_run_holds_its_key_for_as_long_as_the_rule_says(rule, holder, held):
+    assert unique.is_held(holder, rule, NOW) is held
+
+
+@pytest.mark.parametrize(("rule", "free"), [(None, NOW), (RUN, NOW), (HOUR, NOW + 60 * MINUTE)])
+def test_the_key_of_a_run_that_is_over_is_free_after_the_window(rule, free):
+    assert unique.free_at(_holder(SUCCEEDED, 1, NOW), rule) == free
+
+
+@pytest.mark.parametrize(
+    ("due", "earliest", "expected"),
+    [
+        (NOW, None, NOW),
+        (NOW, NOW, NOW),
+        (NOW, NOW - MINUTE, NOW),
+        (NOW, NOW + MINUTE, NOW + MINUTE),
+        (NOW - MINUTE, NOW, NOW - MINUTE),
+        (NOW - MINUTE, NOW + MINUTE, NOW + MINUTE),
+        (NOW + 5 * MINUTE, NOW + MINUTE, NOW + 5 * MINUTE),
+        (NOW + 5 * MINUTE, NOW + 5 * MINUTE, NOW + 5 * MINUTE),
+    ],
+)
+def test_a_run_is_postponed_to_an_instant_in_the_future(due, earliest, expected):
+    assert unique._due(_new(due=due), earliest, NOW).due_at == expected
+
+
+def test_a_postponed_run_is_scheduled_and_expires_as_much_later():
+    run = unique._due(_new(expires=NOW + 2 * MINUTE), NOW + 5 * MINUTE, NOW)
+    assert (run.state, run.expires_at) == (RunState.SCHEDULED, NOW + 7 * MINUTE)
+    assert unique._due(_new(), NOW + MINUTE, NOW).expires_at is None
+    awaiting = unique._due(_new(state=RunState.AWAITING), NOW + MINUTE, NOW)
+    assert awaiting.state is RunState.AWAITING
+
+
+def test_a_run_that_is_not_postponed_stays_as_it_is():
+    run = _new(expires=NOW + MINUTE)
+    assert unique._due(run, NOW, NOW) is run
+
+
+DEBOUNCE = Unique(duplicate="debounce", wait=3 * MINUTE)
+THROTTLE = Unique(duplicate="throttle", wait=3 * MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("rule", "holder", "first", "after"),
+    [
+        (None, _holder(), 0, 0),
+        (RUN, _holder(started=NOW), 0, 0),
+        (DEBOUNCE, _holder(started=NOW - 10 * MINUTE), 3, 3),
+        (THROTTLE, _holder(started=NOW - MINUTE), 0, 2),
+        (THROTTLE, _holder(started=NOW - 3 * MINUTE), 0, 0),
+        (THROTTLE, _holder(started=NOW - 10 * MINUTE), 0, 0),
+        (THROTTLE, _holder(until=NOW + 7 * MINUTE), 0, 7),
+        (THROTTLE, _holder(until=None), 0, 0),
+        (THROTTLE, _holder(started=NOW, until=NOW + 7 * MINUTE), 0, 3),
+    ],
+)
+def test_minutes_by_which_a_run_is_postponed(rule, holder, first, after):
+    assert unique._first(_new(rule), NOW).due_at == NOW + first * MINUTE
+    assert unique._after(holder, _new(rule), NOW).due_at == NOW + after * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("state", "attempt", "begun"),
+    [(ENQUEUED, 0, False), (ENQUEUED, 1, True), (RUNNING, 0, True), (RUNNING, 1, True)],
+)
+def test_a_run_has_begun_with_its_first_attempt(state, attempt, begun):
+    assert unique._has_begun(_holder(state, attempt)) is begun
+
+
+@pytest.mark.parametrize(
+    ("rule", "holder"),
+    [
+        (RUN, _holder()),
+        (DEBOUNCE, _holder(RUNNING, 1)),
+        (Unique(duplicate="replace"), _holder(ENQUEUED, 1)),
+    ],
+)
+async def test_the_run_that_has_the_key_stands_as_it_is(rule, holder):
+    assert await unique._stand(None, holder, _new(rule), NOW) == unique.Standing(5, None)
+
+
+@pytest.mark.parametrize(
+    ("many_writers", "autocommit", "keeps"),
+    [(False, False, False), (True, False, True), (True, True, False)],
+)
+async def test_a_transaction_on_a_database_with_many_writers_keeps_locks(
+    monkeypatch, many_writers, autocommit, keeps
+):
+    dialect = SimpleNamespace(many_writers=many_writers)
+    monkeypatch.setattr(unique, "known", SimpleNamespace(of=lambda _: dialect))
+
+    class Connection:
+        async def get_raw_connection(self):
+            return SimpleNamespace(dbapi_connection=SimpleNamespace(autocommit=autocommit))
+
+    assert await unique._keeps_locks(Connection()) is keeps
+
+
+@pytest.mark.parametrize(
+    ("options", "has"),
+    [({}, False), ({"unique": True}, True), ({"limit": {"key": "number", "running": 1}}, True)],
+)
+def test_a_job_with_a_rule_or_a_limit_by_key_has_keys(options, has):
+    assert unique.has_keys(_job(**options)) is has
+
+
+def test_the_unique_key_of_a_run_has_the_rule_of_its_job():
+    assert unique.unique_key(_job(), "{}") is None
+    key = unique.unique_key(_job(unique=True), '{"number": 1}')
+    assert key.rule == _job(unique=True).unique
+    assert (
+        unique.unique_key(_job(unique=lambda number: None if number else 0), '{"number": 1}')
+        is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("of_job", "of_call", "expires"),
+    [
+        (None, None, None),
+        ("5m", None, 5),
+        (None, "2m", 2),
+        ("5m", "2m", 2),
+        ("5m", MINUTE, 1),
+    ],
+)
+def test_minutes_within_which_a_run_starts(of_job, of_call, expires):
+    at = unique.expiry(_job(expires_in=of_job), NOW, of_call)
+    assert at == (None if expires is None else NOW + expires * MINUTE)
+
+
+@pytest.mark.parametrize("limit", [timedelta(), -MINUTE])
+def test_a_run_cannot_expire_before_it_is_due(limit):
+    with pytest.raises(ValueError, match="a duration above 0"):
+        unique.expiry(_job(), NOW, limit)
+    assert unique.expiry(_job(), NOW, timedelta(microseconds=1)) > NOW
+
+
+@pytest.mark.parametrize(("length", "fits"), [(0, False), (1, True), (200, True), (201, False)])
+def test_an_idempotency_key_has_1_to_200_characters(length, fits):
+    if fits:
+        assert unique.call_key(_job(), "{}", "k" * length).shown == "k" * length
+    else:
+        with pytest.raises(IdempotencyError, match="1 to 200 characters"):
+            unique.call_key(_job(), "{}", "k" * length)
+
+
+def test_an_idempotency_key_belongs_to_its_caller():
+    assert unique.call_key(_job(), "{}", None) is None
+    shared = unique.call_key(_job(aliases=("Old",)), '{"number": 1}', "k")
+    assert (shared.key, shared.shown) == ("k", "k")
+    assert shared.digest == digest_of(
+        ["Work", shared_plain := _job().signature.plain('{"number": 1}')]
+    )
+    assert shared.former == (digest_of(["Old", shared_plain]),)
+    assert unique.call_key(_job(), "{}", "k", "dana").key == digest_of(["dana", "k"])
