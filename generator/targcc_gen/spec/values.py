@@ -138,6 +138,7 @@ TAKEN_FEATURES = frozenset(FEATURES).union(
         "owner",
         "owners",
         "pages",
+        "palette",
         "profile",
         "prune",
         "queue",
