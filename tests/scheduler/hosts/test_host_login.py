@@ -93,6 +93,23 @@ async def test_programs_with_an_api_token_come_in_as_ever(client, scheduler):
     assert (await client.get("/jobs/metrics", headers=wrong)).status_code == 401
 
 
+async def test_an_admin_of_the_host_makes_tokens_but_no_users(client):
+    client.cookies.set("cookie", "ada")
+    page = (await client.get("/jobs/people")).text
+    assert "The application identifies people" in page
+    assert "Add user" not in page
+    csrf = re.search(r'name="csrf" value="([^"]+)"', page)[1]
+    user = {"csrf": csrf, "act": "add-user", "name": "noa", "role": "viewer"}
+    refused = await client.post("/jobs/people", data=user)
+    assert (refused.status_code, "The application identifies people" in refused.text) == (422, True)
+    token = {"csrf": csrf, "act": "create-token", "name": "shop", "role": "viewer", "days": "30"}
+    made = await client.post("/jobs/people", data=token)
+    secret = re.search(r'<code id="secret">([^<]+)</code>', made.text)[1]
+    client.cookies.clear()
+    bearer = {"Authorization": f"Bearer {secret}"}
+    assert (await client.get("/jobs/api/jobs", headers=bearer)).status_code == 200
+
+
 async def test_a_host_sends_people_to_its_own_login(scheduler):
     app: Any = FastAPI()
     mount(app, scheduler=scheduler, identify=current_user, login_url="/signin?via=jobs")

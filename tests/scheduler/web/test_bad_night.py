@@ -188,6 +188,7 @@ def addresses(night: Night) -> list[str]:
         "/system",
         "/audit",
         "/account",
+        "/people",
         "/account/second-factor",
         "/runs/999999",
         "/../api/docs",

@@ -571,7 +571,7 @@ NAMES = re.compile(
 MORE_PAGES = (
     *("/jobs/inbox", "/jobs/inbox?show=all", "/jobs/bulk", "/jobs/batches", "/jobs/flows"),
     *("/jobs/limits", "/jobs/webhooks", "/jobs/account", "/jobs/account/second-factor"),
-    *("/jobs/calendars", "/jobs/runs?q=job:None", "/jobs/audit?actor=nobody"),
+    *("/jobs/people", "/jobs/calendars", "/jobs/runs?q=job:None", "/jobs/audit?actor=nobody"),
     "/jobs/jobs/DailyReport/backfill?since=2026-03-01T00:00&until=2026-03-04T00:00",
 )
 

@@ -173,6 +173,7 @@ class NavItem:
         label: Text of the link in English.
         after: Key of the link before it. Default: at the end.
         limited: Whether people whose role is for some jobs see the link.
+        needs: Role that a person must have for all jobs to see the link. Default: every person sees the link.
         shortcut: Letter that opens the page after ``g``. Default: no shortcut.
     """
 
@@ -182,6 +183,7 @@ class NavItem:
     after: str = ""
     limited: bool = False
     shortcut: str = ""
+    needs: str = ""
 
 
 @dataclass(frozen=True, slots=True)

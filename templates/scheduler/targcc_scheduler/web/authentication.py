@@ -32,7 +32,7 @@ LISTS = frozenset(
         *("", "/jobs", "/runs", "/inbox", "/bulk", "/bulk/new", "/bulk/{bulk_id}"),
         *("/views", "/views/remove", "/api/docs", "/api/openapi.json"),
         *("/account", "/account/second-factor", "/account/second-factor/off", "/logout"),
-        *("/account/sessions/revoke", "/account/sessions/{session_id}/revoke"),
+        *("/account/password", "/account/sessions/revoke", "/account/sessions/{session_id}/revoke"),
         *("/api/jobs", "/api/chains", "/api/runs", "/api/inbox", "/api/bulk", "/api/bulk/count"),
         *("/api/bulk/{bulk_id}", "/api/events"),
         *("/api/sessions", "/api/sessions/{session_id}", "/api/system"),

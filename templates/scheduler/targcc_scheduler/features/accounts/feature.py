@@ -1,6 +1,16 @@
 """The feature accounts: people who sign in, their roles, sessions and API tokens."""
 
-from ...kernel.feature import Commands, Feature, FirstLogin, Grants, Identify, Pages, Routes
+from ...core.languages import marked
+from ...kernel.feature import (
+    Commands,
+    Feature,
+    FirstLogin,
+    Grants,
+    Identify,
+    NavItem,
+    Pages,
+    Routes,
+)
 
 FEATURE = Feature(
     __name__,
@@ -8,6 +18,10 @@ FEATURE = Feature(
         Routes("api:router", paths=("sessions", "tokens", "users", "views")),
         Pages("pages:router", sign_in=True),
         Pages("oidc_pages:router", sign_in=True),
+        Pages(
+            "people_pages:router",
+            nav=NavItem("/people", "people", marked("People"), shortcut="p", needs="admin"),
+        ),
         Identify("providers:TokenProvider", programs=True),
         Identify("providers:sessions_of"),
         FirstLogin("users:first_login"),

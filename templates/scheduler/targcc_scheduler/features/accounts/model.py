@@ -63,6 +63,13 @@ async def change_role(connection: AsyncConnection, name: str, role: str) -> bool
     return True
 
 
+async def lock_admins(connection: AsyncConnection) -> list[str]:
+    """Lock the rows of the users with the role admin in the order of their names, and return the names."""
+    c = job_user.c
+    wanted = sa.select(c.Name).where(c.Role == "admin").order_by(c.Name).with_for_update()
+    return list(await connection.scalars(wanted))
+
+
 async def note_login(connection: AsyncConnection, name: str, now: datetime) -> None:
     """Store the time of a user's last sign-in."""
     change = job_user.update().where(job_user.c.Name == name).values(LastLoginAt=now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from datetime import timedelta
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ from ...web.dashboard.page_route import PageRoute, page_needs
 from ...web.dashboard.rendering import Frame, environment, render
 from ...web.problems import Problem
 from ...web.state import Web, get_web
-from . import second_factor, sessions, users
+from . import passwords, second_factor, sessions, users
 from .oidc import PREFIX, client_of
 from .providers import Login, PasswordChecks, TooManyChecks, find_login, session_cookie
 from .sessions import device_cookie, in_words, known_device, new_device
@@ -361,6 +362,40 @@ def _own(principal: Principal) -> str:
 
 def _back(request: Request, flash: Flash) -> Response:
     return back(request, flash, f"{base_path(request)}/account")
+
+
+@router.post("/account/password")
+async def change_own_password(
+    request: Request, principal: Viewer, scheduler: SchedulerOf, web: WebOf
+) -> Response:
+    """Change the password of the current user, who types the present password too; end all sessions of the user."""
+    form, now, name = await request.form(), scheduler.clock.now(), _own(principal)
+    state = web.shared(SignIn)
+    if state.codes.wait(name) > 0:
+        return _back(request, Flash("bad", gettext("Too many attempts. Try again later.")))
+    state.codes.failed(name)
+    login = await find_login(scheduler, name)
+    try:
+        fits = await state.checks.fits(login, str(form.get("present", "")))
+    except TooManyChecks:
+        return _back(request, Flash("bad", gettext("Too many attempts. Try again later.")))
+    if not fits:
+        return _back(request, Flash("bad", gettext("The present password is wrong.")))
+    state.codes.forget(name)
+    try:
+        hashed = await asyncio.to_thread(
+            passwords.hash_password, str(form.get("password", "")), name
+        )
+    except AuthError as error:
+        return _back(request, Flash("bad", f"{humanize.sentence(str(error))}."))
+
+    async def work(db: AsyncConnection) -> None:
+        await users.change_password(db, name, hashed)
+        await audit_audit(db, actor(request, principal), "change password", now, detail=name)
+
+    await scheduler.change(work)
+    flash = Flash("good", gettext("Your password has changed."))
+    return back(request, flash, f"{base_path(request)}/login")
 
 
 @router.get("/account/second-factor")

@@ -11,6 +11,8 @@ from ...project import current
 
 LEAST_PASSWORD = 10
 """Minimum length of a password, in characters."""
+MOST_PASSWORD = 4_096
+"""Maximum length of a password, in characters."""
 _COMMON = frozenset(
     [
         "password",
@@ -179,6 +181,15 @@ def _nobodys_hash() -> str:
     return str(_hasher().hash(secrets.token_urlsafe()))
 
 
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # no l, o, i, 0, 1: people type a first password
+
+
+def new_password() -> str:
+    """Return a random password of twenty letters and digits in four groups, such as ``k7mxq-…``."""
+    groups = ["".join(secrets.choice(_LETTERS) for _ in range(5)) for _ in range(4)]
+    return "-".join(groups)
+
+
 def hash_password(password: str, name: str = "") -> str:
     """Return the argon2 hash of a password; takes some tens of milliseconds on purpose.
 
@@ -187,10 +198,12 @@ def hash_password(password: str, name: str = "") -> str:
         name: The name of the user.
 
     Raises:
-        AuthError: the password is too short, or is common.
+        AuthError: the password is too short or too long, or is common.
     """
     if len(password) < LEAST_PASSWORD:
         raise AuthError(f"a password has at least {LEAST_PASSWORD} characters")
+    if len(password) > MOST_PASSWORD:
+        raise AuthError(f"a password has at most {MOST_PASSWORD} characters")
     if is_common(password, name):
         raise AuthError(
             "guessers try this password first: take several words that have nothing to do with each other"

@@ -41,7 +41,6 @@ class Database(Protocol):
 # Session cookies of people who signed in with a password or a login link.
 
 _LONGEST_NAME = 64
-_LONGEST_PASSWORD = 4_096  # characters; a longer password is cut, and does not match
 
 
 class TooManyChecks(Exception):  # noqa: N818 - it is over in a moment
@@ -136,7 +135,7 @@ class PasswordChecks:
         try:
             async with self._turn:
                 return await asyncio.to_thread(
-                    passwords.password_fits, stored, password[:_LONGEST_PASSWORD]
+                    passwords.password_fits, stored, password[: passwords.MOST_PASSWORD + 1]
                 )
         finally:
             self._here -= 1

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import AuthError
-from ...core.identity import ACCOUNT_NAME
+from ...core.identity import ACCOUNT_NAME, Principal
 from ...core.text import digest
 from . import model
 
@@ -67,6 +67,32 @@ async def remove_user(connection: AsyncConnection, name: str) -> None:
     if not await model.remove_user(connection, name):
         raise AuthError(f"there is no user {name}")
     await model.remove_sessions_of(connection, name)
+
+
+async def check_change(
+    connection: AsyncConnection, by: Principal, name: str = "", *, keeps_role: bool = False
+) -> None:
+    """Check that an admin may still change accounts, and that the change of the user ``name`` leaves an admin.
+
+    The check locks the admins until the end of the transaction, so that two admins cannot remove each other at once.
+
+    Args:
+        connection: A transaction that writes.
+        by: The principal of the request.
+        name: The user to change; empty for a change of no user.
+        keeps_role: Whether the user has the role admin after the change if the user has it before.
+
+    Raises:
+        AuthError: the change would lock out the last admin or the principal, or the principal is no admin any more.
+    """
+    admins = await model.lock_admins(connection)
+    is_user = by.second_factor is not None
+    if name in admins and len(admins) == 1 and not keeps_role:
+        raise AuthError(f"the user {name} is the last admin: make another user an admin first")
+    if is_user and by.name not in admins:
+        raise AuthError("you are no admin any more")
+    if is_user and name == by.name:
+        raise AuthError("this is your own account: another admin has to change it")
 
 
 async def users(connection: AsyncConnection) -> tuple[User, ...]:

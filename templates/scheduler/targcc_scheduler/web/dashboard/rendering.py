@@ -342,7 +342,15 @@ class Frame:
     @property
     def navigation(self) -> list[NavItem]:
         """Return the links that the principal may follow."""
-        return [link for link in navigation() if link.limited or not self.is_limited]
+        return [
+            link
+            for link in navigation()
+            if (link.limited or not self.is_limited) and (not link.needs or self._is(link.needs))
+        ]
+
+    def _is(self, role: str) -> bool:
+        """Return whether the principal has ``role`` for all jobs."""
+        return self.principal is not None and self.principal.covers(Role(role))
 
     @property
     def is_limited(self) -> bool:
