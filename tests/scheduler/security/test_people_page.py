@@ -12,7 +12,7 @@ from targcc_scheduler.core.identity import Grant, Principal, Role
 from targcc_scheduler.db.tables import job_user
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.accounts import roles, sessions, users
-from web_fixtures import PASSWORD
+from web_fixtures import PASSWORD, running
 
 PEOPLE = "/jobs/people"
 
@@ -288,3 +288,12 @@ async def test_wrong_present_passwords_are_slowed_down(site):
     await dana.send("/jobs/account/password", present=PASSWORD, password="several words apart")
     assert "Too many attempts." in await dana.page("/jobs/account")
     assert (await sign_in(site, "dana", PASSWORD))[0] == 303
+
+
+async def test_the_page_names_the_provider_that_gives_people_their_roles(settings):
+    provided = settings.model_copy(
+        update={"oidc_issuer": "https://login.example.com", "oidc_name": "<i>Login</i>"}
+    )
+    async with running(provided, work=False) as site:
+        page = await (await site.user("admin")).page(PEOPLE)
+    assert "People also sign in with <bdi>&lt;i&gt;Login&lt;/i&gt;</bdi>" in page

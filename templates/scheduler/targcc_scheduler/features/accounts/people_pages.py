@@ -133,7 +133,7 @@ class _Done:
 
     Args:
         message: A sentence for the page.
-        secret: A password or token to show now and never again.
+        secret: A password or token, shown in this response only.
         name: The owner of the secret.
         hint: What to do with the secret.
     """
