@@ -139,6 +139,7 @@ TAKEN_FEATURES = frozenset(FEATURES).union(
         "owners",
         "pages",
         "palette",
+        "people",
         "profile",
         "prune",
         "queue",
