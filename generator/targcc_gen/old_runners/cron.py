@@ -212,7 +212,7 @@ def _names(months: frozenset[int], day: str, weekday: str, on: date) -> bool:
 
 
 def _is_day(part: str, on: date) -> bool:
-    """Return whether a part of the field of days names a day."""
+    """Return whether a part of the day-of-month field, such as ``5``, ``1-7``, ``l-2`` or ``15w``, matches a date."""
     last = calendar.monthrange(on.year, on.month)[1]
     if part.endswith("w"):
         number = part.removesuffix("w")

@@ -136,7 +136,13 @@ class RowRepair:
 
 
 class _Way(NamedTuple):
-    """A way to fill columns: the way for the columns before, and the pieces of the last column."""
+    """One assignment of a row's pieces to columns, as a linked list from the last column to the first.
+
+    Attributes:
+        before: The assignment of the columns to the left; None before the first column.
+        start: Index of the first piece in the last column.
+        end: Index after the last piece in the last column.
+    """
 
     before: _Way | None
     start: int

@@ -243,7 +243,7 @@ def bring_back(plan: Plan, removed: Removed) -> Plan:
 
 
 def removed_files(root: Path) -> list[str]:
-    """Return the kept copies, by POSIX path below the project's folder."""
+    """Return the stored copies of removed jobs' files: sorted POSIX paths below the project's folder."""
     folder = root / REMOVED_PATH
     if folder.is_symlink() or not folder.is_dir():
         return []

@@ -57,7 +57,7 @@ class Hunk:
 
     @property
     def is_definition(self) -> bool:
-        """Whether the hunk adds functions and classes at the top of a module, and nothing else."""
+        """Whether the hunk only adds top-level functions and classes."""
         if any(line.strip() for line in self.removed):
             return False
         try:

@@ -214,7 +214,7 @@ def _failures(
 
 
 def _in_chain(title: str, job: str, first: str | None) -> str:
-    """Return the title; for a job in a chain add the chain."""
+    """Return an issue's title; name the first job of the chain if the job is in a chain."""
     if first is None:
         return title
     if first == job:

@@ -257,7 +257,7 @@ class ReleaseWatch:
         jobs: Mapping[str, tuple[str, str]],
         release_fingerprint: str = "",
     ) -> None:
-        """Write this node's jobs to the database, then offer the node the refused runs that the node may know now."""
+        """Write this node's jobs to the database, then make runs claimable that the node refused as unknown before and that its jobs match now."""
         fingerprint, server_id = fingerprint_of(jobs), self._server_id()
         services = self._services
         async with services.store.write() as connection:

@@ -81,7 +81,7 @@ def _with_causes(runs: Sequence[NewRun]) -> list[NewRun]:
 
 
 def _ending(run: NewRun, now: datetime) -> Ending:
-    """Build the statistics entry of a missed or skipped slot."""
+    """Return the outcome of a missed or skipped slot, for the job's statistics."""
     return Ending(job=run.job_name, at=run.scheduled_for or now, outcome=run.state)
 
 
