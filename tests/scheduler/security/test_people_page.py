@@ -155,6 +155,8 @@ async def test_a_login_link_adds_an_admin_first(site):
     assert "The first user has to be an admin" in refused.text
     added = await visitor.send(PEOPLE, act="add-user", name="dana", role="admin")
     assert (await sign_in(site, "dana", secret_in(added.text)))[0] == 303
+    refused = await visitor.send(PEOPLE, act="remove-user", name="dana")
+    assert "The user dana is the last admin" in refused.text
 
 
 async def test_a_token_is_shown_once_and_works_until_it_is_revoked(site):
@@ -297,3 +299,24 @@ async def test_the_page_names_the_provider_that_gives_people_their_roles(setting
     async with running(provided, work=False) as site:
         page = await (await site.user("admin")).page(PEOPLE)
     assert "People also sign in with <bdi>&lt;i&gt;Login&lt;/i&gt;</bdi>" in page
+
+
+async def test_an_admin_who_needs_a_second_factor_turns_it_on_first(settings):
+    strict = settings.model_copy(update={"require_second_factor": "admin"})
+    async with running(strict, work=False) as site:
+        dana = await site.user("admin", "dana")
+        sent = await dana.send(PEOPLE, act="add-user", name="noa", role="admin")
+        assert sent.headers["location"] == "/jobs/account/second-factor"
+        assert [user.name for user in await site.scheduler.read(users.users)] == ["dana"]
+
+
+async def test_a_name_that_another_admin_adds_at_the_same_time_is_refused(site, monkeypatch):
+    dana = await site.user("admin", "dana")
+
+    async def is_free(*_):
+        return None
+
+    monkeypatch.setattr("targcc_scheduler.features.accounts.model.find_user", is_free)
+    refused = await dana.send(PEOPLE, act="add-user", name="dana", role="viewer")
+    assert refused.status_code == 422
+    assert "Another person made such a change" in refused.text
