@@ -121,7 +121,7 @@ async def test_who_has_no_role_here_stays_outside_and_is_written_down(site, prov
     eve = await site.stranger()
     answer, _ = await through(eve, provider, "2")
     assert answer.status_code == 403
-    assert "no role here" in answer.text
+    assert "no role in this project" in answer.text
     assert (await eve.get("/jobs")).status_code == 303
     admin = await site.program("admin")
     (entry,) = (await admin.get("/api/audit", params={"action": "sign-in refused"})).json()

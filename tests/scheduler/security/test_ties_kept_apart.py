@@ -83,7 +83,7 @@ async def test_what_becomes_of_a_run_does_not_name_the_jobs_that_it_waits_for(si
     pages = ["/jobs", "/jobs/jobs", "/jobs/runs", "/api/runs", "/api/jobs", "/api/chains"]
     pages += [f"/{item}/{name}" for item in ("api/jobs", "jobs/jobs") for name in DAILY]
     slots = "/jobs/jobs/DailySlot/backfill?since=2026-11-20T00:00&until=2026-11-22T00:00"
-    assert "the jobs that follow it: <bdi>1 more</bdi>" in (await client.get(slots)).text
+    assert "its dependent jobs: <bdi>1 more</bdi>" in (await client.get(slots)).text
     pages.append(slots)
     for run in runs:
         beginnings = (f"/api/runs/{run['id']}", f"/jobs/runs/{run['id']}")
