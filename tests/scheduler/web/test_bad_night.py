@@ -284,7 +284,7 @@ def test_the_night_is_mended_and_only_then_it_is_green(browser: Chrome, night: N
             if number:
                 click(browser.find_element(By.XPATH, "//button[starts-with(., 'Retry')]").click)
                 click(wait(browser, lambda b: b.switch_to.alert).accept)
-                shown(browser, "They are done again")
+                shown(browser, "Retry of")
             else:
                 click(browser.find_element(By.ID, "act").click)
                 browser.find_element(By.ID, "note").send_keys("known to the bank")
