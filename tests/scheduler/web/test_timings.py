@@ -92,7 +92,6 @@ ADDRESSES = (
     f"/jobs/runs/{RUNS // 2}/live",
     f"/jobs/inbox/{CAUSE.key}",
     "/jobs/account",
-    "/jobs/people",
     "/api/jobs",
     "/api/jobs/DailyReport",
     "/api/jobs/DailyReport/history",
