@@ -48,6 +48,13 @@ async def test_filters_with_counts_are_links(site: Site):
     assert parse_qs(urlsplit(ended).query) == {"q": ["queue:slow"]}
 
 
+async def test_a_search_for_a_batch_counts_nothing(site: Site):
+    await fill(site)
+    person = await site.user("viewer")
+    assert 'class="facets"' not in await person.page("/jobs/runs?q=batch:1")
+    assert 'class="facets"' in await person.page("/jobs/runs?q=state:failed")
+
+
 async def test_a_selection_of_runs_is_previewed_then_retried(site: Site):
     await fill(site)
     person = await site.user()

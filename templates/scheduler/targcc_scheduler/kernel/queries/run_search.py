@@ -326,7 +326,7 @@ def _names(term: Term, name: str) -> bool:
 async def _first(connection: AsyncConnection, wanted: RunFilter, *more: Condition) -> _Rows:
     """Return the newest matching runs, up to ``limit`` plus one."""
     limit = wanted.limit + 1
-    select = _newest_of_few if _is_of_a_batch(wanted) else _all
+    select = _newest_of_few if is_of_a_batch(wanted) else _all
     parts = [select([*where, *more], limit) for where in _parts(wanted)]
     statement = first_of(parts, [job_run.c.Id.desc()], limit)
     rows: _Rows = (await connection.execute(statement)).all()
@@ -346,7 +346,8 @@ def _newest_of_few(where: Sequence[Condition], limit: int) -> sa.Select[Any]:
     return sa.select(job_run).where(job_run.c.Id.in_(ids.correlate(None)))
 
 
-def _is_of_a_batch(wanted: RunFilter) -> bool:
+def is_of_a_batch(wanted: RunFilter) -> bool:
+    """Return whether the search asks for the members of a batch, which may be 100,000 runs."""
     return any(not term.negated for term in wanted.search.of("batch"))
 
 
@@ -486,7 +487,7 @@ def _count(
     c, search = job_run.c, wanted.search
     inner = tuple(filter(_is_fast, search.terms))
     others = [_condition(term, wanted) for term in search.terms if not _is_fast(term)]
-    order = [(c.Id + 0).desc() if _is_of_a_batch(wanted) else c.Id.desc()]
+    order = [(c.Id + 0).desc() if is_of_a_batch(wanted) else c.Id.desc()]
     near = []
     if (
         state is not None

@@ -87,7 +87,8 @@ async def runs_page(
 
     async def query(db: AsyncConnection) -> dict[str, Any]:
         page = await list_runs(db, wanted) if error is None else RunPage((), None)
-        counts = await run_search.facets(db, wanted) if error is None else None
+        counted = error is None and not run_search.is_of_a_batch(wanted)
+        counts = await run_search.facets(db, wanted) if counted else None  # a batch's page counts
         added = await panels("runs", db, PageSubject(scheduler, scheduler.clock.now()))
         if is_refresh(request):
             return {"page": page, "counts": counts, "words": [], "kept": (), **added}
