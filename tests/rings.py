@@ -115,7 +115,7 @@ def part_of(nodeid: str, parts: int) -> int:
 
 def ring_of(item: pytest.Item) -> int:
     """Return the ring of a test."""
-    if item.get_closest_marker("soak"):
+    if any(item.get_closest_marker(mark) for mark in ("soak", *ALONE)):
         return 3
     if item.get_closest_marker("always"):
         return 1
