@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
-from difflib import get_close_matches
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
@@ -436,7 +435,7 @@ class _Reader:
         return Term(piece.key, values, piece.name, piece.negated, piece.at, piece.end)
 
     def _meant(self, piece: Piece) -> str:
-        near = get_close_matches(piece.key, KEYS, n=1)
+        near = _nearest(piece.key, KEYS)
         if near:
             return f" (did you mean {near[0]}?)"
         term_text = self._text[piece.at : piece.end].removeprefix("-")
@@ -467,7 +466,7 @@ class _Reader:
     def _state(self, _: Piece, word: Word) -> RunState:
         state_name = word.text.lower()
         if state_name not in set(RunState):
-            near = get_close_matches(state_name, list(RunState), n=1)
+            near = _nearest(state_name, list(RunState))
             hint = f": did you mean {near[0]}?" if near else "."
             raise ValueError(f"there is no state {word.text!r}{hint} The states are {_STATES}")
         return RunState(state_name)
@@ -502,3 +501,10 @@ class _Reader:
         if not pattern.is_exact and ("?" in pattern.text or "*" in pattern.text[:-1]):
             raise ValueError("an argument may end with a star, and have none elsewhere")
         return pattern
+
+
+def _nearest(word: str, names: Iterable[str]) -> list[str]:
+    """Return the name most like a word, or nothing."""
+    from difflib import get_close_matches  # a quarter of a MiB, for errors alone
+
+    return get_close_matches(word, list(names), n=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -147,6 +146,8 @@ def setting_names() -> Iterator[Finding]:
     for upper, name in sorted(given.items()):
         if not upper.startswith("TARGCC_") or upper.startswith(_NOT_OURS) or upper in known:
             continue
+        from difflib import get_close_matches  # a quarter of a MiB, for errors alone
+
         near = get_close_matches(upper, sorted(known), n=1, cutoff=_NEAR)
         if near:
             message = f"{name} is no setting, so it has no effect: did you mean {near[0]}?"
