@@ -381,7 +381,7 @@ def _link(code: str) -> str:
 
 
 def exceptions() -> Iterator[tuple[str, str, str]]:
-    """Each public exception of the scheduler: its name, its code if it has one, and the first line of its docstring."""
+    """Yield the name, the code (or an empty text) and the first docstring line of each public exception of the scheduler."""
     from targcc_scheduler.core import errors
 
     tree = ast.parse((SCHEDULER / "core" / "errors.py").read_text(encoding="utf-8"))

@@ -7,8 +7,8 @@ Changed are files of the working tree, committed or not, that differ from the co
 * every module of a package if it starts processes, or imports what loads features by name: no import shows what runs then.
 
 A changed `conftest.py` selects all tests of its folder; another file of `tests` selects the tests of its folder. A template or catalogue of a package
-counts as a change of the modules in its folder, and a template of rendered projects as a change of the module that finds it. Any other file selects
-the tests that name it or one of its folders.
+counts as a change of the modules in its folder, and a template of rendered projects as a change of the module that finds it. A file of another kind
+selects each test that names the file or a folder above the file.
 """
 
 from __future__ import annotations

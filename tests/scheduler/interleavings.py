@@ -24,7 +24,7 @@ class LockedError(Exception):
 
 @dataclass(frozen=True)
 class Actor:
-    """A transaction in progress: its program, its next step and its uncommitted writes."""
+    """A transaction in progress, with a program, the number of the next step and the uncommitted writes."""
 
     program: str
     step: int = 0

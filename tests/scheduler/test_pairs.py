@@ -1,4 +1,4 @@
-"""Each kind of run meets each act on runs, on SQLite and PostgreSQL: the table says what must hold, one checker reads all rows."""
+"""Test each kind of run with each act on runs, on SQLite and PostgreSQL. A table states the expectation; one checker compares all rows."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class Scheduler(Flowing, Hooked):
         return self._registry.broken if visibility.get() is None else ()
 
     def check_jobs(self) -> Sequence[JobFinding]:
-        """Check that each job can run: its file, its constructor's services, its schedule, its alerts. Nothing is started or opened.
+        """Check the file, the schedule, the alerts and the constructor's services of each job. Start and open nothing.
 
         Returns:
             The findings, each with file, line, cause and advice; empty for a user who may see only some jobs.

@@ -1,4 +1,4 @@
-"""Claims by tables: which runs are chosen in which order, closed queues, refusals and released runs; on both databases."""
+"""Claims by tables: the order of chosen runs, closed queues, refused and released runs. On both databases."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta

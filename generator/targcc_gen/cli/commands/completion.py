@@ -16,16 +16,13 @@ def completion(shell: str, *, install: bool) -> None:
       targcc-gen completion bash --install
       source <(targcc-gen completion bash)
     """
-    from targcc_scheduler.core.completion_scripts import install_script, script
+    from targcc_scheduler.core import completion_scripts
 
     from targcc_gen.errors import OptionError
 
-    text = script(click.get_current_context().find_root().command, "targcc-gen", shell)
-    if not install:
-        click.echo(text)
-        return
+    root = click.get_current_context().find_root().command
     try:
-        click.echo(install_script(text, "targcc-gen", shell))
+        click.echo(completion_scripts.completion(root, "targcc-gen", shell, install=install))
     except OSError as error:
         raise OptionError(
             f"{error.filename} cannot be written: {error.strerror}",

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .text import closest
+
 if TYPE_CHECKING:
     import click
 
@@ -61,11 +63,9 @@ def same_command(word: str, names: Iterable[str]) -> str | None:
 
 def nearest(word: str, names: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """Return the name closest to a word in any case; ``None`` if no name is close."""
-    from difflib import get_close_matches
-
     known = {name.lower(): name for name in names}
-    close = get_close_matches(word.lower(), known, n=1, cutoff=cutoff)
-    return known[close[0]] if close else None
+    close = closest(word.lower(), known, cutoff=cutoff)
+    return known[close] if close is not None else None
 
 
 def did_you_mean(word: str, names: Iterable[str], *, cutoff: float = 0.6) -> str:

@@ -13,6 +13,16 @@ SHELLS = ("bash", "zsh", "fish")
 """Shells that a script exists for."""
 
 
+def completion(command: click.Command, program: str, shell: str, *, install: bool) -> str:
+    """Return the completion script of a program, or write the script and return what is left to do.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    text = script(command, program, shell)
+    return install_script(text, program, shell) if install else text
+
+
 def script(command: click.Command, program: str, shell: str) -> str:
     """Return the completion script of a program for a shell."""
     from click.shell_completion import get_completion_class

@@ -27,7 +27,7 @@ class Explanation:
     Attributes:
         code: The code.
         title: A few words for a list.
-        meaning: What happened, in one or several sentences.
+        meaning: The cause, in full sentences.
         example: An error as printed, or a problem's detail.
         action: The next step.
     """

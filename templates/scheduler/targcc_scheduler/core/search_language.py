@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from typing import Any, Self
@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from ..schedules.errors import CronError
 from ..schedules.words import format_duration, parse_duration
 from .states import RunState
+from .text import closest
 
 # Errors in a search, with their position.
 
@@ -435,9 +436,9 @@ class _Reader:
         return Term(piece.key, values, piece.name, piece.negated, piece.at, piece.end)
 
     def _meant(self, piece: Piece) -> str:
-        near = _nearest(piece.key, KEYS)
+        near = closest(piece.key, KEYS)
         if near:
-            return f" (did you mean {near[0]}?)"
+            return f" (did you mean {near}?)"
         term_text = self._text[piece.at : piece.end].removeprefix("-")
         return f"; to look for it as a text, write {quoted(term_text)}"
 
@@ -466,8 +467,8 @@ class _Reader:
     def _state(self, _: Piece, word: Word) -> RunState:
         state_name = word.text.lower()
         if state_name not in set(RunState):
-            near = _nearest(state_name, list(RunState))
-            hint = f": did you mean {near[0]}?" if near else "."
+            near = closest(state_name, RunState)
+            hint = f": did you mean {near}?" if near else "."
             raise ValueError(f"there is no state {word.text!r}{hint} The states are {_STATES}")
         return RunState(state_name)
 
@@ -501,10 +502,3 @@ class _Reader:
         if not pattern.is_exact and ("?" in pattern.text or "*" in pattern.text[:-1]):
             raise ValueError("an argument may end with a star, and have none elsewhere")
         return pattern
-
-
-def _nearest(word: str, names: Iterable[str]) -> list[str]:
-    """Return the name most like a word, or nothing."""
-    from difflib import get_close_matches  # a quarter of a MiB, for errors alone
-
-    return get_close_matches(word, list(names), n=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # Texts for storage, without characters that a database refuses; and for display, without characters that control a terminal.
@@ -103,3 +103,13 @@ def _is_balanced(text: str) -> bool:
 
 def _number(match: re.Match[str]) -> str:
     return f"<U+{ord(match[0]):04X}>"
+
+
+# Misspelt names.
+
+
+def closest(word: str, names: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the name most similar to a word; ``None`` if the similarity of each name is below ``cutoff``, from 0 to 1."""
+    from difflib import get_close_matches  # a quarter of a MiB, for errors alone
+
+    return next(iter(get_close_matches(word, list(names), n=1, cutoff=cutoff)), None)

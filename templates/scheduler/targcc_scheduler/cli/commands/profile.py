@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ...core.completion_scripts import SHELLS, install_script, script
+from ...core import completion_scripts
 from .. import profiles
 from ..completing import profile_names
 from ..group import Commands, OutputError
@@ -133,7 +133,7 @@ def remove_profile(name: str, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(completion_scripts.SHELLS))
 @click.option("--install", is_flag=True, help="Install the script for the shell.")
 def completion(shell: str, *, install: bool) -> None:
     """Print the shell completion script. It completes commands and the names of jobs, flows, queues, states, servers and profiles.
@@ -143,11 +143,8 @@ def completion(shell: str, *, install: bool) -> None:
       targcc completion bash --install
       source <(targcc completion bash)
     """
-    text = script(click.get_current_context().find_root().command, "targcc", shell)
-    if not install:
-        click.echo(text)
-        return
+    root = click.get_current_context().find_root().command
     try:
-        click.echo(install_script(text, "targcc", shell))
+        click.echo(completion_scripts.completion(root, "targcc", shell, install=install))
     except OSError as error:
         raise OutputError(f"{error.filename} cannot be written: {error.strerror}") from None

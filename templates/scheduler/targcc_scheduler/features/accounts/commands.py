@@ -15,7 +15,7 @@ from ...cli.group import ChoiceError, Commands
 from ...cli.output import done, json_option, print_json, print_table, shows, when
 from ...core.identity import Grant, Role
 from ...web.api.schema import DoneOut
-from . import model, passwords, roles, second_factor, sessions, users
+from . import passwords, roles, second_factor, sessions, users
 from .schemas import SessionOut, TokenOut, UserOut
 
 # ``targcc user`` and ``targcc token``: accounts for the dashboard and the API.
@@ -153,12 +153,7 @@ def reset_second_factor(name: str, *, as_json: bool) -> None:
     Example:
       targcc user reset-second-factor dana
     """
-
-    async def work(db: AsyncConnection, _: datetime) -> None:
-        await second_factor.turn_off(db, name)
-        await model.remove_sessions_of(db, name)
-
-    audited("reset second factor", name, work)
+    audited("reset second factor", name, lambda db, _: second_factor.reset(db, name))
     message = f"{name} signs in by password alone until they turn it on again"
     done(message, as_json=as_json, name=name)
 
@@ -213,7 +208,6 @@ def create_token(
     made: list[str] = []
     keys = run(_job_names(jobs)) if jobs else None
     wanted = role if keys is None else Role.OPERATOR
-    may = str(wanted) if keys is None else f"starter of {', '.join(keys)}"
 
     async def work(db: AsyncConnection, now: datetime) -> None:
         await roles.check_role(db, wanted)
@@ -224,7 +218,7 @@ def create_token(
             )
         )
 
-    audited("create token", f"{name} as {may}", work)
+    audited("create token", f"{name} as {sessions.scope_of(wanted, keys)}", work)
     if quiet:
         click.echo(made[0])
         return
@@ -345,7 +339,7 @@ def create_role(name: str, *, grants: tuple[tuple[str, str], ...], as_json: bool
       targcc role create finance --grant operator "finance:*" --grant viewer "Daily*"
     """
     given = [Grant(Role(may), jobs) for may, jobs in grants]
-    grants_text = ", ".join(map(str, given)) or "nothing yet"
+    grants_text = roles.shown_grants(given)
     audited("create role", f"{name}: {grants_text}", lambda db, _: roles.create(db, name, given))
     done(f"the role {name} allows: {grants_text}", as_json=as_json, role=name)
 

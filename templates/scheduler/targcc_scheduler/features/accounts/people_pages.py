@@ -242,11 +242,7 @@ async def _change_role(call: _Call) -> _Done:
 
 async def _reset_second_factor(call: _Call) -> _Done:
     name = call.text("name")
-
-    async def work(db: AsyncConnection) -> None:
-        await second_factor.turn_off(db, name)
-        await model.remove_sessions_of(db, name)
-
+    work = partial(second_factor.reset, name=name)
     await call.change("reset second factor", name, work, name, keeps_role=True)
     return _Done(gettext("%(name)s signs in without a second factor.", name=name))
 
@@ -291,10 +287,9 @@ async def _create_token(call: _Call) -> _Done:
     if days not in _LIVES:
         raise AuthError(f"not a lifetime of a token: {days!r}")
     life = timedelta(days=int(days)) if days else None
-    asked = call.text("jobs").replace(",", " ").split()
-    jobs = [call.scheduler.find(job).name for job in asked] or None
+    names = call.text("jobs").replace(",", " ").split()
+    jobs = [call.scheduler.find(job).name for job in names] or None
     role = call.text("role").lower() if jobs is None else str(Role.OPERATOR)
-    scope = role if jobs is None else f"starter of {', '.join(jobs)}"
     now = call.scheduler.clock.now()
 
     async def work(db: AsyncConnection) -> str:
@@ -304,7 +299,7 @@ async def _create_token(call: _Call) -> _Done:
             db, name, role, by=str(call.by), now=now, life=life, account=account, jobs=jobs
         )
 
-    secret = await call.change("create token", f"{name} as {scope}", work)
+    secret = await call.change("create token", f"{name} as {sessions.scope_of(role, jobs)}", work)
     hint = gettext("Save the token now: it is not shown again. Send it with each request:")
     return _Done(gettext("Token %(name)s is ready", name=name), secret, name, hint)
 
@@ -318,7 +313,7 @@ async def _revoke_token(call: _Call) -> _Done:
 async def _create_role(call: _Call) -> _Done:
     name, pattern = call.text("name"), call.text("pattern")
     grants = [Grant(_may(call), pattern)] if pattern else []
-    detail = f"{name}: {', '.join(map(str, grants)) or 'nothing yet'}"
+    detail = f"{name}: {roles.shown_grants(grants)}"
     await call.change("create role", detail, partial(roles.create, name=name, grants=grants))
     return _Done(gettext("Role %(name)s is ready.", name=name))
 

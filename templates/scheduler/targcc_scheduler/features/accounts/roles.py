@@ -54,6 +54,11 @@ async def check_role(connection: AsyncConnection, name: str) -> None:
         raise AuthError(f"there is no role {name}: there are {', '.join([*Role, *own])}")
 
 
+def shown_grants(grants: Iterable[Grant]) -> str:
+    """Return the grants of a role in words."""
+    return ", ".join(map(str, grants)) or "nothing yet"
+
+
 async def create(connection: AsyncConnection, name: str, grants: Iterable[Grant] = ()) -> None:
     """Create a custom role.
 

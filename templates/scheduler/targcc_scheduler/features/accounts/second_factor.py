@@ -124,6 +124,16 @@ async def turn_off(connection: AsyncConnection, name: str) -> None:
         raise AuthError(f"{name} has no second factor")
 
 
+async def reset(connection: AsyncConnection, name: str) -> None:
+    """Turn off the second factor of a user who has lost it, and end the user's sessions.
+
+    Raises:
+        AuthError: there is no such user, or no second factor.
+    """
+    await turn_off(connection, name)
+    await model.remove_sessions_of(connection, name)
+
+
 async def use(connection: AsyncConnection, name: str, code: str, now: datetime) -> str | None:
     """Check a code and mark the code as used.
 

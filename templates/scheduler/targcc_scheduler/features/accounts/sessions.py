@@ -270,6 +270,11 @@ class Token:
         return self.role if self.jobs is None else f"start {', '.join(self.jobs)}"
 
 
+def scope_of(role: str, jobs: Sequence[str] | None) -> str:
+    """Return the scope of a token in words: its role, or the jobs that it starts."""
+    return str(role) if jobs is None else f"starter of {', '.join(jobs)}"
+
+
 async def create_token(
     connection: AsyncConnection,
     name: str,

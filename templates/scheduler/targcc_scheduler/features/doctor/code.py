@@ -14,6 +14,7 @@ from ...core.errors import SecretError
 from ...core.humanize import count, listed
 from ...core.masking import dotenv
 from ...core.secrets import SEALS, resolve
+from ...core.text import closest
 from ...core.version import DISTRIBUTION, MODE
 from ...kernel.jobs.checks import JobFinding
 from ...kernel.jobs.definition import JobDefinition
@@ -46,7 +47,7 @@ def _of(item: JobFinding) -> str:
 
 
 def ended_schedules(definitions: Iterable[JobDefinition], now: datetime) -> Iterator[Finding]:
-    """Find jobs whose schedule has had its last slot; :func:`~...kernel.jobs.checks.check_jobs` finds cron expressions without a date."""
+    """Find jobs whose last slot is over. :func:`~...kernel.jobs.checks.check_jobs` finds cron expressions that name no date."""
     for job in definitions:
         if isinstance(job.schedule, CronSchedule):
             continue
@@ -146,12 +147,10 @@ def setting_names() -> Iterator[Finding]:
     for upper, name in sorted(given.items()):
         if not upper.startswith("TARGCC_") or upper.startswith(_NOT_OURS) or upper in known:
             continue
-        from difflib import get_close_matches  # a quarter of a MiB, for errors alone
-
-        near = get_close_matches(upper, sorted(known), n=1, cutoff=_NEAR)
+        near = closest(upper, known, cutoff=_NEAR)
         if near:
-            message = f"{name} is no setting, so it has no effect: did you mean {near[0]}?"
-            yield Finding("fail", "settings", message, f"set {near[0]} in its place")
+            message = f"{name} is no setting, so it has no effect: did you mean {near}?"
+            yield Finding("fail", "settings", message, f"set {near} in its place")
         else:
             message = f"{name} is no setting of this release"
             advice = (

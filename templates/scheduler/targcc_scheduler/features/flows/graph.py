@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from ...core.text import closest
 from .language import Expression, FlowError, Template, texts_in
 
 # Parse and check the steps of a flow in targcc.yaml. The generator reports the problems; the scheduler reads the steps.
@@ -146,10 +147,8 @@ def problems(declared: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _meant(name: str, known: Sequence[str]) -> str:
-    from difflib import get_close_matches  # imported here: workers do not need it
-
-    near = get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"the steps are {', '.join(known)}"
+    near = closest(name, known)
+    return f"did you mean {near}?" if near else f"the steps are {', '.join(known)}"
 
 
 def find_cycle(after: Mapping[str, Sequence[str]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Check before the first run that each job can run: its file, its schedule, the services of its constructor, its alerts.
+"""Check the file, the schedule, the alerts and the constructor's services of each job before the first run.
 
 ``serve``, ``worker``, ``dev``, ``doctor`` and the project's own tests show the same findings.
 """

@@ -15,6 +15,7 @@ from typing import Any, TypedDict, TypeVar, Unpack, cast, get_args
 
 from ...core.errors import JobError
 from ...core.numbers import PRIORITIES, is_priority
+from ...core.text import closest
 from ...project import EVERY_JOB, Project, current
 from ...schedules.base import Schedule
 from ...schedules.calendars import OnHoliday
@@ -363,12 +364,8 @@ def _check_names(key: str, options: Mapping[str, Any]) -> None:
     """
     known = JobOptions.__required_keys__ | JobOptions.__optional_keys__
     for name in sorted(options.keys() - known):
-        from difflib import get_close_matches  # imported on demand: workers do not need difflib
-
-        near = get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = (
-            f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(sorted(known))}"
-        )
+        near = closest(name, known, cutoff=0.5)
+        hint = f"did you mean {near!r}?" if near else f"the options are {', '.join(sorted(known))}"
         raise JobError(f"{key}: a job has no option {name!r}: {hint}")
 
 

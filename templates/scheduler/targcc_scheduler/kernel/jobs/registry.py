@@ -10,6 +10,7 @@ from typing import Any
 
 from ...core.errors import UnknownJob
 from ...core.states import RunState
+from ...core.text import closest
 from ...project import Project, current
 from .declaration import Declaration
 from .definition import JobDefinition
@@ -262,11 +263,9 @@ class JobRegistry:
                 _folded(definition.display_name),
             }:
                 return definition
-        from difflib import get_close_matches  # imported on demand: workers do not need difflib
-
         names = {_folded(name): name for name in definitions}
-        near = get_close_matches(_folded(text), names, n=1)
-        hint = f": did you mean {names[near[0]]!r}?" if near else ""
+        near = closest(_folded(text), names)
+        hint = f": did you mean {names[near]!r}?" if near else ""
         raise UnknownJob(f"there is no job {text!r}{hint}")
 
 
