@@ -27,6 +27,8 @@ WITHOUT = {
     "db.dialects.sqlite_driver": "the code of SQLite; db.dialects.psycopg_driver is its counterpart",
     "db.migrations.versions.0001_initial": "tests/scheduler/migrations runs each revision on both databases, by its number",
     "db.migrations.versions.0015_release_0_2": "tests/scheduler/migrations runs each revision on both databases, by its number",
+    "features.accounts.model": "no test imports it: security/test_people_page.py calls it through the page on both databases",
+    "features.accounts.people_pages": "no test imports it: security/test_people_page.py opens the page on both databases",
     "features.audit.loops": "runs on PostgreSQL alone; tests/scheduler/trail/test_chain.py chains rows on both databases",
     "features.batches.model": "no test imports it: test_batches*.py call it through scheduler.batches on both databases",
     "features.doctor.schema": "no test imports it: tests/scheduler/doctor runs `targcc doctor` on both databases",

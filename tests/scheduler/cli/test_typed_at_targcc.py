@@ -81,8 +81,9 @@ def test_without_a_project_the_error_says_where_the_program_is(monkeypatch: pyte
     ],
 )
 def test_an_expected_word_runs_its_command_and_names_it(typed: str, meant: str):
-    result, plain = targcc(*typed.split()), targcc(*meant.split())
-    assert (result.exit_code, result.stdout) == (0, plain.stdout), result.stderr
+    before, result, plain = (targcc(*words.split()) for words in (meant, typed, meant))
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout in {before.stdout, plain.stdout}  # relative times change with the minute
     assert f"is targcc {' '.join(meant.split()[:2])}" in result.stderr
     assert "is targcc" not in plain.stderr
 
