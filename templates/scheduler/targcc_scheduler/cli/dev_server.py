@@ -53,6 +53,7 @@ def serve_child() -> None:
     project = current()
     options = {**project.job_options, EVERY_JOB: _NO_RETRIES}
     adopt(replace(project, retries=0, job_options=options, alerts={}, oncall={}))
+    from ..web.state import shared_state
     from .log_setup import configure_logging
 
     chosen = settings()
@@ -61,7 +62,7 @@ def serve_child() -> None:
     version = prepare(chosen)
     listener = listen(chosen)
     app = load_app(None)
-    app.state.targcc_work = True
+    shared_state(app).targcc_work = True
     last = asyncio.run(_last_attempt(chosen))
     DevServer(app, chosen, version, order, last).run(sockets=[listener])
 

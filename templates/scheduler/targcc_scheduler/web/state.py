@@ -75,6 +75,15 @@ class Web:
         return value
 
 
+def shared_state(app: Any) -> Any:
+    """Return the object whose attribute ``targcc`` is the app's :class:`Web`: ``app.state``, or ``targcc_state`` of an app that wraps its host.
+
+    Returns:
+        ``None`` for an app without either.
+    """
+    return getattr(app, "targcc_state" if hasattr(app, "targcc_state") else "state", None)
+
+
 NOT_RUNNING = Problem(503, "Not running", "the scheduler of this app is not running")
 
 
