@@ -80,7 +80,7 @@ if TYPE_CHECKING:
         scheduler_router,
         with_scheduler,
     )
-    from .web.state import get_scheduler
+    from .web.state import get_client, get_scheduler
 
 __all__ = [
     "SYSTEM",
@@ -136,6 +136,7 @@ __all__ = [
     "client",
     "configure",
     "create_app",
+    "get_client",
     "get_scheduler",
     "inline",
     "is_not_ours",
@@ -232,7 +233,7 @@ _HOMES = {
         "scheduler_router",
         "with_scheduler",
     ),
-    "web.state": ("get_scheduler",),
+    "web.state": ("get_client", "get_scheduler"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -279,8 +279,8 @@ class Outer:
     def __dir__(self) -> list[str]:
         return sorted({*Outer.__slots__, *dir(self.app)})
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc]  # the test client of Litestar asks isinstance(app, Litestar)
+    @property  # type: ignore[misc]  # mypy knows __class__ as an attribute
+    def __class__(self) -> Any:  # the test client of Litestar asks isinstance(app, Litestar)
         return self.app.__class__
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
