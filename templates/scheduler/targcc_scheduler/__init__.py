@@ -72,6 +72,13 @@ if TYPE_CHECKING:
     from .services.settings import ServiceSettings
     from .settings import Settings
     from .testing import inline, next_attempt, recorded, run_job
+    from .web.host_users import (
+        by_dependency,
+        by_django_session,
+        by_flask_login,
+        by_litestar_guards,
+        by_starlette_session,
+    )
     from .web.router import (
         create_app,
         make_router,
@@ -133,6 +140,11 @@ __all__ = [
     "__version__",
     "add_secret_source",
     "around",
+    "by_dependency",
+    "by_django_session",
+    "by_flask_login",
+    "by_litestar_guards",
+    "by_starlette_session",
     "client",
     "configure",
     "create_app",
@@ -225,6 +237,13 @@ _HOMES = {
     "services.settings": ("ServiceSettings",),
     "settings": ("Settings",),
     "testing": ("inline", "next_attempt", "recorded", "run_job"),
+    "web.host_users": (
+        "by_dependency",
+        "by_django_session",
+        "by_flask_login",
+        "by_litestar_guards",
+        "by_starlette_session",
+    ),
     "web.router": (
         "create_app",
         "make_router",

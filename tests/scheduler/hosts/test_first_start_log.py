@@ -45,7 +45,10 @@ def test_the_first_start_writes_at_most_five_lines(database, tmp_path, request):
     start, _, end = output.partition("--\n")
     lines = start.splitlines()
     assert 1 <= len(lines) <= 5, start
-    assert "INFO targcc.migrations created the scheduler's tables, at revision 0015" in lines
+    assert (
+        "INFO targcc.db.migrations.upgrade created the scheduler's tables, at revision 0015"
+        in lines
+    )
     assert [line for line in lines if " targcc." not in line] == []
     assert [line for line in end.splitlines() if " targcc." not in line] == []
     assert "INFO targcc.worker.executor run 1 (Greet) succeeded" in end

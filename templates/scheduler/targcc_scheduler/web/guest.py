@@ -101,19 +101,19 @@ class Guest:
 
     def _known(self, running: Scheduler) -> tuple[IdentityProvider, ...]:
         """Return the identity providers of the host, or of the proxy and the features."""
-        programs, people = (
-            [
+
+        def providers(*, programs: bool = False, beside_host: bool = False) -> list[Any]:
+            return [
                 feature.load(part)(running)
                 for feature, part in parts(Identify)
-                if part.programs is of
+                if (part.programs, part.beside_host) == (programs, beside_host)
             ]
-            for of in (True, False)
-        )
+
         if self._login is not None:
-            self._login.ask_also(*programs)
+            self._login.ask_also(*providers(programs=True), *providers(beside_host=True))
             return (self._login,)
         proxy = (ProxyLogin(self._settings),) if self._settings.proxy_user_header else ()
-        return (*programs, *proxy, *people)
+        return (*providers(programs=True), *proxy, *providers())
 
     @contextlib.asynccontextmanager
     async def lifespan(self, host: Any) -> AsyncIterator[None]:

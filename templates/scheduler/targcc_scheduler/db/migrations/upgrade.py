@@ -41,7 +41,7 @@ DIRECTORY = Path(__file__).resolve().parent
 DIALECTS = ("sqlite", "postgresql", "mssql")
 """The databases for which the migrations can be printed as SQL."""
 
-log = logging.getLogger("targcc.migrations")
+log = logging.getLogger("targcc.db.migrations.upgrade")
 
 _ALEMBIC = threading.Lock()
 """Serialises Alembic calls of this process's threads, because Alembic keeps its context in globals."""

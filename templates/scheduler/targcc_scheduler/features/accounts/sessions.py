@@ -26,6 +26,12 @@ from . import model
 
 LINK_SESSION_LIFE = timedelta(hours=12)
 """Lifetime of a session that a login link began."""
+HOST_SESSION_LIFE = timedelta(hours=1)
+"""Lifetime of a session for a token of the host: the host cannot end the session when it revokes the token."""
+HOST_MARK = "app."
+"""Beginning of the secrets of such sessions. No other secret has a dot, so neither kind of session counts as the other."""
+HOST_PREFIX = "app:"
+"""Prefix for the names in such sessions. Names of local users have no colon, so none can collide."""
 IDLE_LIFE = timedelta(hours=24)
 """Default time without use after which a session ends."""
 _NOTE_USE_EVERY = timedelta(minutes=1)
@@ -80,9 +86,10 @@ async def start_session(
     *,
     device: str = "",
     address: str = "",
+    mark: str = "",
 ) -> str:
-    """Begin a session and return the secret for the cookie; also delete expired sessions."""
-    secret = secrets.token_urlsafe(32)
+    """Begin a session and return the secret for the cookie, which begins with ``mark``; also delete expired sessions."""
+    secret = mark + secrets.token_urlsafe(32)
     await model.add_session(
         connection,
         digest(secret),
