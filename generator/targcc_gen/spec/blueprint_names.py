@@ -22,6 +22,8 @@ BLUEPRINTS = (
     "backup",
     "alert-check",
     "stored-procedure",
+    "sql",
+    "command",
     "not-ported",
 )
 """The generator's own blueprints."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from targcc_gen.cli.options import FILE, scheduler_option
 from targcc_gen.errors import ZoneError
@@ -20,12 +21,17 @@ if TYPE_CHECKING:
 
     from targcc_gen.importing.changes import Arrival, Request
     from targcc_gen.readers.exports import ExportFile
-    from targcc_gen.sources.model import Import, LegacySource
+    from targcc_gen.sources.model import Import, LegacySource, ReadingOptions, SourceKind
     from targcc_gen.spec import Spec
 
 
 # The command.
 
+_KINDS = ("c-job", "sql-agent", "crontab")
+_OF_C_JOB = frozenset({
+    "mode", "cron_dialect", "procedure_map", "weekly", "polling", "runner_workers", "schema", "dates",
+})  # fmt: skip
+"""Parameters that not every kind of old scheduler has."""
 _DECISIONS = ("cron_dialect", "alert_email", "weekly", "polling", "runner_workers")
 
 
@@ -34,6 +40,11 @@ _DECISIONS = ("cron_dialect", "alert_email", "weekly", "polling", "runner_worker
 @click.option("--new", metavar="DEST", type=FILE, help="Create a new project in this folder.")
 @click.option("--into", "--project", metavar="DIR", type=FILE, help="Add the jobs to this project.")
 @scheduler_option
+@click.option(
+    "--kind",
+    type=click.Choice(_KINDS),
+    help="Kind of old scheduler.  [default: recognized from the files]",
+)
 @click.option(
     "--mode",
     type=click.Choice(["import", "hybrid"]),
@@ -150,6 +161,7 @@ def import_legacy(
     timeout: str,
     schema: str | None,
     timezone: str | None,
+    kind: str | None,
     procedure_map: Path | None,
     encoding: str | None,
     dates: str | None,
@@ -177,20 +189,20 @@ def import_legacy(
     from datetime import UTC, datetime
 
     from targcc_gen.sources.c_job.companions import load_procedure_map
-    from targcc_gen.sources.c_job.source import CJobSource
-    from targcc_gen.sources.model import Options
+    from targcc_gen.sources.model import Options, ReadingOptions
 
     decided = {key: request.pop(key) for key in _DECISIONS}
     asked = ImportRequest(**request)
     asked.check()
+    old = chosen_kind(exports, kind)
     zone = old_zone(timezone, ask=not asked.as_json)
     now = datetime.now(UTC).replace(microsecond=0)
     procedures = load_procedure_map(procedure_map) if procedure_map else {}
     options = Options(zone, now, decided.pop("cron_dialect"), procedures=procedures, **decided)
+    reading = ReadingOptions(zone, encoding, dates, _seconds(timeout), schema)
     with tempfile.TemporaryDirectory(prefix="targcc-") as folder:
-        source = CJobSource(Path(folder) / "history.jsonl" if asked.writes else None)
-        how = ReadingOptions(encoding, dates, timeout, schema)
-        files = read_old_jobs(exports, source, zone, how)
+        source = old.open(Path(folder) / "history.jsonl" if asked.writes else None)
+        files = read_old_jobs(exports, source, reading)
         carry_out_import(asked, lambda project: source.convert(files, options, project=project))
 
 
@@ -279,6 +291,7 @@ def _write(request: ImportRequest, result: Import, arrival: Arrival) -> None:
         named_already,
         write_cutover,
         write_project_history,
+        write_switches,
     )
     from targcc_gen.sync import apply
 
@@ -286,7 +299,12 @@ def _write(request: ImportRequest, result: Import, arrival: Arrival) -> None:
     named = named_already(request.target) if request.paused else []
     apply(arrival.plan)
     counts = write_project_history(result, request.target)
-    moving = write_cutover(result, request.target, named) if request.paused else 0
+    switches = write_switches(result, request.target) if request.paused else []
+    moving = (
+        write_cutover(result, request.target, named)
+        if request.paused and not result.switches
+        else 0
+    )
     if request.as_json:
         return
     if counts:
@@ -296,6 +314,8 @@ def _write(request: ImportRequest, result: Import, arrival: Arrival) -> None:
         click.echo(
             f"cutover   {request.target / CUTOVER_FILE}: {moving} jobs that the old server runs"
         )
+    for path in switches:
+        click.echo(f"switch    {path}: run it on the old server when the jobs move")
     if arrival.plan.is_empty and not counts:
         return
     from targcc_gen.cli.import_output import next_steps
@@ -327,57 +347,20 @@ def _halves(result: Import, arrival: Arrival) -> Iterator[str]:
 # Read the old jobs from files, or from the database.
 
 
-@dataclass(frozen=True, slots=True)
-class ReadingOptions:
-    """Options for reading the old jobs.
-
-    Attributes:
-        encoding: The encoding of the files; None: detect the encoding.
-        dates: The order of ambiguous dates; None: each file has to show its order.
-        timeout: The longest silence of a database.
-        schema: The schema of the tables; None: search for the tables.
-    """
-
-    encoding: str | None
-    dates: str | None
-    timeout: str
-    schema: str | None
-
-
 def read_old_jobs(
-    exports: tuple[str, ...], source: LegacySource, zone: ZoneInfo, how: ReadingOptions
+    exports: tuple[str, ...], source: LegacySource, reading: ReadingOptions
 ) -> list[ExportFile]:
-    """Read all exports, and hand the rows to a source.
-
-    Args:
-        exports: Files and folders, or one database address.
-        source: Receives the rows.
-        zone: The old server's time zone.
-        how: The options for reading.
-
-    Returns:
-        The files read.
+    """Read all exports by their source, with a progress bar.
 
     Raises:
         InputError: An export cannot be read.
     """
-    from targcc_gen.readers.database import is_address
+    from dataclasses import replace
 
-    if not any(map(is_address, exports)):
-        return _read_files(tuple(map(Path, exports)), source, zone, how)
-    if len(exports) > 1:
-        raise click.UsageError("give one database's address, or files: not several")
     from targcc_gen.cli.progress import Bar
-    from targcc_gen.readers.database import Wanted, read_database
-    from targcc_gen.readers.dates import EVERY_ORDER
-    from targcc_gen.sources.c_job.tables import PROCEDURE
 
-    orders = frozenset({how.dates}) if how.dates else EVERY_ORDER
-    wanted = Wanted(source.tables, zone, how.schema, PROCEDURE, orders)
     with Bar("Reading") as bar:
-        return read_database(
-            exports[0], wanted, source.take, seconds=_seconds(how.timeout), progress=bar
-        )
+        return source.read(exports, replace(reading, progress=bar))
 
 
 def _seconds(timeout: str) -> float:
@@ -393,30 +376,22 @@ def _seconds(timeout: str) -> float:
     return seconds
 
 
-def _read_files(
-    exports: tuple[Path, ...], source: LegacySource, zone: ZoneInfo, how: ReadingOptions
-) -> list[ExportFile]:
-    from targcc_gen.cli.progress import Bar
-    from targcc_gen.readers.exports import read_exports
+def chosen_kind(exports: tuple[str, ...], name: str | None) -> SourceKind:
+    """Return the kind of old scheduler: the named kind, else the kind that recognizes the exports.
 
-    total = sum(path.stat().st_size for path in exports if path.is_file())
-    done = 0
-    with Bar("Reading") as bar:
+    Raises:
+        UsageError: Options of another kind are given.
+        InputError: The exports are of several kinds.
+    """
+    from targcc_gen.sources.kinds import kind_named, recognized
 
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            bar(min(done, total), total)
-
-        return read_exports(
-            exports,
-            source.tables,
-            source.take,
-            encoding=how.encoding,
-            zone=zone.key,
-            dates=how.dates,
-            progress=advance,
-        )
+    kind = recognized(exports) if name is None else kind_named(name)
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "")
+        if parameter.name in _OF_C_JOB - kind.options and given is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"{parameter.opts[0]} has no use for {kind.title}")
+    return kind
 
 
 # The request: checked options of the command.
