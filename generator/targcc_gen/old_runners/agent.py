@@ -8,14 +8,13 @@ runs in the repeated hour of autumn (measured by J. Pollock, 2021, and R. Talmag
 from __future__ import annotations
 
 import calendar
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import IntEnum
 from zoneinfo import ZoneInfo
 
-from targcc_gen.old_runners.wall_clock import WallClock
+from targcc_gen.old_runners.wall_clock import reached_times
 
 _DAY = timedelta(days=1)
 _WEEK = 7
@@ -167,16 +166,14 @@ def agent_starts(
         start: An aware instant.
         end: An aware instant.
     """
-    clock = WallClock(zone, start - _DAY, end + _DAY)
-    first, last = clock.shown(start).date() - _DAY, clock.shown(end).date() + _DAY
-    starts: set[datetime] = set()
-    for schedule in schedules:
-        walls = sorted(set(schedule.walls(first, last)))
-        now = start - _DAY
-        while (place := bisect_right(walls, clock.shown(now))) < len(walls):
-            now = clock.reached(walls[place], now)
-            starts.add(now)
-    return sorted(moment for moment in starts if start <= moment < end)
+    first, last = (moment.astimezone(zone).date() for moment in (start, end))
+    return sorted(
+        {
+            moment
+            for schedule in schedules
+            for moment in reached_times(schedule.walls(first - _DAY, last + _DAY), zone, start, end)
+        }
+    )
 
 
 def read_schedule(values: Mapping[str, object], name: str) -> AgentSchedule:

@@ -18,24 +18,13 @@ from targcc_scheduler.schedules.errors import CronError
 
 from targcc_gen.errors import ZoneError
 from targcc_gen.old_runners.cron import cron_runs, read_cron_text, vixie_polling
-from targcc_gen.readers.exports import ExportFile
 from targcc_gen.readers.rows import KnownTables, Row
-from targcc_gen.sources.drafts import Draft, Naming, Refused
-from targcc_gen.sources.model import (
-    SECOND,
-    Import,
-    ImportedJob,
-    NoRuns,
-    OldJob,
-    Options,
-    ReadingOptions,
-    Rejection,
-    SourceKind,
-    Warnings,
-)
-from targcc_gen.sources.reading import Document, read_documents, without_entries
+from targcc_gen.sources.drafts import Draft, Refused
+from targcc_gen.sources.entries import EntrySource, numbered, text_param
+from targcc_gen.sources.model import ImportedJob, OldJob, Options, Rejection, SourceKind
+from targcc_gen.sources.reading import Document
 from targcc_gen.sources.zones import resolve_zone
-from targcc_gen.spec import Param, Spec
+from targcc_gen.spec import Param
 
 # Lines.
 
@@ -70,6 +59,11 @@ class Entry:
     user: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     comment: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the program."""
+        return job_name(self.command)
 
     @property
     def row(self) -> Row:
@@ -267,80 +261,41 @@ class VixieCron:
 
 # The source.
 
-_QUESTIONS = [
-    "Which user runs the worker? cron ran each command as the user of its crontab, in that user's home folder, with PATH=/usr/bin:/bin.",
-    "Who read the mails of cron? It mailed the output of a command, also of one that succeeded. Here output is the run's log, and a failure alerts.",
-]
-_ADVICE = [
-    "Retries: cron had none, so the jobs say retries: 0. Raise it where a second attempt does no harm.",
-    "Overlap: cron starts a command while its last run goes on, so the jobs say overlap: allow. overlap: skip replaces flock.",
-    "After a downtime cron starts nothing that it missed, so the jobs say misfire: {policy: skip}. run_once replaces anacron.",
-]
 
-
-class Crontab:
+class Crontab(EntrySource[Entry]):
     """The source of crontabs."""
 
     tables = TABLES
+    hint = "crontab -l prints the crontab of a user."
+    questions = (
+        "Which user runs the worker? cron ran each command as the user of its crontab, in that user's home folder, with PATH=/usr/bin:/bin.",
+        "Who read the mails of cron? It mailed the output of a command, also of one that succeeded. Here output is the run's log, and a failure alerts.",
+    )
+    advice = (
+        "Retries: cron had none, so the jobs say retries: 0. Raise it where a second attempt does no harm.",
+        "Overlap: cron starts a command while its last run goes on, so the jobs say overlap: allow. overlap: skip replaces flock.",
+        "After a downtime cron starts nothing that it missed, so the jobs say misfire: {policy: skip}. run_once replaces anacron.",
+    )
 
-    def __init__(self, _spool: Path | None = None) -> None:
-        self._entries: list[Entry | Rejection] = []
+    def entries(self, documents: Sequence[Document]) -> Iterator[Entry | Rejection]:
+        """Yield the entries of all crontabs."""
+        for document in documents:
+            system = is_system_crontab(document.path, document.text)
+            yield from read_crontab(document.text, document.file.name, system=system)
 
-    def read(self, exports: Sequence[str], reading: ReadingOptions) -> list[ExportFile]:
-        """Read crontabs, and the crontabs in folders; see ``LegacySource``."""
-        files = []
-        for document in read_documents(exports, reading, "crontab"):
-            entries = self._entries_of(document)
-            document.file.counts[_ENTRY] += len(entries)
-            self._entries += entries
-            files.append(document.file)
-        if not self._entries:
-            raise without_entries(files, TABLES, "crontab -l prints the crontab of a user.")
-        return files
+    def simulation(self, options: Options) -> VixieCron:
+        """Return the simulated cron."""
+        return VixieCron(options.zone)
 
-    @staticmethod
-    def _entries_of(document: Document) -> list[Entry | Rejection]:
-        system = is_system_crontab(document.path, document.text)
-        return list(read_crontab(document.text, document.file.name, system=system))
-
-    def convert(
-        self, files: Sequence[ExportFile], options: Options, *, project: Spec | None = None
-    ) -> Import:
-        """Convert every entry; see ``LegacySource``."""
-        result = Import(
-            TABLES,
-            files,
-            options,
-            NoRuns(),
-            Warnings(),
-            questions=lambda _: _QUESTIONS,
-            advice=lambda _: _ADVICE,
-            simulation=VixieCron(options.zone),
-        )
-        drafts: list[Draft] = []
-        for entry in self._entries:
-            if isinstance(entry, Rejection):
-                result.rejected.append(entry)
-                continue
-            try:
-                drafts += _drafts(entry, options)
-            except Refused as refused:
-                name = job_name(entry.command)
-                result.rejected.append(Rejection(entry.file, entry.line, str(refused), name))
-        for job, _ in Naming(drafts, options, project, result).jobs():
-            (result.second if (job.old.id or "").endswith(SECOND) else result.jobs).append(job)
-        return result
-
-
-def _drafts(entry: Entry, options: Options) -> Iterator[Draft]:
-    name = job_name(entry.command)
-    warnings: list[str] = []
-    fields = _fields(entry, options, warnings)
-    for place, cron in enumerate(schedules_of(entry.schedule)):
-        own_id = f"{entry.user}:{entry.command}" + (SECOND if place else "")
-        old = OldJob(name, own_id, entry.schedule, runner=entry.user)
-        values = {"cron": cron, **fields}
-        yield Draft(entry.row, name, values, active=True, old=old, warnings=tuple(warnings))
+    def drafts(self, entry: Entry, options: Options) -> Iterator[Draft]:
+        """Yield the jobs of an entry: two for a day of the month OR a weekday."""
+        warnings: list[str] = []
+        fields = _fields(entry, options, warnings)
+        for place, cron in enumerate(schedules_of(entry.schedule)):
+            name, own_id = numbered(entry.name, f"{entry.user}:{entry.command}", place)
+            old = OldJob(name, own_id, entry.schedule, runner=entry.user)
+            values = {"cron": cron, **fields}
+            yield Draft(entry.row, name, values, active=True, old=old, warnings=tuple(warnings))
 
 
 def _fields(entry: Entry, options: Options, warnings: list[str]) -> dict[str, Any]:
@@ -349,11 +304,11 @@ def _fields(entry: Entry, options: Options, warnings: list[str]) -> dict[str, An
     shell = settings.pop("SHELL", "")
     settings.pop("MAILFROM", None)
     command, text = split_input(entry.command)
-    params = {"command": _param(command)}
+    params = {"command": text_param(command)}
     if text:
-        params["stdin"] = _param(text)
+        params["stdin"] = text_param(text)
     if shell and PurePosixPath(shell).name not in {"sh", "dash"}:
-        params["shell"] = _param(shell)
+        params["shell"] = text_param(shell)
     if settings:
         params["environment"] = str(Param("dict", settings, required=False))
     if entry.user:
@@ -385,10 +340,6 @@ def _zone(name: str) -> str:
         return resolve_zone(name.lstrip(":")).key
     except ZoneError:
         raise Refused(f'CRON_TZ is "{name}", which is no time zone') from None
-
-
-def _param(text: str) -> str:
-    return str(Param("str", text, required=False))
 
 
 CRONTAB = SourceKind("crontab", "cron", is_crontab, Crontab)

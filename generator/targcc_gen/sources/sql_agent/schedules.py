@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import calendar
 from collections import defaultdict
-from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from targcc_gen.old_runners.agent import AgentSchedule, Frequency
+from targcc_gen.sources.cron_fields import NAMES, clocks, field, weekdays_field
 from targcc_gen.sources.drafts import Refused
 
 _MOST = 4
 """The most schedules of this project that stand for a schedule of Agent."""
 _DAY = timedelta(days=1)
-_NAMES = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-_EVERY_WEEKDAY = frozenset(range(7))
 _LAST = 16
 _ORDINALS = {1: 1, 2: 2, 4: 3, 8: 4}
 _ANY_DAY, _WORKDAY, _WEEKEND = 8, 9, 10
@@ -76,48 +74,9 @@ def _crons(schedule: AgentSchedule) -> list[dict[str, Any]]:
         for shift, offsets in ((0, [t for t in times if t < _DAY]), (1, [t - _DAY for t in times if t >= _DAY]))
         if offsets
         for days in _days(schedule, shift)
-        for clock in _clocks(offsets, schedule.name)
+        for clock in clocks(offsets, schedule.name)
     ]  # fmt: skip
     return [{"cron": text} for text in texts]
-
-
-def _clocks(offsets: Iterable[timedelta], name: str) -> list[str]:
-    """Return the fields of seconds (if any is not 0), minutes and hours for the times of a day; hours with equal minutes share a text."""
-    hours: dict[int, set[tuple[int, int]]] = defaultdict(set)
-    for offset in offsets:
-        minute, second = divmod(int(offset.total_seconds()) % 3600, 60)
-        hours[int(offset.total_seconds()) // 3600].add((minute, second))
-    alike: dict[frozenset[tuple[int, int]], list[int]] = defaultdict(list)
-    for hour, inside in hours.items():
-        alike[frozenset(inside)].append(hour)
-    texts = []
-    for same, members in alike.items():
-        inside = set(same)
-        minutes, seconds = {minute for minute, _ in inside}, {second for _, second in inside}
-        if len(minutes) * len(seconds) != len(inside):
-            raise Refused(f'schedule "{name}": its seconds differ from minute to minute')
-        clock = f"{_field(minutes, 60)} {_field(members, 24)}"
-        texts.append(clock if seconds == {0} else f"{_field(seconds, 60)} {clock}")
-    return texts
-
-
-def _field(numbers: Collection[int], size: int) -> str:
-    """Write numbers as a field: ``*``, ``*/15``, ``8-18`` or a list."""
-    ordered = sorted(set(numbers))
-    if len(ordered) == size:
-        return "*"
-    if len(ordered) == 1:
-        return str(ordered[0])
-    step = ordered[1] - ordered[0]
-    if ordered == list(range(ordered[0], ordered[-1] + 1, step)):
-        reaches_end = ordered[-1] + step >= size
-        if step == 1:
-            return f"{ordered[0]}-{ordered[-1]}"
-        if reaches_end and len(ordered) > 2:  # noqa: PLR2004 - shorter as a list
-            return f"{ordered[0] or '*'}/{step}"
-        if len(ordered) > 3:  # noqa: PLR2004
-            return f"{ordered[0]}-{ordered[-1]}/{step}"
-    return ",".join(map(str, ordered))
 
 
 # Days.
@@ -129,21 +88,13 @@ def _days(schedule: AgentSchedule, shift: int) -> list[Days]:
         return [("*", "*", "*")]
     if schedule.frequency is Frequency.WEEKLY:
         weekdays = {(day + shift) % 7 for day in range(7) if schedule.interval >> day & 1}
-        return [("*", "*", _weekdays(weekdays))] if weekdays else []
+        return [("*", "*", weekdays_field(weekdays))] if weekdays else []
     if shift:
         raise Refused(f'schedule "{schedule.name}" has a window over midnight on days of the month')
     months = _months(schedule)
     if schedule.frequency is Frequency.MONTHLY:
         return [(str(schedule.interval), months, "*")]
     return [(day, months, weekday) for day, weekday in _relative(schedule)]
-
-
-def _weekdays(numbers: Collection[int]) -> str:
-    if frozenset(numbers) == _EVERY_WEEKDAY:
-        return "*"
-    if frozenset(numbers) == frozenset(range(1, 6)):
-        return "MON-FRI"
-    return ",".join(_NAMES[number] for number in sorted(numbers))
 
 
 def _months(schedule: AgentSchedule) -> str:
@@ -153,7 +104,7 @@ def _months(schedule: AgentSchedule) -> str:
     if 12 % factor:
         raise Refused(f'schedule "{schedule.name}" runs every {factor} months, which moves from year to year')  # fmt: skip
     first = schedule.first_day.month
-    return _field([(first - 1 + count) % 12 + 1 for count in range(0, 12, factor)], 13)
+    return field([(first - 1 + count) % 12 + 1 for count in range(0, 12, factor)], 13)
 
 
 def _relative(schedule: AgentSchedule) -> list[tuple[str, str]]:
@@ -165,7 +116,7 @@ def _relative(schedule: AgentSchedule) -> list[tuple[str, str]]:
     if number is None or not 1 <= kind <= _WEEKEND:
         raise Refused(f'schedule "{schedule.name}": freq_relative_interval {place} of kind {kind} is no day')  # fmt: skip
     if kind <= 7:  # noqa: PLR2004 - a weekday
-        return [("*", f"{_NAMES[kind - 1]}#{number}")]
+        return [("*", f"{NAMES[kind - 1]}#{number}")]
     if kind == _ANY_DAY:
         return [(str(number), "*")]
     inside = frozenset(range(1, 6)) if kind == _WORKDAY else frozenset({0, 6})
@@ -174,7 +125,7 @@ def _relative(schedule: AgentSchedule) -> list[tuple[str, str]]:
 
 def _last(kind: int, name: str) -> list[tuple[str, str]]:
     if 1 <= kind <= 7:  # noqa: PLR2004 - a weekday
-        return [("*", f"{_NAMES[kind - 1]}L")]
+        return [("*", f"{NAMES[kind - 1]}L")]
     if kind == _ANY_DAY:
         return [("L", "*")]
     if kind == _WORKDAY:
@@ -192,4 +143,4 @@ def _nth(inside: frozenset[int], number: int) -> list[tuple[str, str]]:
     alike: dict[frozenset[int], set[int]] = defaultdict(set)
     for weekday, days in days_by_weekday.items():
         alike[frozenset(days)].add(weekday)
-    return [(_field(days, 32), _weekdays(weekdays)) for days, weekdays in alike.items()]
+    return [(field(days, 32), weekdays_field(weekdays)) for days, weekdays in alike.items()]

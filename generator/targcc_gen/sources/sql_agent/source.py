@@ -25,6 +25,7 @@ from targcc_gen.readers.rows import Item, KnownTables, Remark, RemarkKind, Row, 
 from targcc_gen.sources.c_job.companions import procedure_name
 from targcc_gen.sources.c_job.tables import History
 from targcc_gen.sources.drafts import Draft, Naming, Refused
+from targcc_gen.sources.entries import numbered, text_param
 from targcc_gen.sources.model import (
     SECOND,
     Import,
@@ -500,8 +501,7 @@ class _Drafting:
         values, warnings = self._work(step)
         if "type" in fields:
             fields.pop("misfire"), fields.pop("overlap")
-        name = job.name if not place else f"{job.name} ({place + 1})"
-        own_id = job.id if not place else f"{job.id}{place + 1 if place > 1 else ''}{SECOND}"
+        name, own_id = numbered(job.name, job.id, place)
         old = OldJob(name, own_id, "; ".join(each.name for each in job.schedules))
         return Draft(job.row, name, {**fields, **values}, active, old, (*notes, *warnings))
 
@@ -558,9 +558,9 @@ class _Drafting:
             return {**fields, **self._sql(step, command, warnings)}, warnings
         if step.subsystem in {"CMDEXEC", "POWERSHELL", "SSIS"}:
             line = f"dtexec {command}" if step.subsystem == "SSIS" else command
-            params = {"command": _param(line)}
+            params = {"command": text_param(line)}
             if step.subsystem == "POWERSHELL":
-                params["shell"] = _param("powershell")
+                params["shell"] = text_param("powershell")
             if step.success_status:
                 params["expected"] = str(Param("list[int]", [step.success_status], required=False))
             warnings.append(f"{step.subsystem} ran on the old server: run the worker of its queue where the program is")  # fmt: skip
@@ -580,7 +580,7 @@ class _Drafting:
                 name = f"[{database}].{name if parts == 2 else 'dbo.' + name}"  # noqa: PLR2004
             return {"blueprint": "stored-procedure", "procedure": name}
         text = f"USE [{database}]\nGO\n{command}" if database and self._several else command
-        return {"blueprint": "sql", "params": {"statement": _param(text)}}
+        return {"blueprint": "sql", "params": {"statement": text_param(text)}}
 
 
 def _is_chain(steps: Sequence[Step]) -> bool:
@@ -595,10 +595,6 @@ def _is_chain(steps: Sequence[Step]) -> bool:
 
 def _action(number: int) -> str:
     return {1: "ends well", 2: "ends as failed", 3: "next step", 4: "another step"}.get(number, "?")
-
-
-def _param(text: str) -> str:
-    return str(Param("str", text, required=False))
 
 
 def recognizes(path: Path, head: str) -> bool:
