@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from targcc_gen.readers.database import is_address
 from targcc_gen.readers.exports import ExportFile
-from targcc_gen.readers.rows import KnownTables, Row
+from targcc_gen.readers.rows import Item, KnownTables, Remark, Row
 from targcc_gen.sources.drafts import Draft, Naming, Refused
 from targcc_gen.sources.model import (
     SECOND,
@@ -21,7 +22,7 @@ from targcc_gen.sources.model import (
     Switch,
     Warnings,
 )
-from targcc_gen.sources.reading import Document, read_documents, without_entries
+from targcc_gen.sources.reading import Document, read_documents, read_rows, without_entries
 from targcc_gen.spec import Param, Spec
 
 
@@ -87,8 +88,9 @@ class EntrySource(ABC, Generic[E]):
         self._entries = list(self.entries(documents))
         files = [document.file for document in documents]
         for entry in self._entries:
-            name = entry.file if isinstance(entry, Rejection) else entry.row.file
-            next(file for file in files if file.name == name).counts[self.tables.main] += 1
+            next(file for file in files if file.name == _file_of(entry)).counts[
+                self.tables.main
+            ] += 1
         if not self._entries:
             raise without_entries(files, self.tables, self.hint)
         return files
@@ -125,6 +127,59 @@ class EntrySource(ABC, Generic[E]):
             target = result.jobs if active else result.inactive
             (result.second if is_second else target).append(job)
         return result
+
+
+def _file_of(entry: Entry | Rejection) -> str:
+    return entry.file if isinstance(entry, Rejection) else entry.row.file
+
+
+class RowEntrySource(EntrySource[E]):
+    """Convert entries that are spread over rows of several tables: of a database, or of exports.
+
+    Attributes:
+        rows: The rows, by table.
+    """
+
+    def __init__(self, spool: Path | None = None) -> None:
+        super().__init__(spool)
+        self.rows: dict[str, list[Row]] = {table: [] for table in self.tables.names}
+
+    @abstractmethod
+    def entries_of_rows(self) -> Iterable[E | Rejection]:
+        """Return the entries of all rows."""
+
+    def entries(self, documents: Sequence[Document]) -> Iterable[E | Rejection]:
+        """Return the entries of files that ``is_document`` names, such as code; by default no file has any."""
+        return [Rejection(each.file.name, 1, "is no export of tables") for each in documents]
+
+    def is_document(self, _path: Path) -> bool:
+        """Return whether a file has entries itself, instead of rows."""
+        return False
+
+    def read(self, exports: Sequence[str], reading: ReadingOptions) -> list[ExportFile]:
+        """Read exports of the tables, the database, or files with entries; see ``LegacySource``."""
+        documents = [export for export in exports if not is_address(export) and self.is_document(Path(export))]  # fmt: skip
+        others = [export for export in exports if export not in documents]
+        files = super().read(documents, reading) if documents else []
+        if others:
+            rows_files = read_rows(others, self.tables, self._take, reading)
+            entries = list(self.entries_of_rows())
+            for file in rows_files:
+                file.counts.clear()
+                file.counts[self.tables.main] = sum(
+                    _file_of(entry) == file.name for entry in entries
+                )
+            self._entries += entries
+            files += rows_files
+        if not self._entries:
+            raise without_entries(files, self.tables, self.hint)
+        return files
+
+    def _take(self, item: Item) -> None:
+        if isinstance(item, Row):
+            self.rows[item.table].append(item)
+        elif isinstance(item, Remark):
+            self.warnings.add(item.place, item.text)
 
 
 def text_param(text: str) -> str:

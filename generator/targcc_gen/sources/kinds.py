@@ -9,9 +9,12 @@ from targcc_gen.errors import OptionError
 from targcc_gen.readers.database import is_address
 from targcc_gen.readers.text import open_text
 from targcc_gen.sources.c_job.source import CJobSource
+from targcc_gen.sources.celery_beat import CELERY
 from targcc_gen.sources.crontab import CRONTAB
+from targcc_gen.sources.hangfire import HANGFIRE
 from targcc_gen.sources.kubernetes import KUBERNETES
 from targcc_gen.sources.model import SourceKind
+from targcc_gen.sources.quartz import QUARTZ
 from targcc_gen.sources.reading import files_of
 from targcc_gen.sources.sql_agent.source import SQL_AGENT
 from targcc_gen.sources.systemd import SYSTEMD
@@ -28,7 +31,7 @@ C_JOB = SourceKind(
 )  # fmt: skip
 """The kind of every export that no other kind recognizes."""
 
-KINDS = (C_JOB, SQL_AGENT, TASK_SCHEDULER, SYSTEMD, KUBERNETES, CRONTAB)
+KINDS = (C_JOB, SQL_AGENT, TASK_SCHEDULER, HANGFIRE, QUARTZ, SYSTEMD, KUBERNETES, CELERY, CRONTAB)
 _HEAD = 1 << 16
 
 

@@ -303,7 +303,7 @@ def _schedules(trigger: Trigger) -> list[dict[str, Any]]:
         return [{"every": trigger.every, "anchor": trigger.start}]
     if trigger.every is not None and trigger.lasting is None and trigger.rule is not Rule.DAILY:
         raise Refused("a trigger repeats without end from several starts")
-    is_apart = trigger.interval > 1
+    is_apart = trigger.interval > 1 and trigger.rule in {Rule.DAILY, Rule.WEEKLY}
     if is_apart:
         days = trigger.interval * (7 if trigger.rule is Rule.WEEKLY else 1)
         first = trigger.start.date()

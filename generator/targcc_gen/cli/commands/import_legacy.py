@@ -27,7 +27,17 @@ if TYPE_CHECKING:
 
 # The command.
 
-_KINDS = ("c-job", "sql-agent", "task-scheduler", "crontab", "systemd", "kubernetes")
+_KINDS = (
+    "c-job",
+    "sql-agent",
+    "task-scheduler",
+    "hangfire",
+    "quartz",
+    "systemd",
+    "kubernetes",
+    "celery",
+    "crontab",
+)
 _OF_C_JOB = frozenset({
     "mode", "cron_dialect", "procedure_map", "weekly", "polling", "runner_workers", "schema", "dates",
 })  # fmt: skip
