@@ -113,7 +113,7 @@ class Periodic:
     in_table: bool = False
 
 
-# ``beat_schedule`` in code: read, never executed.
+# ``beat_schedule`` in code, which is read without running the module.
 
 
 def read_code(document: Document) -> Iterator[Periodic | Rejection]:
@@ -380,7 +380,7 @@ def _cron(text: str) -> str:
     except CronError as error:
         raise Refused(f'crontab "{text}": {error.message}') from None
     if not schedule.reachable:
-        raise Refused(f'crontab "{text}": there is no such date, it never runs')
+        raise Refused(f'crontab "{text}": there is no such date')
     return text
 
 

@@ -191,7 +191,7 @@ def schedules_of(text: str) -> list[str]:
     """Return cron texts of ours for five fields of Vixie cron; two for a day of the month OR a weekday, without a common day.
 
     Raises:
-        Refused: cron never runs the entry by a clock, or refuses the text.
+        Refused: No clock starts the entry, or cron refuses the text.
     """
     word = text.lower()
     if word == _REBOOT:

@@ -24,6 +24,7 @@ BLUEPRINTS = (
     "stored-procedure",
     "sql",
     "command",
+    "http",
     "not-ported",
 )
 """The generator's own blueprints."""

@@ -146,7 +146,7 @@ def test_a_file_that_is_no_task_is_refused(tmp_path, text):
 TRIGGERS = st.builds(
     Trigger,
     rule=st.sampled_from([Rule.DAILY, Rule.WEEKLY, Rule.MONTHLY, Rule.MONTHLY_WEEKDAY]),
-    start=st.sampled_from([datetime(2026, 11, 4, 2, 30), datetime(2026, 11, 29, 23, 15)]),
+    start=st.sampled_from(["2026-11-04T02:30", "2026-11-29T23:15"]).map(datetime.fromisoformat),
     interval=st.sampled_from([1, 1, 2, 3]),
     weekdays=st.frozensets(st.integers(0, 6), min_size=1, max_size=3),
     days=st.frozensets(st.sampled_from([1, 2, 15, 30, 31, LAST]), min_size=1, max_size=3),

@@ -1,4 +1,4 @@
-"""`targcc-gen import-legacy`: turn jobs, recipients and history of an old TARGCC database into a project."""
+"""`targcc-gen import-legacy`: turn the jobs of an old TARGCC database, or of another scheduler, into a project."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _OF_C_JOB = frozenset({
 _DECISIONS = ("cron_dialect", "alert_email", "weekly", "polling", "runner_workers")
 
 
-@click.command("import-legacy", short_help="Import the jobs of an old c_Job table.")
+@click.command("import-legacy", short_help="Import the jobs of c_Job or another scheduler.")
 @click.argument("exports", nargs=-1, required=True, metavar="EXPORTS|URL")
 @click.option("--new", metavar="DEST", type=FILE, help="Create a new project in this folder.")
 @click.option("--into", "--project", metavar="DIR", type=FILE, help="Add the jobs to this project.")
@@ -177,12 +177,15 @@ def import_legacy(
     dates: str | None,
     **request: Any,
 ) -> None:
-    """Import the jobs of an old TARGCC database.
+    """Import the jobs of an old TARGCC database, or of another scheduler.
 
     EXPORTS are files or folders with the tables c_Job and, if present, c_JobAlertRecipient, c_LoggedJob and c_User, as
     data scripts of SSMS, CSV, JSON, XML or Excel. Each row of c_Job becomes a job, an inactive job
     (created paused) or a rejected row with a reason. With a rejected row, the exit status is 1. Without --new and
     --into, only the report is written. A later import --into the same project applies the changes since.
+
+    Other schedulers are recognized from the files: SQL Server Agent, Windows Task Scheduler, crontabs, Hangfire, Quartz,
+    Kubernetes, systemd and Celery beat. --kind decides, and names the kind of a database.
 
     URL is the address of the database: mssql://user@server/database, postgresql://… or sqlite:///FILE. The database is
     read in one read-only transaction. The password may be in TARGCC_LEGACY_PASSWORD and is not shown.
@@ -194,6 +197,7 @@ def import_legacy(
       targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --paused
       targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --mode hybrid
       targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --scheduler package
+      targcc-gen import-legacy /etc/cron.d --timezone Europe/London --new ops-jobs
       targcc-gen import-legacy mssql://reader@old-server/acme --timezone "Israel Standard Time" --report cutover.html
     """
     from datetime import UTC, datetime

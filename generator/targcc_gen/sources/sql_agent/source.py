@@ -102,7 +102,7 @@ class AgentJob:
         row: The call or the row of the job.
         id: The id of the job in msdb; its name in a script.
         mail: The mail address of its operator.
-        mail_level: ``notify_level_email``: 1 success, 2 failure, 3 always.
+        mail_level: ``notify_level_email``: 1 success, 2 failure, 3 both.
         problems: Reasons that the job cannot be read.
     """
 
