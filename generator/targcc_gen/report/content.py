@@ -23,7 +23,7 @@ from targcc_gen.report.verdicts import (
     standings,
 )
 from targcc_gen.sources.model import Balance, Import, ImportedJob, OldJob
-from targcc_gen.spec import job_values
+from targcc_gen.spec import JobSpec, job_values
 
 # Outcome of every row, as ``--json`` prints it.
 
@@ -93,6 +93,7 @@ def shown(moment: datetime) -> str:
 
 _NEXT_RUNS = 3
 _MINUTE = timedelta(minutes=1)
+_WIDEST_WORK = 120
 
 
 def content(result: Import, differences: Sequence[Difference], weighed: Weighed) -> dict[str, Any]:
@@ -137,6 +138,7 @@ def content(result: Import, differences: Sequence[Difference], weighed: Weighed)
             "until": compare.horizon(options.now).date().isoformat(),
             "compared": stand.compared,
             "same": stand.count(Standing.SAME),
+            "causes": causes(differences, options.zone),
             "differ": [_difference(item, options.zone) for item in differences],
         },
         "queues": described_queues(result),
@@ -199,6 +201,7 @@ class _Jobs:
         return {
             **job_outcome(job),
             "notes": list(job.notes),
+            "work": work(job.spec),
             "schedule": schedule_words(job.spec),
             "next_runs": [
                 {"local": shown(run), "utc": f"{run.astimezone(UTC):%Y-%m-%d %H:%M} UTC"}
@@ -251,6 +254,19 @@ class _Jobs:
         }
 
 
+def work(spec: JobSpec) -> str:
+    """Return the work of a job in words: the procedure, the program, the statement or the address that it calls."""
+    if spec.blueprint == "stored-procedure":
+        return f"calls {spec.procedure}"
+    param = next(
+        (spec.params[name] for name in ("command", "statement", "url") if name in spec.params), None
+    )
+    if param is None or param.default is None:
+        return "not yet ported"
+    text = " ".join(str(param.default).split())
+    return f"runs {text[:_WIDEST_WORK]}{'…' if len(text) > _WIDEST_WORK else ''}"
+
+
 def _old(old: OldJob) -> dict[str, Any]:
     return {
         "id": old.id,
@@ -283,11 +299,48 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _difference(difference: Difference, zone: ZoneInfo) -> dict[str, str]:
+_CAUSES = {
+    "spring": "the gap of {day}",
+    "autumn": "the repeated hour of {day}",
+    "day and weekday": "a day of the month and a weekday, read with AND",
+    "seconds": "a second that the cron text names",
+    "next run": "a NextRunTime off the row's own grid",
+    "month end": "a runner that hung at a month's end",
+    "hung runner": "a runner that hung",
+    "twice": "a time that two schedules of an entry name",
+    "calendar": "days or times of their own",
+}
+
+
+def causes(differences: Sequence[Difference], zone: ZoneInfo) -> list[dict[str, Any]]:
+    """Group differences by their cause, the cause with the most differing starts first.
+
+    Returns:
+        For each cause: ``cause`` in words, ``jobs`` with their keys, ``starts``, the number of differing starts in the compared period,
+        and ``first``, the first moment.
+    """
+    groups: dict[str, list[Difference]] = {}
+    for difference in differences:
+        day = difference.at.astimezone(zone)
+        text = _CAUSES.get(difference.kind, difference.kind)
+        groups.setdefault(text.format(day=f"{day:%d %B %Y}".lstrip("0")), []).append(difference)
+    ordered = sorted(groups.items(), key=lambda item: -sum(each.count for each in item[1]))
+    return [
+        {
+            "cause": cause,
+            "jobs": list(dict.fromkeys(each.job.key for each in members)),
+            "starts": sum(each.count for each in members),
+            "first": shown(min(each.at for each in members).astimezone(zone)),
+        }
+        for cause, members in ordered
+    ]
+
+
+def _difference(difference: Difference, zone: ZoneInfo) -> dict[str, Any]:
     return {
         "key": difference.job.key,
         "kind": difference.kind,
-        "count": str(difference.count),
+        "count": difference.count,
         "at": shown(difference.at.astimezone(zone)),
         "old": difference.old,
         "new": difference.new,

@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import croniter  # noqa: F401 - its import asks the machine for its architecture, once
 import pytest
 from targcc_gen.importing.project import new_project
 from targcc_gen.parity.compare import compared, differences

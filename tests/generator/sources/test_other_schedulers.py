@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import croniter  # noqa: F401 - its import asks the machine for its architecture, once
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
