@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -80,15 +81,16 @@ class Naming:
             names.append(name)
         return names
 
-    def _key(self, name: str) -> str:
+    def _key(self, name: str, identity: str | None) -> str:
         """Return a key that is no other job's key or stable name. A job of the project with this name keeps its key."""
         if name.casefold() in self._existing:
             return self._existing[name.casefold()]
         others = [other for other in self._names if other != name]
-        return JobName.from_text(name, taken={*others, *self._keys, *self._existing}).key
+        text = f"Job {identity}" if identity and not is_spelled(name) else name
+        return JobName.from_text(text, taken={*others, *self._keys, *self._existing}).key
 
     def _job(self, draft: Draft, name: str) -> ImportedJob | None:
-        key = self._key(name)
+        key = self._key(name, draft.old.id)
         values = dict(draft.fields)
         if draft.follows:
             values["after"] = (self._key_of[draft.follows],)
@@ -120,6 +122,15 @@ class Naming:
         self._keys.add(key)
         self._key_of[draft.name] = key
         return job
+
+
+_ABJADS = re.compile(r"[\u0590-\u05ff\u0600-\u06ff\u0700-\u074f]")
+"""Letters of scripts that leave vowels out: Hebrew, Arabic, Syriac. In Latin letters their words cannot be read."""
+
+
+def is_spelled(name: str) -> bool:
+    """Return whether a name can be read when its letters become Latin letters. If not, the key is ``Job247``, for the id 247."""
+    return not _ABJADS.search(name)
 
 
 def _names_in(project: Spec | None) -> dict[str, str]:

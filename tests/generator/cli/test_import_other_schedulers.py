@@ -1,11 +1,17 @@
 """`targcc-gen import-legacy` with other schedulers: the kind, options of another kind, a new project, a second import, the switch."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from click.testing import CliRunner
 from targcc_gen.cli import main
+from targcc_gen.importing.project import database_of
+from targcc_gen.readers.exports import ExportFile
+from targcc_gen.sources.c_job.tables import TABLES
+from targcc_gen.sources.model import Import, NoRuns, Options
 
 CRONTAB = "MAILTO=ops@example.com\n30 2 * * * /opt/books.sh --all\n0 5 * * 1 /opt/report\n"
 AGENT = """EXEC msdb.dbo.sp_add_job @job_name=N'Load'
@@ -95,3 +101,13 @@ def test_the_report_has_the_questions_of_the_scheduler(crontab, tmp_path):
     assert content["counts"] == {
         "rows": 2, "jobs": 2, "inactive": 0, "rejected": 0, "history": 0, "history_left_out": {},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "extra"), [("PostgreSQL", "postgresql"), ("SQL Server", "mssql"), ("CSV", "mssql")]
+)
+def test_hybrid_mode_names_the_extra_of_the_old_database(kind, extra):
+    file = ExportFile("c_Job", "database", kind, 0)
+    options = Options(ZoneInfo("UTC"), datetime(2026, 11, 30, tzinfo=UTC))
+
+    assert database_of(Import(TABLES, [file], options, NoRuns())) == extra

@@ -333,6 +333,7 @@ def _write(request: ImportRequest, result: Import, arrival: Arrival) -> None:
     if arrival.plan.is_empty and not counts:
         return
     from targcc_gen.cli.import_output import next_steps
+    from targcc_gen.importing.project import database_of
 
     head = f"Created {request.new}. Next:" if request.new else "Next:"
     click.echo(f"\n{head}\n")
@@ -340,7 +341,7 @@ def _write(request: ImportRequest, result: Import, arrival: Arrival) -> None:
         arrival,
         request.target,
         HISTORY_FILE if counts else None,
-        hybrid=request.hybrid,
+        hybrid=database_of(result) if request.hybrid else "",
         moving=bool(moving),
         halves=_halves(result, arrival) if request.paused else (),
     )
