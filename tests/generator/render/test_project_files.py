@@ -13,7 +13,7 @@ from targcc_scheduler.kernel.jobs.declaration import JobOptions
 
 SPEC = Path(__file__).parents[2] / "data" / "e2e" / "every-blueprint.yaml"
 PACKAGE = "vendor/targcc-scheduler/targcc_scheduler"
-HEADER = re.compile("Managed by targcc-gen.*regenerate merges your edits")
+HEADER = re.compile("Managed by targcc-gen.*regenerate merges edits")
 
 
 @pytest.fixture(scope="module")
