@@ -58,6 +58,7 @@ def serve_child() -> None:
     chosen = settings()
     configure_logging(chosen)
     logging.getLogger("targcc").setLevel(logging.CRITICAL)  # attempts and broken files are printed
+    logging.getLogger("targcc.events.loops").setLevel(logging.WARNING)  # held messages to webhooks
     version = prepare(chosen)
     listener = listen(chosen)
     app = load_app(None)

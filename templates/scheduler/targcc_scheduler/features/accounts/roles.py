@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.errors import AuthError
+from ...core.errors import AuthError, LastAdminError
 from ...core.identity import BUILT_IN, Grant, Role
 from . import model
 
@@ -114,8 +114,11 @@ async def assign(connection: AsyncConnection, user: str, role: str) -> None:
 
     Raises:
         AuthError: there is no such role or user.
+        LastAdminError: the user is the last admin and the role is another one.
     """
     await check_role(connection, role)
+    if role != Role.ADMIN and await model.lock_admins(connection) == [user]:
+        raise LastAdminError(user)
     if not await model.change_role(connection, user, role):
         raise AuthError(f"there is no user {user}")
 

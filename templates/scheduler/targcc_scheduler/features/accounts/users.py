@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.errors import AuthError
+from ...core.errors import AuthError, LastAdminError
 from ...core.identity import ACCOUNT_NAME, Principal
 from ...core.text import digest
 from . import model
@@ -83,12 +83,13 @@ async def check_change(
         keeps_role: Whether the user has the role admin after the change if the user has it before.
 
     Raises:
-        AuthError: the change would lock out the last admin or the principal, or the principal is no admin any more.
+        LastAdminError: the change would lock out the last admin.
+        AuthError: the change would lock out the principal, or the principal is no admin any more.
     """
     admins = await model.lock_admins(connection)
     is_user = by.second_factor is not None
     if name in admins and len(admins) == 1 and not keeps_role:
-        raise AuthError(f"the user {name} is the last admin: make another user an admin first")
+        raise LastAdminError(name)
     if is_user and by.name not in admins:
         raise AuthError("you are no admin any more")
     if is_user and name == by.name:
