@@ -136,7 +136,8 @@ async def test_shortcuts_lead_to_pages_that_are_installed(
 
 
 @pytest.mark.parametrize(
-    ("path", "place"), [("/jobs/account", "Account"), ("/api/docs", "REST API"), ("/jobs/help", "Guides")]
+    ("path", "place"),
+    [("/jobs/account", "Account"), ("/api/docs", "REST API"), ("/jobs/help", "Guides")],
 )
 async def test_a_page_without_an_entry_of_its_own_is_named_in_the_navigation(
     site: Site, path: str, place: str

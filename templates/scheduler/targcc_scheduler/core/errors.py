@@ -228,7 +228,13 @@ class LastAdminError(AuthError):
     code = "TS713"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"the user {name} is the last admin: make another user an admin first")
+        from .languages import Localized
+
+        super().__init__(
+            Localized(
+                "the user %(name)s is the last admin: make another user an admin first", name=name
+            )
+        )
 
 
 class CredentialsRefused(Exception):  # noqa: N818 - reads as what it is
