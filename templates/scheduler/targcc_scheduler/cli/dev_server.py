@@ -58,7 +58,9 @@ def serve_child() -> None:
 
     chosen = settings()
     configure_logging(chosen)
-    logging.getLogger("targcc").setLevel(logging.CRITICAL)  # attempts and broken files are printed
+    log = logging.getLogger("targcc")
+    log.setLevel(logging.CRITICAL)  # attempts and broken files are printed
+    log.getChild("events.loops").setLevel(logging.WARNING)  # held messages to webhooks
     version = prepare(chosen)
     listener = listen(chosen)
     app = load_app(None)
