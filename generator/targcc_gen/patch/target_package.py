@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from targcc_gen.errors import LayoutError
 from targcc_gen.names import package_problem
+from targcc_gen.patch.host_database import HostDatabase, host_database
 from targcc_gen.patch.layout import SPEC, Layout
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class TargetPackage:
         spec: The project's spec.
         is_new: Whether the project has no spec yet, so that the patch makes the package.
         notes: Notes to show about the choice.
+        url_variable: The app's variable with the URL of its PostgreSQL database; empty if unknown.
     """
 
     package: str
@@ -38,6 +40,7 @@ class TargetPackage:
     spec: Spec
     is_new: bool = False
     notes: tuple[str, ...] = ()
+    url_variable: str = ""
 
     @property
     def router_module(self) -> str:
@@ -51,7 +54,10 @@ class TargetPackage:
 
 
 def find_target_package(
-    layout: Layout, pyproject: dict[str, Any], scheduler: str | None = None
+    layout: Layout,
+    pyproject: dict[str, Any],
+    scheduler: str | None = None,
+    database: str | None = None,
 ) -> TargetPackage:
     """Return the package that the spec names; without a spec, a new package.
 
@@ -59,14 +65,15 @@ def find_target_package(
         layout: How the app's file is imported.
         pyproject: The project's pyproject.toml.
         scheduler: The scheduler mode of a new package: `package` (also for `None`) or `vendored`.
+        database: The database of a new package; `None` takes the app's, if it is PostgreSQL, else SQLite.
 
     Raises:
-        InputError: The spec is invalid or names another scheduler mode, the scheduler is not on disk, or no package name
-            is free.
+        InputError: The spec is invalid or names another scheduler mode or database, the scheduler is not on disk, or no
+            package name is free.
     """
     path = layout.root / SPEC
     if not path.is_file():
-        return _new_package(layout, pyproject, scheduler or "package")
+        return _new_package(layout, pyproject, scheduler or "package", database)
     from targcc_gen.spec import load_spec
 
     spec = load_spec(path)
@@ -74,6 +81,11 @@ def find_target_package(
         raise LayoutError(
             f"{SPEC} says scheduler: {spec.scheduler}",
             hint=f"switch with: targcc-gen scheduler {scheduler}",
+        )
+    if database not in {None, spec.database}:
+        raise LayoutError(
+            f"{SPEC} says database: {spec.database}",
+            hint=f"Write database: {database} there, then run targcc-gen regenerate.",
         )
     package = TargetPackage(
         spec.project.package, layout.root / (spec.project.inside or "src"), spec
@@ -86,7 +98,9 @@ def find_target_package(
     return package
 
 
-def _new_package(layout: Layout, pyproject: dict[str, Any], scheduler: str) -> TargetPackage:
+def _new_package(
+    layout: Layout, pyproject: dict[str, Any], scheduler: str, database: str | None
+) -> TargetPackage:
     package, notes = layout.top, []
     reason = _unfit(layout)
     if reason:
@@ -99,8 +113,24 @@ def _new_package(layout: Layout, pyproject: dict[str, Any], scheduler: str) -> T
     folder = layout.source / package
     if package == OWN_PACKAGE and folder.exists():
         raise LayoutError(f"{folder} is there already, and targcc-gen did not make it")
-    spec = _spec(layout, pyproject, package, scheduler)
-    return TargetPackage(package, layout.source, spec, is_new=True, notes=tuple(notes))
+    host = _host_database(layout.root) if database is None else HostDatabase()
+    if host.is_postgresql:
+        database = "postgresql"
+        places = "; ".join(host.places)
+        notes.append(
+            f"the app is on PostgreSQL ({places}), so the scheduler is too; --database sqlite gives the scheduler a file"
+        )
+    spec = _spec(layout, pyproject, package, scheduler, database or "sqlite")
+    return TargetPackage(
+        package, layout.source, spec, is_new=True, notes=tuple(notes), url_variable=host.variable
+    )
+
+
+def _host_database(root: Path) -> HostDatabase:
+    from targcc_gen.dependencies.declare import Texts, requirement_files
+    from targcc_gen.dependencies.required import read_required
+
+    return host_database(root, read_required(Texts(root), requirement_files(root)))
 
 
 def _unfit(layout: Layout) -> str | None:
@@ -117,7 +147,9 @@ def _unfit(layout: Layout) -> str | None:
     return None
 
 
-def _spec(layout: Layout, pyproject: dict[str, Any], package: str, scheduler: str) -> Spec:
+def _spec(
+    layout: Layout, pyproject: dict[str, Any], package: str, scheduler: str, database: str
+) -> Spec:
     """Build a spec with one example job that runs every minute."""
     from pydantic import ValidationError
 
@@ -134,9 +166,8 @@ def _spec(layout: Layout, pyproject: dict[str, Any], package: str, scheduler: st
             name=_name(layout.root, pyproject), package=package, inside=layout.inside
         )
         jobs = {"Heartbeat": build_job("Heartbeat", heartbeat)}
-        return Spec.model_validate(
-            {"targcc": 1, "project": project, "scheduler": scheduler, "jobs": jobs}
-        )
+        values = {"scheduler": scheduler, "database": database, "jobs": jobs}
+        return Spec.model_validate({"targcc": 1, "project": project, **values})
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise LayoutError(
