@@ -10,6 +10,7 @@ from pathlib import Path
 
 from targcc_gen.dependencies.declare import requires_fastapi
 from targcc_gen.errors import AppChoiceError, InputError, PathError
+from targcc_gen.patch.alembic_env import is_env
 from targcc_gen.patch.app_file import AppFile, RefusalError, Source, dotted, targets_of
 from targcc_gen.patch.apps import (
     LARGEST,
@@ -381,7 +382,7 @@ def _known_file(root: Path) -> Path | None:
     known = [
         path
         for path, entry in Lock.load(root).entries.items()
-        if entry.owner is Owner.PATCHED and path.endswith(".py")
+        if entry.owner is Owner.PATCHED and path.endswith(".py") and not is_env(path)
     ]
     return root / known[0] if len(known) == 1 and (root / known[0]).is_file() else None
 
