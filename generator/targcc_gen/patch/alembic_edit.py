@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import libcst as cst
 
-from targcc_gen.patch.alembic_env import NAME, OPTION
+from targcc_gen.patch.alembic_env import NAME, OPTION, AlembicEnv, find_envs, module_for
 
 _BEFORE = ("target_metadata", "connection", "url")
 """The arguments that the option goes behind, the first that a call has."""
@@ -15,6 +16,21 @@ _NAMES = "name"
 """The parameter of the function that joins the app's own rule with ours."""
 
 Call = Callable[[cst.Call], cst.Call | None]
+
+
+def read_envs(root: Path, source: Path, package: str) -> list[AlembicEnv]:
+    """Return each `env.py` of an app, with the option put in.
+
+    Args:
+        root: The project's folder.
+        source: The folder with the scheduler's package.
+        package: The scheduler's package.
+    """
+    return [
+        AlembicEnv(path, data, with_option(data, module), f"from {module} import {NAME}")
+        for path, data in find_envs(root)
+        for module in (module_for(data, source, package),)
+    ]
 
 
 def with_option(data: bytes, module: str) -> bytes | None:

@@ -43,11 +43,6 @@ class AlembicEnv:
         return (f"add to {self.path}: {self.importing}", f"and to each call there: {call}")
 
 
-def is_env(path: str) -> bool:
-    """Return whether a path is of Alembic's `env.py`."""
-    return path.rpartition("/")[2] == FILE
-
-
 def find_envs(root: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the path and the bytes of each `env.py` of Alembic below a folder."""
     for path in sorted(python_files(root)):
@@ -61,29 +56,12 @@ def find_envs(root: Path) -> Iterator[tuple[str, bytes]]:
             yield path.relative_to(root).as_posix(), data
 
 
-def read_envs(root: Path, source: Path, package: str) -> list[AlembicEnv]:
-    """Return each `env.py` of an app, with the option put in.
-
-    Args:
-        root: The project's folder.
-        source: The folder with the scheduler's package.
-        package: The scheduler's package.
-    """
-    from targcc_gen.patch.alembic_edit import with_option
-
-    return [
-        AlembicEnv(path, data, with_option(data, module), f"from {module} import {NAME}")
-        for path, data in find_envs(root)
-        for module in (_module(data, source, package),)
-    ]
-
-
 def lacks_option(data: bytes) -> bool:
     """Return whether an `env.py` leaves the scheduler's tables to autogenerate."""
     return NAME.encode() not in data
 
 
-def _module(data: bytes, source: Path, package: str) -> str:
+def module_for(data: bytes, source: Path, package: str) -> str:
     """Return the module to import from: the app's `scheduler` if the file imports modules beside it, else the distribution."""
     try:
         tree = ast.parse(data)

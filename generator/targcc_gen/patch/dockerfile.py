@@ -61,15 +61,20 @@ def find_dockerfiles(root: Path) -> Iterator[Path]:
             yield path
 
 
-def with_folders(text: str, manifest: str, beside: Sequence[tuple[str, str]] = ()) -> str:
+def with_folders(
+    text: str, manifest: str, beside: Sequence[tuple[str, str]] = (), inside: str = ""
+) -> str:
     """Return a Dockerfile with `vendor/` copied or mounted wherever the manifest is, before the packages are installed.
 
     Args:
         text: The Dockerfile, with `\\n` line ends.
         manifest: The file with the requirements, below the project's folder.
         beside: Pairs of a folder and a new folder beside, which is copied wherever the first is.
+        inside: The project's folder in the repository, such as `backend`; the Dockerfile may copy from the repository.
     """
     lines = text.splitlines(keepends=True)
+    if inside and not _copies_from(lines, inside):
+        inside = ""
     added: list[tuple[int, str]] = []
     whole = False
     for first, last, statement in _statements(lines):
@@ -78,11 +83,15 @@ def with_folders(text: str, manifest: str, beside: Sequence[tuple[str, str]] = (
             whole = False
         elif word.upper() in {"COPY", "ADD"} and (copy := _copy(rest)) is not None:
             whole = whole or copy.is_whole
-            new = [] if whole or _is_whole_next(lines, last) else [*_lines(copy, manifest, beside)]
+            new = (
+                []
+                if whole or _is_whole_next(lines, last)
+                else [*_lines(copy, manifest, beside, inside)]
+            )
             added += [(last, f"{word} {line}\n") for line in new]
         elif word.upper() == "RUN" and not whole and f"{FOLDER},target=" not in rest:
             for number in range(first, last + 1):
-                lines[number] = _mounted(lines[number], manifest)
+                lines[number] = _mounted(lines[number], manifest, inside)
     for number, line in reversed(added):
         ends = lines[number].endswith("\n")
         lines[number] += "" if ends else "\n"
@@ -146,6 +155,16 @@ def _copy(rest: str) -> _Copy | None:
     return _Copy(sources, str(words[-1]), "".join(f"{flag} " for flag in kept))
 
 
+def _copies_from(lines: Sequence[str], folder: str) -> bool:
+    """Return whether a COPY, ADD or mount names a path in a folder."""
+    sources = [match["source"] for line in lines for match in _MOUNT.finditer(line)]
+    for _, _, statement in _statements(lines):
+        word, _, rest = statement.strip().partition(" ")
+        copy = _copy(rest) if word.upper() in {"COPY", "ADD"} else None
+        sources += copy.sources if copy else ()
+    return any(f"{source.removeprefix('./')}/".startswith(f"{folder}/") for source in sources)
+
+
 def _is_whole_next(lines: Sequence[str], last: int) -> bool:
     """Return whether the whole project is copied before the next RUN."""
     for _, _, statement in _statements(lines[last + 1 :]):
@@ -158,14 +177,17 @@ def _is_whole_next(lines: Sequence[str], last: int) -> bool:
     return False
 
 
-def _lines(copy: _Copy, manifest: str, beside: Sequence[tuple[str, str]]) -> Iterator[str]:
+def _lines(
+    copy: _Copy, manifest: str, beside: Sequence[tuple[str, str]], inside: str
+) -> Iterator[str]:
     """Yield the words of the further COPY statements."""
     for source in copy.sources:
         if (prefix := _prefix(source, manifest)) is not None:
             # pip reads a path among the requirements from its working folder
             by_pip = manifest.endswith((".txt", ".in"))
             folder = "./" if by_pip else copy.folder_of(source)
-            yield f"{copy.flags}{prefix}{FOLDER}/ {folder}{FOLDER}/"
+            below = f"{inside}/" if inside and not prefix else ""  # the file of a workspace
+            yield f"{copy.flags}{prefix}{below}{FOLDER}/ {folder}{below}{FOLDER}/"
             break
     for known, new in beside:
         for source in copy.sources:
@@ -190,15 +212,15 @@ def _prefix(source: str, manifest: str) -> str | None:
     return None
 
 
-def _mounted(line: str, manifest: str) -> str:
+def _mounted(line: str, manifest: str, inside: str) -> str:
     """Return a line of RUN with a mount of `vendor` beside the mount of the manifest."""
     for match in _MOUNT.finditer(line):
         prefix = _prefix(match["source"].removeprefix("./"), manifest)
         if prefix is None:
             continue
-        folder = posixpath.dirname(match["target"])
-        target = f"{folder}/{FOLDER}" if folder else FOLDER
-        mount = f"--mount=type=bind,source={prefix}{FOLDER},target={target}"
+        below = f"{inside}/{FOLDER}" if inside and not prefix else FOLDER
+        target = posixpath.join(posixpath.dirname(match["target"]), below)
+        mount = f"--mount=type=bind,source={prefix}{below},target={target}"
         if line.strip() == f"{match[0]} \\":
             indent = line[: len(line) - len(line.lstrip())]
             return f"{line}{indent}{mount} \\\n"

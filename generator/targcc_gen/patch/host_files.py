@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from targcc_gen.dependencies.declare import Texts
-from targcc_gen.patch.alembic_env import find_envs, read_envs
+from targcc_gen.dependencies.declare import Texts, workspace_of
+from targcc_gen.patch.alembic_env import find_envs
 from targcc_gen.patch.dockerfile import (
     FOLDER,
     find_dockerfiles,
@@ -80,9 +80,9 @@ def host_undone(root: Path, lock: Lock, package: str) -> Iterator[tuple[str, byt
         lock: The lock, which names the files that a patch edited.
         package: The scheduler's package.
     """
-    from targcc_gen.patch.alembic_edit import without_option
-
     for path, data in find_envs(root):
+        from targcc_gen.patch.alembic_edit import without_option
+
         if (after := without_option(data)) != data:
             yield path, data, after
     texts = Texts(root)
@@ -101,6 +101,10 @@ def host_undone(root: Path, lock: Lock, package: str) -> Iterator[tuple[str, byt
 
 
 def _of_alembic(edits: HostEdits, root: Path, package: TargetPackage) -> None:
+    if not any(find_envs(root)):
+        return  # libcst takes long to import
+    from targcc_gen.patch.alembic_edit import read_envs
+
     for env in read_envs(root, package.source, package.package):
         edits.notes += env.by_hand
         if env.after is not None and env.after != env.before:
@@ -120,10 +124,18 @@ def _of_images(
         folder = "" if layout.inside == "." else f"{layout.inside}/"
         app = layout.top or f"{layout.module}.py"
         beside = [(f"{folder}{app}", f"{folder}{OWN_PACKAGE}")]
+    repository = _repository(root)
+    inside = root.relative_to(repository).as_posix() if repository else ""
+    for file in find_dockerfiles(repository) if repository else ():
+        text = _text(file)
+        if not file.is_relative_to(root) and inside in text and lacks_folder(text, manifest):
+            edits.notes.append(
+                f"{file}: copy {inside}/{FOLDER}/ too, before the packages are installed"
+            )
     for file in find_dockerfiles(root):
         path = file.relative_to(root).as_posix()
         before = texts.read(path)
-        after = texts.edited(path, lambda text: with_folders(text, manifest, beside))
+        after = texts.edited(path, lambda text: with_folders(text, manifest, beside, inside))
         if before is not None and after is not None and after != before:
             edits.files.append(TreeFile(path, after, Owner.PATCHED, replaces=before))
         elif before is not None and lacks_folder(before.decode(errors="replace"), manifest):
@@ -133,6 +145,14 @@ def _of_images(
             edits.notes.append(
                 f".dockerignore:{number} leaves {FOLDER}/ out of the image: add !{FOLDER} below it"
             )
+
+
+def _repository(root: Path) -> Path | None:
+    """Return the repository or the uv workspace around a project; None for a project that is the repository."""
+    if (root / ".git").exists():
+        return None
+    workspace = workspace_of(root)
+    return workspace or next((path for path in root.parents if (path / ".git").exists()), None)
 
 
 def _carried(package: TargetPackage) -> tuple[str, ...]:
@@ -214,16 +234,22 @@ def _of_coverage(edits: HostEdits, root: Path, package: TargetPackage) -> None:
     if not where:
         return
     folder = next((name for name in _TESTS if (root / name).is_dir()), "")
-    if not folder:
+    path = f"{folder}/test_{package.package}_scheduler.py"
+    if not folder or (root / path).exists():
         edits.notes.append(
             f"{where} asks for a coverage: test {package.package}/scheduler.py, services.py and jobs/"
         )
         return
-    path = f"{folder}/test_{package.package}_scheduler.py"
     has_services = not package.services_taken
+    # patched, as regenerate removes a scaffold file that the spec does not ask for
     edits.files.append(
-        TreeFile(path, _coverage_test(package.package, services=has_services), Owner.SCAFFOLD)
+        TreeFile(path, _coverage_test(package.package, services=has_services), Owner.PATCHED)
     )
+
+
+def is_coverage_test(path: str) -> bool:
+    """Return whether a path is that of the test for the new files."""
+    return re.fullmatch(r"tests?/test_\w+_scheduler\.py", path) is not None
 
 
 def _coverage_test(package: str, *, services: bool) -> bytes:

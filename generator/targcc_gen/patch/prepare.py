@@ -172,7 +172,10 @@ class Prepared:
     def served(self) -> str:
         """The loaded entry and the setting that names the entry; empty when the app's own file does."""
         entry = self.entry
-        if isinstance(entry, str) or entry.where == self.target.relative:
+        if isinstance(entry, str) or entry.where in {
+            self.target.relative,
+            self.target.file.source.name,
+        }:
             return ""
         return f"{entry.shown}  by {entry.where}"
 

@@ -11,16 +11,26 @@ from typing import TYPE_CHECKING, Any
 from targcc_gen.dependencies.declare import Texts, undeclare
 from targcc_gen.dependencies.dependency import app_dependencies, index_dependency
 from targcc_gen.patch import rollback
-from targcc_gen.patch.alembic_env import is_env
 from targcc_gen.patch.app_file import Source
 from targcc_gen.patch.detect import detect_lines
-from targcc_gen.patch.host_files import host_undone
-from targcc_gen.patch.layout import SPEC
+from targcc_gen.patch.host_files import host_undone, is_coverage_test
+from targcc_gen.patch.layout import SPEC, may_make_app
 from targcc_gen.patch.rollback import remove_lock
 from targcc_gen.patch.target_package import OWN_PACKAGE
 from targcc_gen.patch.wiring import Wiring, unwire
 from targcc_gen.render.package import SOURCE_TREE
-from targcc_gen.sync import Lock, LockEntry, Owner, Plan, Tree, TreeFile, apply, make_plan
+from targcc_gen.sync import (
+    Action,
+    Change,
+    Lock,
+    LockEntry,
+    Owner,
+    Plan,
+    Tree,
+    TreeFile,
+    apply,
+    make_plan,
+)
 from targcc_gen.sync.disk import remove_left
 from targcc_gen.sync.lock import digest
 from targcc_gen.sync.merge import plain
@@ -100,7 +110,10 @@ def prepare_undo(target: Target) -> Undone:
         else []
     )
     plan = make_plan(Tree.of(files, complete=False, removed=gone), target.root)
+    tests = [*_tests(target.root, lock)] if whole else []
+    plan = replace(plan, changes=(*plan.changes, *tests))
     settled = {target.relative, *declared, *(path for path, _, _ in edited)}
+    settled |= {test.path for test in tests}
     entries = {path: entry for path, entry in plan.lock.entries.items() if path not in settled}
     return Undone(
         target,
@@ -184,17 +197,15 @@ def _used(target: Target, spec: Spec, lock: Lock) -> str:
     others = [
         path
         for path, entry in lock.entries.items()
-        if entry.owner is Owner.PATCHED
-        and path.endswith(".py")
-        and path != target.relative
-        and not is_env(path)
+        if entry.owner is Owner.PATCHED and path != target.relative and may_make_app(path)
     ]
     if others:
         return f"{where}/scheduler.py stays: {others[0]} uses it too"
     if set(spec.jobs) != {"Heartbeat"}:
         return f"{where}/scheduler.py stays: the spec has jobs of yours"
     for path, entry in lock.entries.items():
-        if entry.owner is Owner.PATCHED or _is_own_services(entry):
+        is_app_s = entry.owner is Owner.PATCHED and not is_coverage_test(path)
+        if is_app_s or _is_own_services(entry):
             continue
         file = target.root / path
         if file.is_file() and digest(plain(file.read_bytes())) != entry.sha256:
@@ -203,6 +214,14 @@ def _used(target: Target, spec: Spec, lock: Lock) -> str:
         if path not in lock.entries:
             return f"{where}/scheduler.py stays: {path} is yours"
     return ""
+
+
+def _tests(root: Path, lock: Lock) -> Iterator[Change]:
+    """Yield the removal of the test that a patch made for the app's coverage."""
+    for path, entry in lock.entries.items():
+        if entry.owner is Owner.PATCHED and is_coverage_test(path) and (root / path).is_file():
+            before = (root / path).read_bytes()
+            yield Change(path, Action.DELETE, "", Owner.PATCHED, before)
 
 
 def _is_own_services(entry: LockEntry) -> bool:

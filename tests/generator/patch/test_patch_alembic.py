@@ -10,8 +10,7 @@ import alembic
 import pytest
 from click.testing import CliRunner
 from targcc_gen.cli import main
-from targcc_gen.patch.alembic_edit import with_option, without_option
-from targcc_gen.patch.alembic_env import read_envs
+from targcc_gen.patch.alembic_edit import read_envs, with_option, without_option
 
 TEMPLATES = Path(alembic.__file__).parent / "templates"
 FLASK_MIGRATE = """import logging

@@ -129,6 +129,36 @@ def test_a_package_beside_the_app_is_copied_like_the_app():
     assert without_folders(after, ("vendor", "jobs_scheduler")) == before
 
 
+WORKSPACE = """FROM python:3.12
+WORKDIR /app/
+RUN --mount=type=bind,source=uv.lock,target=uv.lock \\
+    --mount=type=bind,source=pyproject.toml,target=pyproject.toml \\
+    uv sync --frozen --no-install-workspace --package app
+COPY ./backend/pyproject.toml ./backend/alembic.ini /app/backend/
+COPY ./backend/app /app/backend/app
+RUN uv sync --frozen --package app
+"""
+
+
+def test_an_image_of_a_workspace_gets_the_wheel_of_its_member():
+    """Docker copies from the workspace, whose own pyproject.toml has no vendor beside."""
+    after = with_folders(WORKSPACE, "pyproject.toml", inside="backend")
+
+    assert "--mount=type=bind,source=backend/vendor,target=backend/vendor \\\n    uv sync" in after
+    assert "/app/backend/\nCOPY backend/vendor/ /app/backend/vendor/\nCOPY ./backend/app" in after
+    assert without_folders(after) == WORKSPACE
+
+
+def test_an_image_above_the_project_is_named(tmp_path: Path):
+    (tmp_path / ".git").mkdir()
+    text = "FROM python:3.12\nCOPY backend/pyproject.toml ./\nRUN pip install .\n"
+    (tmp_path / "Dockerfile").write_text(text, encoding="utf-8")
+
+    output = run(app(tmp_path / "backend", {}), "patch", "--no-verify")
+
+    assert "Dockerfile: copy backend/vendor/ too, before the packages are installed" in output
+
+
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 def test_images_and_git_of_an_app(tmp_path: Path, ends: str):
     files = {
@@ -229,6 +259,8 @@ def test_the_coverage_of_an_app_does_not_sink(services, tmp_path: Path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Required test coverage of 100% reached" in done.stdout
     (root / ".coverage").unlink()
+    assert "Nothing to do" in run(root, "regenerate")
+    assert "has the scheduler already" in run(root, "patch", "--no-verify")
     run(root, "patch", "--undo")
     assert contents(root) == before
 
