@@ -80,9 +80,10 @@ def host_undone(root: Path, lock: Lock, package: str) -> Iterator[tuple[str, byt
         lock: The lock, which names the files that a patch edited.
         package: The scheduler's package.
     """
-    for path, data in find_envs(root):
+    envs = [*find_envs(root)]
+    if envs:
         from targcc_gen.patch.alembic_edit import without_option
-
+    for path, data in envs:
         if (after := without_option(data)) != data:
             yield path, data, after
     texts = Texts(root)
