@@ -14,12 +14,14 @@ import dishka
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .core.clock import Clock, DatabaseClock, uptime
+from .core.errors import ExtraMissing
 from .core.languages import for_nobody
 from .core.loop_thread import LoopOnDemand
 from .core.masking import KNOWN, mask
 from .core.pools import Workers, workers_of
 from .core.secrets import SEALS
 from .core.states import RunState
+from .db.caller_database import Home
 from .db.caller_transaction import finish
 from .db.migrations.upgrade import refuse_newer
 from .db.reader import Reader
@@ -107,6 +109,7 @@ class Host:
         self._clock_read = float("-inf")
         self._opening = asyncio.Lock()
         self._told = ""
+        self._home = Home(settings.database_url)
         self.findings: list[JobFinding] = []
         """The findings about jobs at the last start."""
 
@@ -208,6 +211,7 @@ class Host:
             lambda call: operation(call, *args, **kwargs),
             call_on=self._call,
             submit=lambda waiting: self._loop.open().submit(self._submit(waiting)),
+            home=self._home,
         )
 
     async def _submit(self, waiting: Sequence[Submission]) -> None:
@@ -272,7 +276,12 @@ class Host:
             thread.loop.call_soon_threadsafe(act)
 
     async def start(self, *, work: bool, schedule: bool, queues: Sequence[str] | None) -> None:
-        """Upgrade the tables, follow jobs defined in the old server's database, and start the node."""
+        """Upgrade the tables, follow jobs defined in the old server's database, and start the node.
+
+        Raises:
+            ExtraMissing: a setting needs packages that are not installed.
+        """
+        self._require_extras()
         definitions = await asyncio.to_thread(lambda: self.registry.definitions)
         await asyncio.to_thread(prepare, self._settings)
         await self.call(self._start(definitions, work=work, schedule=schedule, queues=queues))
@@ -389,8 +398,13 @@ class Host:
                 raise
             return await coroutine
 
+    def _require_extras(self) -> None:
+        if missing := self._settings.missing_extra:
+            raise ExtraMissing(missing)
+
     async def _open(self) -> None:
         if self._store is None:
+            self._require_extras()
             self._store = Store(self._settings.database_url, self._settings.pool_size)
             self._engine = make_queue_engine(
                 self._settings, self.clock, self._store.engine, current().queue_aging

@@ -289,6 +289,18 @@ class QueryTimeout(TimeoutError):  # noqa: N818 - reads as what it is
     code = "TS604"
 
 
+class OtherDatabase(ValueError):  # noqa: N818 - reads as what it is
+    """The session of a call is on a database without the scheduler's tables, or on another database system than the scheduler."""
+
+    code = "TS614"
+
+
+class ExtraMissing(ImportError):  # noqa: N818 - reads as what it is
+    """A setting needs packages that are not installed; the message names the extra that has them."""
+
+    code = "TS615"
+
+
 class SchedulerOff(RuntimeError):  # noqa: N818 - reads as what it is
     """The scheduler is off, by ``TARGCC_MODE`` or because pytest runs; its database cannot be queried."""
 
