@@ -97,7 +97,7 @@ async def recent_outcomes(
 
 
 def _recent_run(row: sa.Row[Any]) -> RecentRun:
-    run_id, job, state, due_at, started_at, completed_at = row
+    run_id, job, state, due_at, started_at, completed_at = tuple(row)
     return RecentRun(run_id, job, RunState(state), due_at, started_at, completed_at)
 
 

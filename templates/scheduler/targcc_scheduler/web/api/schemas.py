@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -246,10 +247,16 @@ class CancelledOut(DoneOut):
     state: RunState
 
 
+@cache
+def _run_fields() -> tuple[str, ...]:
+    """Return the fields of :class:`RunOut` that a run has under the same name."""
+    return tuple(name for name in RunOut.model_fields if hasattr(Run, name) and name != "arguments")
+
+
 def run_values(run: Run, definition: JobDefinition | None) -> dict[str, Any]:
     """Return a run's values for :class:`RunOut`."""
     took = run.duration
-    fields = {name: getattr(run, name) for name in RunOut.model_fields if hasattr(run, name)}
+    fields = {name: getattr(run, name) for name in _run_fields()}
     milliseconds = round(took.total_seconds() * 1000) if took is not None else None
     return {
         **fields,
