@@ -271,3 +271,34 @@ async def test_a_rerun_submits_what_a_key_moved_and_what_a_batch_made_ready(monk
     assert (done.moved, done.settled) == ([moved, ready], settled)
     assert [(run_id, run.retry_of) for run_id, run in done.new] == [(9, 1)]
     assert done.consequences == Effects(ready=done.moved, settled=settled)
+
+
+@pytest.mark.parametrize(
+    ("runs", "held"),
+    [
+        ([(1, Tie.FOLLOWED), (2, 0)], [1]),
+        ([(1, Tie.FOLLOWED), (2, Tie.FOLLOWED | Tie.BATCH)], [1, 2]),
+        ([(1, Tie.BATCH), (None, Tie.FOLLOWED)], None),
+    ],
+)
+async def test_old_runs_with_dependents_are_locked_before_anything_is_created(
+    monkeypatch, runs, held
+):
+    acts = []
+
+    async def hold(_connection, run_ids):
+        acts.append(run_ids)
+
+    async def create(_connection, new, _now, _done):
+        acts.append(len(new))
+        return [RunId(7)] * len(new)
+
+    async def nothing(*_):
+        return []
+
+    for name in ("_take_place", "_discarded", "_copies"):
+        monkeypatch.setattr(rerun, name, nothing)
+    monkeypatch.setattr(rerun, "_hold", hold)
+    monkeypatch.setattr(rerun, "_create", create)
+    await rerun.rerun(None, [_new(*run) for run in runs], "dana", NOW)
+    assert acts[:2] == ([len(runs)] if held is None else [held, len(runs)])
