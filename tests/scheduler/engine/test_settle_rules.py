@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from targcc_scheduler import RunState
 from targcc_scheduler.core.errors import UnknownRun
 from targcc_scheduler.db.engines import sync_engine
@@ -316,6 +317,25 @@ async def test_a_run_belongs_to_its_node_in_its_attempt_while_it_runs(store, by_
         for run_id, owned in ((7, [7]), (8, []), (9, [])):
             rows = await connection.execute(query.where(transition.owned_by(run_id, "node", 1)))
             assert rows.scalars().all() == owned
+
+
+@pytest.mark.parametrize(
+    ("by_index", "column"), [(True, "c_JobRun.State"), (False, "coalesce(c_JobRun.State, ")]
+)
+def test_a_statement_by_id_does_not_look_at_the_index_of_states(by_index, column):
+    condition = transition.is_in_state(ENQUEUED, FAILED, by_index=by_index)
+    text = str(condition.compile(compile_kwargs={"literal_binds": True}))
+    assert text.replace('"', "").startswith(column)
+    assert text.endswith("IN ('enqueued', 'failed')")
+    assert "coalesce" not in str(transition.is_in_state(ENQUEUED)).lower()
+
+
+def test_a_run_that_another_transaction_has_locked_is_not_free():
+    condition = transition.is_free(transition.OTHER.c.Id == 7)
+    text = str(sa.select(job_run.c.Id).where(condition).compile(dialect=postgresql.dialect()))
+    where = text.partition("WHERE")[2]
+    assert where.strip().startswith("(c_JobRun.Id = ANY (ARRAY(")
+    assert "FOR UPDATE SKIP LOCKED" in where
 
 
 # PostgreSQL settles many runs in a single statement.
