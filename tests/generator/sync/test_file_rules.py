@@ -1,10 +1,12 @@
 """Rules of one file by tables: spec, lock and disk give an action and a reason; copies of blueprints; git's unfinished merges."""
 
+import os
+import subprocess
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from targcc_gen.errors import BlueprintFetchError, PathError
+from targcc_gen.errors import BlueprintFetchError, GitError, PathError
 from targcc_gen.render.tree import Owner, TreeFile
 from targcc_gen.spec.library import LARGEST, MOST, Upstream
 from targcc_gen.sync import blueprint_repositories, branches, planner, rules
@@ -627,3 +629,224 @@ def test_a_file_as_git_left_it_has_no_edits(monkeypatch, merged, text, is_gits):
     assert Stages("base", "ours", "theirs").made(text.decode()) is is_gits
     assert styles == ["", "--diff3", "--zdiff3"][: len(styles)]
     assert Stages("base", "ours").made(text.decode()) is False
+
+
+# A file that git could not merge, in the plan.
+
+CONFLICTED = b"<<<<<<< HEAD\nA\n=======\na\n>>>>>>> x\nb\nc\n"
+TWO = CONFLICTED + CONFLICTED
+T = "a.toml"
+
+
+def _planned(tmp_path, generated, entry, raw, path="a.toml", **options):
+    situation = Situation(path, generated, entry, OnDisk(raw), Formats(tmp_path), **options)
+    outcome = planner._decided(situation)
+    change = outcome.change
+    assert change.before == raw
+    return change, (change.action, change.reason, change.after)
+
+
+GITS = "git's conflict is settled by targcc.yaml"
+
+
+@pytest.mark.parametrize(
+    ("generated", "entry", "raw", "expected"),
+    [
+        (_file(path=T), _entry(path=T), OLD, (UPDATE, "", NEW)),
+        (_file(path=T), _entry(path=T), CONFLICTED, (MERGE, GITS, BOTH)),
+        (_file(path=T), _entry(path=T), CONFLICTED.replace(b"\n", b"\r\n"), (MERGE, GITS, BOTH.replace(b"\n", b"\r\n"))),
+        (_file(path=T), _entry(MINE, path=T, others=(_entry(path=T),)), CONFLICTED, (MERGE, GITS, NEW)),
+        (_file(path=T), _entry(path=T, keep_base=False), CONFLICTED, (CONFLICT, "git could not merge a place: edit what is between its markers", None)),
+        (_file(path=T), _entry(path=T, keep_base=False), TWO, (CONFLICT, "git could not merge 2 places: edit what is between its markers", None)),
+        (_file(path=T), _entry(path=T, ejected=True), CONFLICTED, (KEEP, "ejected", None)),
+        (_file(path=T, replaces=OLD), _entry(path=T), CONFLICTED, (CONFLICT, "it changed while it was being read: run the command again", None)),
+    ],
+)  # fmt: skip
+def test_git_conflicts_are_settled_by_the_spec(tmp_path, generated, entry, raw, expected):
+    change, result = _planned(tmp_path, generated, entry, raw)
+    assert result == expected
+    assert change.settleable is not (result[0] is CONFLICT)
+
+
+def test_markers_that_may_be_text_are_left_to_the_rules(tmp_path):
+    file, entry = _file(path="a.md"), _entry(path="a.md", keep_base=False)
+    _, result = _planned(tmp_path, file, entry, CONFLICTED, path="a.md")
+    assert result == (CONFLICT, "you and targcc-gen both changed it", None)
+
+
+def test_a_file_to_restore_is_not_settled(tmp_path):
+    result = _planned(tmp_path, _file(path=T), _entry(path=T), CONFLICTED, restore=True)[1]
+    assert result == (CONFLICT, "restoring it would drop what you wrote", None)
+
+
+JOB = b'from x import job\n\n\n@job("{}", timeout="{}")\ndef nightly() -> None: ...\n'
+
+
+def _job(cron, timeout):
+    return JOB.replace(b"{}", cron, 1).replace(b"{}", timeout, 1)
+
+
+def test_both_sides_of_a_job_follow_argument_by_argument():
+    base, mine, new = _job(b"0 1 * * *", b"1m"), _job(b"0 1 * * *", b"2m"), _job(b"0 3 * * *", b"1m")  # fmt: skip
+    assert branches._by_decorator(mine, new, base) == _job(b"0 3 * * *", b"2m")
+    assert branches._by_decorator(mine, _job(b"0 1 * * *", b"3m"), base) is None
+    assert branches._by_decorator(b"def (", new, base) is None
+
+
+def _change(path, *, note="", before=b"old", **options):
+    change = Change(path, KEEP, "yours", SCAFFOLD, before, note=note)
+    return Outcome(change, _entry(path=path), **options)
+
+
+def test_notes_and_dropped_texts_are_kept(tmp_path):
+    outcomes = {
+        "a.txt": _change("a.txt", note="-1\n+2\n"),
+        "b.py": _change("b.py", drops=True),
+        "c.py": _change("c.py", drops=True, before=None),
+        "d.py": _change("d.py"),
+    }
+    kept = planner._notes(outcomes, Disk(tmp_path))
+    diff, text = ".targcc/kept/a.txt.diff", ".targcc/kept/b.py.txt"
+    assert set(kept) == {"a.txt", diff, text}
+    assert kept["a.txt"].change.reason == f"yours: {diff}"
+    assert kept["a.txt"].entry == outcomes["a.txt"].entry
+    for path, content in ((diff, b"-1\n+2\n"), (text, b"old")):
+        change = kept[path].change
+        assert (change.action, change.after, kept[path].entry) == (CREATE, content, None)
+
+
+def test_a_deleted_job_leaves_a_tombstone_until_its_place_is_taken():
+    job = _entry(b'@job("0 2 * * *")\ndef nightly() -> None: ...\n', SCAFFOLD, "jobs/nightly.py")
+    page = _entry(path="page.md")
+    lock = Lock(
+        {job.path: job, page.path: page}, removed={"jobs/old.py": job, "jobs/taken.py": job}
+    )
+
+    def outcome(path, action, before=b"x", entry=None):
+        return {path: Outcome(Change(path, action, "", SCAFFOLD, before), entry)}
+
+    outcomes = outcome(job.path, DELETE) | outcome("page.md", DELETE)
+    after = planner._after(lock, outcomes)
+    assert set(after.removed) == {"jobs/old.py", "jobs/taken.py", job.path}
+    assert after.entries == {}
+    outcomes = outcome("jobs/taken.py", KEEP) | outcome("jobs/old.py", CREATE, None, job)
+    after = planner._after(lock, outcomes)
+    assert after.removed == {}
+    assert set(after.entries) == {job.path, "page.md", "jobs/old.py"}
+    twice = replace(job, others=(page,))
+    assert planner._after(lock, outcome(job.path, KEEP, entry=twice)).entries[job.path].others == ()
+
+
+# Fetching, without git.
+
+
+class _Process:
+    """Process of git that needs some waits."""
+
+    def __init__(self, waits, returncode):
+        self.waits, self.returncode, self.killed = waits, returncode, False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def wait(self, seconds):
+        self.waits -= 1
+        if self.waits >= 0:
+            raise subprocess.TimeoutExpired("git", seconds)
+
+    def kill(self):
+        self.killed = True
+
+
+@pytest.fixture
+def git(monkeypatch):
+    """Return a function that makes git's answers: output, errors and exit status of each call."""
+    calls = []
+
+    def make(*answers, waits=0):
+        given = iter(answers)
+
+        def start(folder, *arguments, protocols, stdout, stderr):
+            assert (folder.name, protocols) == ("repository", "https:ssh:file")
+            calls.append(arguments)
+            output, errors, returncode = next(given)
+            os.write(stdout, output)
+            os.write(stderr, errors)
+            calls.append(_Process(waits, returncode))
+            return calls.pop() if waits == 0 else calls[-1]
+
+        monkeypatch.setattr(blueprint_repositories, "start_fetching", start)
+        return calls
+
+    return make
+
+
+def test_git_answers_or_says_why_not(tmp_path, git):
+    git((b"answer", b"", 0), (b"", b"hint\nfatal: gone\n", 128))
+    repository = blueprint_repositories._Git(tmp_path, SHOP)
+    assert repository.run("rev-parse") == b"answer"
+    with pytest.raises(BlueprintFetchError, match="git says: fatal: gone"):
+        repository.run("fetch")
+
+
+@pytest.mark.parametrize("waits", [0, 3])
+def test_a_fetch_that_takes_too_long_is_ended(tmp_path, git, monkeypatch, waits):
+    calls = git((b"", b"", 0), waits=waits)
+    repository = blueprint_repositories._Git(tmp_path, SHOP)
+    monkeypatch.setattr(repository, "_too_much", lambda: "it takes longer")
+    with pytest.raises(BlueprintFetchError, match="it takes longer"):
+        repository.run("fetch")
+    assert waits == 0 or calls[-1].killed
+
+
+def test_a_fetch_within_its_limits_is_waited_for(tmp_path, git):
+    calls = git((b"x", b"", 0), waits=3)
+    assert blueprint_repositories._Git(tmp_path, SHOP).run("fetch") == b"x"
+    assert (calls[-1].waits, calls[-1].killed) == (-1, False)
+
+
+def test_without_git_there_are_no_blueprints(tmp_path, monkeypatch):
+    def start(*_, **__):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(blueprint_repositories, "start_fetching", start)
+    with pytest.raises(GitError, match="git is not installed"):
+        blueprint_repositories._Git(tmp_path, SHOP).run("init")
+
+
+COMMIT = "0123456789" * 4
+
+
+@pytest.mark.parametrize(
+    ("ref", "wanted", "commit", "words"),
+    [
+        ("v1", "refs/tags/v1", COMMIT, None),
+        (COMMIT, COMMIT, COMMIT, None),
+        (COMMIT, COMMIT, "9" * 40, f"it answered with commit {'9' * 40}"),
+    ],
+)
+def test_blueprints_come_from_the_tag_or_commit_of_the_spec(git, ref, wanted, commit, words):
+    nothing = (b"", b"", 0)
+    listing, blob = _listing(*_whole("mail")), (b"content", b"", 0)
+    calls = git(nothing, nothing, (f"{commit}\n".encode(), b"", 0), (listing, b"", 0), *[blob] * 3)
+    upstream = replace(SHOP, ref=ref, folder="blueprints")
+    if words:
+        with pytest.raises(BlueprintFetchError, match=words):
+            blueprint_repositories.fetch(upstream)
+        return
+    fetched = blueprint_repositories.fetch(upstream)
+    assert fetched == Fetched(COMMIT, {f"mail/{part}": b"content" for part in PARTS})
+    assert [call[0] for call in calls] == [
+        "init",
+        "fetch",
+        "rev-parse",
+        "ls-tree",
+        *["cat-file"] * 3,
+    ]
+    assert calls[0] == ("init", "--quiet", "--bare", "--template=", ".")
+    assert calls[1][-2:] == ("https://x/shop", wanted)
+    assert calls[2] == ("rev-parse", "--verify", "FETCH_HEAD^{commit}")
+    assert calls[3] == ("ls-tree", "-r", "-z", "--long", f"{COMMIT}:blueprints")
