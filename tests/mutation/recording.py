@@ -4,6 +4,8 @@ This module is also the plugin of pytest that records. ``.mutants/map.json`` kee
 each module.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -66,10 +68,18 @@ def _state(file: str) -> str:
     return hashlib.sha256((ROOT / file).read_bytes()).hexdigest()
 
 
+_recorders: list[_Recorder] = []
+
+
+def pytest_load_initial_conftests() -> None:
+    """Begin to record before any ``conftest.py`` imports modules."""
+    _recorders.append(_Recorder())
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Record in the processes that run tests."""
     if os.environ.get("PYTEST_XDIST_WORKER") or not config.getoption("numprocesses", 0):
-        config.pluginmanager.register(_Recorder())
+        config.pluginmanager.register(_recorders[0])
 
 
 class _Recorder:
