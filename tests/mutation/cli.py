@@ -13,6 +13,7 @@ Exit status: 0 done; 1 fewer mutants than ``--least`` per cent were killed.
 
 import argparse
 import json
+import os
 import random
 import time
 import tomllib
@@ -158,7 +159,9 @@ def _results() -> dict[str, str]:
 
 def _keep(verdicts: dict[Mutant, str]) -> None:
     new = {mutant.name: verdict for mutant, verdict in verdicts.items() if verdict != NOT_RUN}
-    RESULTS.write_text(json.dumps(_results() | new, indent=1), encoding="utf-8")
+    draft = RESULTS.with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps(_results() | new, indent=1), encoding="utf-8")
+    draft.replace(RESULTS)  # another run may be reading
 
 
 def equivalent_mutants() -> dict[str, str]:
