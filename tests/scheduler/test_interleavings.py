@@ -294,4 +294,4 @@ async def test_a_sample_of_interleavings_is_sound_on_postgresql(actors, migrated
 
 @pytest.mark.soak
 async def test_many_interleavings_are_sound_on_postgresql(actors, migrated_postgresql_url):
-    await drive(actors, migrated_postgresql_url, 220)
+    await drive(actors, migrated_postgresql_url, 150)

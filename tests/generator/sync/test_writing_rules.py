@@ -465,6 +465,28 @@ def test_a_file_that_lost_few_short_lines_was_not_formatted(base, existing, unfo
     assert merge_python._is_unformatted(base, existing) is unformatted
 
 
+@pytest.mark.parametrize(
+    ("settings", "lengths", "keeps_lines", "keeps_quotes"),
+    [
+        ("", [100, 88], True, False),
+        ("[tool.black]\nline-length = 79\n", [79, 100, 88], True, False),
+        ("[tool.ruff]\nline-length = 120\n", [120, 100, 88], True, False),
+        ("[tool.black]\nskip-magic-trailing-comma = true\n", [100, 88], False, False),
+        ("[tool.black]\nskip-string-normalization = true\n", [100, 88], True, True),
+        ("[tool.black]\nline-length = 'x'\n", [100, 88], True, False),
+        ("[tool]\nblack = 1\n", [100, 88], True, False),
+        ("[", [100, 88], True, False),
+    ],
+)
+def test_black_formats_as_the_project_says(root, settings, lengths, keeps_lines, keeps_quotes):
+    (root / "pyproject.toml").write_text(settings)
+    formats = merge_python.Formats(root)._blacks()
+    assert [item.name for item in formats] == [f"black -l {length}" for length in lengths]
+    for source, stays in ((b"x = [\n    1,\n]\n", keeps_lines), (b"x = 'a'\n", keeps_quotes)):
+        assert (formats[0].write("a.py", source) == source) is stays
+    assert formats[0].write("a.py", b"x = (\n") is None
+
+
 SOURCES = '[project]\nname = "a"\ndependencies = ["x"{more}]\n\n[tool.uv.sources]\n{sources}'
 
 
