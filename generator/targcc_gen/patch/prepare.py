@@ -14,11 +14,27 @@ from targcc_gen.dependencies.dependency import app_dependencies
 from targcc_gen.errors import InputError, ObstacleError
 from targcc_gen.patch.app_file import AppFile, RefusalError, SourceError, code_of, targets_of
 from targcc_gen.patch.apps import App, apps_of, outer_apps
-from targcc_gen.patch.detect import Target, detect_lines, entry_of, host_in, refusal_of
-from targcc_gen.patch.layout import pyproject
+from targcc_gen.patch.detect import (
+    Target,
+    detect_lines,
+    entry_of,
+    host_entry,
+    host_in,
+    refusal_of,
+)
+from targcc_gen.patch.layout import find_layout, pyproject
 from targcc_gen.patch.server_settings import Entry
 from targcc_gen.patch.target_package import TargetPackage, find_target_package, new_files
-from targcc_gen.patch.wiring import Patched, Wiring, includes, is_elsewhere, moved, wire
+from targcc_gen.patch.wiring import (
+    PREFIX,
+    Patched,
+    Wiring,
+    includes,
+    is_elsewhere,
+    moved,
+    wire,
+    wrap,
+)
 from targcc_gen.render.package import SOURCE_TREE
 from targcc_gen.sync import LockEntry, Owner, Plan, Tree, TreeFile, make_plan
 
@@ -223,9 +239,12 @@ def prepare(
             patched = wire(target.file, app, wiring)
     except RefusalError as error:
         refusal = error
+        if wrapped := wrapped_lines(target, app, wiring):
+            target, wiring, patched = wrapped
+            app, refusal = None, None
     files, kept = new_files(package, target.root) if package.is_new else ([], [])
     declared = declare(Texts(target.root), app_dependencies(package.spec))
-    notes = package.notes
+    notes = (*_mounted(target), *package.notes)
     if package.is_new:
         notes = (*notes, *_already_declared(declared), *_exclusions(target, package, project))
         if declared.added:
@@ -243,6 +262,53 @@ def prepare(
         notes,
         moves=moves,
     )
+
+
+def _mounted(target: Target) -> list[str]:
+    """Return a note about each app that another app mounts, up to the app that gets the lines."""
+    return [
+        f"{where} mounts the app: the lines go to the outer app, as a server runs no lifespan of a mounted app"
+        for where in target.inner
+    ]
+
+
+def wrapped_lines(
+    target: Target, app: App | None, wiring: Wiring, free: str = PREFIX
+) -> tuple[Target, Wiring, Patched] | None:
+    """Return the file that the server loads with `app = with_scheduler(app, "/jobs")`; `None` when no such line can be placed.
+
+    Args:
+        target: The file that makes the app.
+        app: The app; `None` for an app of another framework.
+        wiring: The lines of the app's file.
+        free: The prefix if `wiring` has none.
+    """
+    entry = _wrappable(target, app)
+    if entry is None or target.follower is None:
+        return None
+    path = target.follower.file_of(entry)
+    if path is None:
+        return None
+    file = target.follower.file(path)
+    layout = find_layout(file, path, target.root, entry.module or None)
+    wiring = replace(wiring, package=layout.package, wraps=True)
+    patched = wrap(file, entry.name, wiring, wiring.prefix or free)
+    if patched is None:
+        return None
+    target = replace(target, path=path, file=file, layout=layout, app=None, entry=entry)
+    return target, wiring, patched
+
+
+def _wrappable(target: Target, app: App | None) -> Entry | None:
+    """Return the entry whose name a line can wrap: an ASGI app by a plain name of a module, served with its lifespan."""
+    if app is not None:
+        entry = None if app.mounted else entry_of(target, app)
+    else:
+        host = host_in(target.file)
+        entry = None if host is None or host.speaks_wsgi else host_entry(target, host)
+    if not isinstance(entry, Entry) or "." in entry.name:
+        return None
+    return None if entry.factory or entry.wsgi or entry.lifespan == "off" else entry
 
 
 def _wired_app(target: Target, app_name: str | None, wiring: Wiring) -> App | None:
