@@ -9,7 +9,16 @@ from functools import cached_property
 from pathlib import Path
 
 from targcc_gen.errors import AppChoiceError, InputError
-from targcc_gen.patch.app_file import FUNCTIONS, AppFile, Function, Source, dotted, targets_of, walk
+from targcc_gen.patch.app_file import (
+    FUNCTIONS,
+    AppFile,
+    Function,
+    Source,
+    code_of,
+    dotted,
+    targets_of,
+    walk,
+)
 from targcc_gen.patch.apps import LARGEST, App, apps_of, handed_over, mounts, python_files
 from targcc_gen.patch.layout import find_layout
 from targcc_gen.patch.server_settings import Entry, read_entries
@@ -17,6 +26,7 @@ from targcc_gen.patch.server_settings import Entry, read_entries
 # Follow a name through imports, factories, wrappers and attributes.
 
 _DEEPEST = 12
+_SERVES = frozenset({"run", "Config"})  # of uvicorn
 _DEFAULT_NAMES = ("app", "application", "api")
 
 
@@ -66,6 +76,22 @@ class Resolver:
         for name in names:
             for origin in self._name(path, name, (), 0):
                 return origin
+        return self._served_in_function(path, entry.name) if entry.script else None
+
+    def _served_in_function(self, path: Path, name: str) -> Origin | None:
+        """Return the origin of an expression that a script serves, by the names of the function around the call."""
+        file = self.file(path)
+        for node in file.nodes:
+            if (
+                not isinstance(node, ast.Call)
+                or dotted(node.func).rpartition(".")[2] not in _SERVES
+            ):
+                continue
+            values = [*node.args[:1], *(k.value for k in node.keywords if k.arg == "app")]
+            for value in values:
+                if code_of(value) == name:
+                    for origin in self._expression(path, value, file.scope_of(node), 0):
+                        return origin
         return None
 
     def leads_to(self, path: Path, value: ast.expr, origin: Origin) -> bool:

@@ -288,6 +288,46 @@ ENTRIES: dict[str, Entry] = {
             "start.sh": "exec gunicorn -k uvicorn.workers.UvicornWorker shop.main:app\n",
         },
     ),
+    "gunicorn_worker": Entry(
+        "gunicorn's worker class in its settings",
+        {
+            **main(F + "app = FastAPI()\n", admin=F + "app = FastAPI()\n"),
+            "deploy/gunicorn.py": "import os\n\nworker_class = os.getenv('WORKER', 'uvicorn.workers.UvicornWorker')\n",
+            "Procfile": "web: gunicorn -c deploy/gunicorn.py shop.main:app\n",
+        },
+    ),
+    "docker_module": Entry(
+        "`python -m shop` of a Dockerfile",
+        {
+            **main(F + "app = FastAPI()\n", admin=F + "app = FastAPI()\n"),
+            "shop/__main__.py": "import uvicorn\n\nuvicorn.run('shop.main:app', port=80)\n",
+            "Dockerfile": 'FROM python\nCMD ["python", "-m", "shop"]\n',
+        },
+    ),
+    "factory_in_function": Entry(
+        "a factory with arguments, called where the server starts",
+        {
+            **main(
+                F + "\n\ndef create_app(settings):\n    app = FastAPI()\n    return app\n",
+                admin=F + "app = FastAPI()\n",
+            ),
+            "run.py": "import uvicorn\n\nfrom shop.main import create_app\n\n\ndef main():\n    app = create_app({})\n"
+            "    uvicorn.run(app)\n\n\nif __name__ == '__main__':\n    main()\n",
+        },
+        served="python run.py",
+    ),
+    "factory_handed_over": Entry(
+        "a factory with arguments, in the call that serves it",
+        {
+            **main(
+                F + "\n\ndef create_app(settings):\n    app = FastAPI()\n    return app\n",
+                admin=F + "app = FastAPI()\n",
+            ),
+            "run.py": "import uvicorn\n\nfrom shop.main import create_app\n\nif __name__ == '__main__':\n"
+            "    uvicorn.Server(uvicorn.Config(create_app({}))).run()\n",
+        },
+        served="python run.py",
+    ),
     "root_mount": Entry(
         'with `app.mount("/", …)` and a catch-all',
         main(F + "app = FastAPI()\napp.mount('/', FastAPI())\n"),
