@@ -64,6 +64,7 @@ class Host:
         line: The line of the assignment.
         is_top: Whether the assignment is at module level.
         code: The call that makes the application; with `...` for many arguments.
+        factory: The function of the module that makes the application; empty without a function.
     """
 
     framework: str
@@ -71,6 +72,7 @@ class Host:
     line: int
     is_top: bool
     code: str = ""
+    factory: str = ""
 
     @property
     def speaks_wsgi(self) -> bool:
@@ -91,7 +93,9 @@ def host_in(file: AppFile) -> Host | None:
             name = targets[0] if targets else ""
             code = code_of(node.value)
             code = code if len(code) <= _SHOWN else f"{code_of(node.value.func)}(...)"
-            result.append(Host(framework, name, file.line_of(node), top, code))
+            scope = file.scope_of(node)
+            factory = scope[0] if len(scope) == 1 else ""
+            result.append(Host(framework, name, file.line_of(node), top, code, factory))
     return min(result, key=lambda host: (_ORDER.index(host.framework), host.line), default=None)
 
 
@@ -158,6 +162,7 @@ def refusal_of(file: AppFile, host: Host, lines: ByHand, program: str) -> Refusa
         return RefusalError(
             message, hint=lines.wrap(name, last_line(file) if host.is_top else None)
         )
+    served = f"{host.factory}()" if host.factory else name
     return RefusalError(
         message,
         hint=(
@@ -165,7 +170,7 @@ def refusal_of(file: AppFile, host: Host, lines: ByHand, program: str) -> Refusa
             f" on the same database:\n\n    {program} serve      # jobs and pages\n    {program} worker     # jobs alone\n\n"
             "Or serve both by one ASGI server, such as uvicorn:\n\n"
             f"    from a2wsgi import WSGIMiddleware\n    {lines.importing}{WRAPPER}\n\n"
-            f'    application = {WRAPPER}(WSGIMiddleware({name}), "/jobs")'
+            f'    application = {WRAPPER}(WSGIMiddleware({served}), "/jobs")'
         ),
     )
 

@@ -402,6 +402,18 @@ ENTRIES: dict[str, Entry] = {
         "shop/wsgi.py",
         refused=" worker ",
     ),
+    "flask_factory": Entry(
+        "Flask, made by a factory",
+        main(
+            "from flask import Flask\n\n\ndef create_app():\n    app = Flask(__name__)\n    return app\n"
+        ),
+        refused='application = with_scheduler(WSGIMiddleware(create_app()), "/jobs")',
+    ),
+    "flask_subclass": Entry(
+        "a subclass of Flask",
+        main("from flask import Flask\n\n\nclass Shop(Flask): ...\n\n\napp = Shop(__name__)\n"),
+        refused='application = with_scheduler(WSGIMiddleware(app), "/jobs")',
+    ),
     "flask": Entry(
         "Flask",
         main("from flask import Flask\n\napp = Flask(__name__)\n"),

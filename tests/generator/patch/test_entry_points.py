@@ -171,7 +171,16 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Path:
 RUN_HERE = [
     name
     for name, entry in ENTRIES.items()
-    if name not in {"litestar", "django_asgi", "django_wsgi", "flask", "package_outside"}
+    if name
+    not in {
+        "litestar",
+        "django_asgi",
+        "django_wsgi",
+        "flask",
+        "flask_factory",
+        "flask_subclass",
+        "package_outside",
+    }
     and ("with_scheduler" not in entry.refused or "with_scheduler" in targcc_scheduler.__all__)
 ]
 
