@@ -181,7 +181,20 @@ class Prepared:
         """The entry that the server loads, or the reason when the entry cannot be told."""
         if self.target.entry is not None:
             return self.target.entry
-        return entry_of(self.target, self.app) if self.app else "no app was found"
+        return entry_of(self.target, self.app) if self.app else self._wrapped_entry()
+
+    def _wrapped_entry(self) -> Entry | str:
+        """Return the entry of the name that `app = with_scheduler(app, …)` binds, or the reason when no line does."""
+        target, file = self.target, self.target.file
+        for entry in target.follower.entries if target.follower else ():
+            if target.follower and target.follower.file_of(entry) == target.path:
+                return entry
+        for call in includes(file, self.wiring):
+            statement = file.statement_of(call)
+            if isinstance(statement, ast.Assign) and not file.scope_of(call):
+                for name in targets_of(statement):
+                    return Entry(target.layout.module, name, target.relative)
+        return "no app was found"
 
     @property
     def served(self) -> str:

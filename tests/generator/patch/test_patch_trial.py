@@ -105,6 +105,19 @@ def test_a_lifespan_that_another_function_sets_is_found_and_the_app_is_wrapped(t
 
 
 @pytest.mark.usefixtures("processes")
+def test_an_app_that_was_wrapped_and_not_tried_is_tried_by_the_next_patch(tmp_path: Path):
+    text = "from starlette.applications import Starlette\n\napplication = Starlette()\n"
+    root = project(tmp_path, main=text)
+    run(root, "--no-verify")
+    (root / ".targcc" / "untried").touch()
+
+    output = run(root)
+
+    assert "unchanged" in output
+    assert "verified  shop.main:application starts" in output
+
+
+@pytest.mark.usefixtures("processes")
 def test_an_app_that_is_wrapped_as_it_is_made_is_wrapped_once_more(tmp_path: Path):
     """The middleware passes no lifespan on: the scheduler starts beside it, above the line that serves the app."""
     head = F + LIMIT + "app = Limit(FastAPI())\n\n\ndef last(): ...\n"
