@@ -255,6 +255,8 @@ def prepare(
         if wrapped := wrapped_lines(target, app, wiring):
             target, wiring, patched = wrapped
             app, refusal = None, None
+        else:
+            refusal = _of_factory(target, app, wiring) or refusal
     files, kept = new_files(package, target.root) if package.is_new else ([], [])
     declared = declare(Texts(target.root), app_dependencies(package.spec))
     notes = (*_mounted(target), *package.notes)
@@ -275,6 +277,30 @@ def prepare(
         notes,
         moves=moves,
     )
+
+
+def _of_factory(target: Target, app: App | None, wiring: Wiring) -> RefusalError | None:
+    """Return the refusal of an app that a served factory returns, with the line in place of its `return`; `None` for other apps."""
+    entry = entry_of(target, app) if app is not None and not app.mounted else None
+    if app is None or not isinstance(entry, Entry) or not entry.factory or target.follower is None:
+        return None
+    path = target.follower.file_of(entry)
+    file = target.follower.file(path) if path is not None else target.file
+    returns = [
+        node
+        for node in file.nodes
+        if isinstance(node, ast.Return)
+        and node.value is not None
+        and file.scope_of(node) == (entry.name,)
+    ]
+    if path is None or len(returns) != 1 or returns[0].value is None:
+        return None
+    package = find_layout(file, path, target.root, entry.module or None).package
+    lines = replace(wiring, package=package).lines(file)
+    hint = lines.returned(code_of(returns[0].value), file.line_of(returns[0]))
+    place = app.places[0]
+    text = f"{app.target or place.bound or 'this FastAPI app'} cannot be wired: {app.problem}"
+    return RefusalError(target.file.source.error(place.line, place.column, text).message, hint=hint)
 
 
 def _mounted(target: Target) -> list[str]:

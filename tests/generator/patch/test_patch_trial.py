@@ -194,6 +194,26 @@ def test_the_outermost_app_gets_the_lines(tmp_path: Path, name: str, words: tupl
     assert (root / "shop/outer.py").read_text() == outer
 
 
+def test_an_app_that_a_builder_takes_in_a_factory_is_refused_with_the_line_that_returns_it(
+    tmp_path: Path,
+):
+    text = (
+        F + "\n\nclass Builder:\n    def __init__(self, app):\n        self.app = app\n\n\n"
+        "def create_app():\n    api = Builder(FastAPI())\n    return api.app\n"
+    )
+    root = project(tmp_path, main=text)
+
+    with pytest.raises(RefusalError, match="it is wrapped as it is made") as caught:
+        run(root)
+
+    lines = [line.strip() for line in str(caught.value.hint).splitlines() if line[:4] == "    "]
+    assert lines == [
+        "from shop.scheduler import with_scheduler",
+        'return with_scheduler(api.app, "/jobs")',
+    ]
+    assert "in place of the `return` of line 11" in str(caught.value.hint)
+
+
 def test_an_app_that_a_server_loads_stays_the_app_although_another_file_mounts_it(tmp_path: Path):
     outer = F + "from shop.main import app\n\nroot = FastAPI()\nroot.mount('/api', app)\n"
     root = project(tmp_path, main=F + "app = FastAPI()\n", outer=outer)
