@@ -140,7 +140,7 @@ def find_host(root: Path) -> Path | None:
         try:
             data = path.read_bytes() if path.stat().st_size <= LARGEST else b""
             if (
-                not any(name.partition(".")[0].encode() in data for name in _MAKERS)
+                not any(name.rpartition(".")[2].encode() in data for name in _MAKERS)
                 or MANAGED in data
             ):
                 continue
