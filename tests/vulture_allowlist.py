@@ -73,6 +73,7 @@ _.snoozed_by
 _.muted_by
 _.cancel_requested_by
 _.recovered
+_.unlisted
 _.layout
 _.is_limited
 _.may
