@@ -285,8 +285,9 @@ class Settings(BaseSettings):
             raise ValueError(
                 "name a database, such as sqlite:///jobs.db: one in memory cannot be shared"
             )
-        missing = [name for name in _POSTGRESQL if not find_spec(name)]
-        if backend == "postgresql" and missing:
+        needed = _POSTGRESQL if backend == "postgresql" else ()
+        missing = [name for name in needed if not find_spec(name)]
+        if missing:
             raise ValueError(
                 f"PostgreSQL needs {' and '.join(missing)}: uv sync --extra postgresql,"
                 f" or pip install '{current().name}[postgresql]'"
