@@ -29,7 +29,7 @@ def resolve_zone(name: str) -> ZoneInfo:
         InputError: No zone has this name; the hint has the nearest names.
     """
     wanted = " ".join(name.split()).lower()
-    iana_name = iana_of(name) or _known().get(wanted)
+    iana_name = _known().get(wanted) or iana_of(name)
     if iana_name is not None:
         return ZoneInfo(iana_name)
     shown = {key.lower(): key for key in WINDOWS_ZONES} | _known()
