@@ -39,7 +39,7 @@ class Renames:
             return cls()
         renames = cls(old_place=f"{layout.code}/scheduler/")
         moved: dict[str, tuple[str, ...]] = {}
-        for old, places in _rows().items():
+        for old, places in _rows(TABLE).items():
             path = layout.place(old)
             ends = tuple(renames.home(layout.place(new)) for new in _listed(places))
             moved[path] = ends
@@ -94,8 +94,8 @@ class Renames:
 
 
 @cache
-def _rows() -> dict[str, object]:
-    rows: dict[str, object] = tomllib.loads(TABLE.read_text(encoding="utf-8"))["moved"]
+def _rows(table: Path) -> dict[str, object]:
+    rows: dict[str, object] = tomllib.loads(table.read_text(encoding="utf-8"))["moved"]
     return rows
 
 
