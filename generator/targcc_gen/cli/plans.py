@@ -175,7 +175,8 @@ def _without_source_tree(changes: list[Change]) -> list[Change]:
     """Print the number of changed files in the scheduler's unedited source, and return the other changes."""
     from targcc_gen.render.package import SOURCE_TREE
 
-    plain, others = [], []
+    plain: list[Change] = []
+    others: list[Change] = []
     for change in changes:
         is_plain = (
             change.path.startswith(f"{SOURCE_TREE}/")
