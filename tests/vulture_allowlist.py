@@ -44,6 +44,7 @@ _.IS_OURS
 IS_OURS
 TokenProvider
 sessions_of
+host_sessions_of
 grants_of
 of_overview
 of_system
@@ -140,6 +141,7 @@ _as_integer
 _as_days
 
 # Values that templates read from a frame.
+_.by_token
 _.other_languages
 
 # Times in pages and API.

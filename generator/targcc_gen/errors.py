@@ -297,3 +297,9 @@ class LayoutError(InputError):
     """The project's layout does not allow the patch."""
 
     code = "TG606"
+
+
+class FitError(InputError):
+    """The project's requirements exclude every version that the scheduler needs."""
+
+    code = "TG607"

@@ -7,11 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from targcc_gen.dependencies.declare import Declared, Texts, declare, undeclare
-from targcc_gen.dependencies.dependency import app_dependencies, index_dependency
+from targcc_gen.dependencies.declare import (
+    Declared,
+    Texts,
+    declare,
+    declared_extras,
+    undeclare,
+)
+from targcc_gen.dependencies.dependency import Dependency, app_dependencies, index_dependency
 from targcc_gen.errors import ConflictError
 from targcc_gen.render import Owner, Tree, TreeFile, render_project
-from targcc_gen.render.package import SOURCE_TREE
+from targcc_gen.render.package import DISTRIBUTION, SOURCE_TREE
 from targcc_gen.spec import Spec, set_scheduler
 from targcc_gen.spec.shared import whole_spec
 from targcc_gen.sync import Action, Lock, Plan, make_plan
@@ -170,7 +176,9 @@ def remove_empty_folders(plan: Plan) -> None:
 
 
 def with_moved_requirements(tree: Tree, root: Path, spec: Spec) -> Tree:
-    """Add current requirements to the tree of an app whose scheduler is in the place of an earlier release.
+    """Add current requirements to the tree of an app whose files declare others.
+
+    The requirements change with the database of the spec, with the version, and with the place of an earlier release.
 
     Args:
         tree: The tree of the spec.
@@ -181,12 +189,42 @@ def with_moved_requirements(tree: Tree, root: Path, spec: Spec) -> Tree:
         The changed tree; for any other project, the same tree.
     """
     lock = Lock.load(root)
-    if spec.project.inside is None or not has_old_place(lock.entries, tree.layout):
+    if spec.project.inside is None or not (
+        has_old_place(lock.entries, tree.layout) or _declares_others(lock, spec)
+    ):
         return tree
     texts = Texts(root)
     declared = redeclared(texts, spec, spec, lock)
     files = {file.path: file for file in requirement_files(texts, declared)}
     return replace(tree, files=dict(sorted({**tree.files, **files}.items())))
+
+
+def _declares_others(lock: Lock, spec: Spec) -> bool:
+    """Return whether the generator declared other extras than the spec needs."""
+    locked = _locked_extras(lock)
+    return locked is not None and locked != {
+        extra for dependency in app_dependencies(spec) for extra in dependency.extras
+    }
+
+
+def _locked_extras(lock: Lock) -> set[str] | None:
+    """Return the extras of the scheduler that the generator declared; None if people declared the scheduler."""
+    from packaging.requirements import Requirement
+
+    for entry in lock.entries.values():
+        for text in entry.added:
+            if (requirement := Requirement(text)).name == DISTRIBUTION:
+                return set(requirement.extras)
+    return None
+
+
+def _with_own_extras(texts: Texts, lock: Lock, needed: Dependency) -> Dependency:
+    """Return the dependency with the extras that people added to the generator's."""
+    locked = _locked_extras(lock)
+    if locked is None:
+        return needed
+    own = declared_extras(texts) - locked
+    return replace(needed, extras=(*needed.extras, *sorted(own - {*needed.extras})))
 
 
 def redeclared(texts: Texts, before: Spec, after: Spec, lock: Lock) -> Declared | None:
@@ -202,12 +240,16 @@ def redeclared(texts: Texts, before: Spec, after: Spec, lock: Lock) -> Declared 
     """
     if before.project.inside is None:
         return None
+    needed = [_with_own_extras(texts, lock, dependency) for dependency in app_dependencies(after)]
     undeclare(
         texts, app_dependencies(before)
     )  # first, because this requirement is more than a name in a list
     for path, entry in lock.entries.items():
         undeclare(texts, [index_dependency(added) for added in entry.added], path)
-    return declare(texts, app_dependencies(after))
+    declared = declare(texts, needed)
+    # The lock has the generator's extras alone, so that the next run tells them from those of people.
+    own = tuple(dependency.pinned for dependency in app_dependencies(after))
+    return replace(declared, added=own if declared.added else ())
 
 
 def requirement_files(texts: Texts, declared: Declared | None) -> Iterator[TreeFile]:

@@ -26,14 +26,12 @@ def test_the_dashboards_path_may_be_written_with_or_without_slashes():
 def test_postgresql_without_its_packages_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        "targcc_scheduler.settings.find_spec",
+        "targcc_scheduler.core.extras.find_spec",
         lambda name: None if name == "psycopg" else find(name),
     )
-    message = problem(database_url="postgresql://host/jobs")
-    assert message.startswith(
-        "PostgreSQL needs psycopg: uv sync --extra postgresql, or pip install"
-    )
-    assert Settings(_env_file=None, database_url="sqlite:///jobs.db")
+    message = Settings(_env_file=None, database_url="postgresql://host/jobs").missing_extra
+    assert message.startswith("PostgreSQL needs psycopg, which targcc-scheduler[postgresql] has: ")
+    assert not Settings(_env_file=None, database_url="sqlite:///jobs.db").missing_extra
 
 
 @pytest.mark.parametrize(

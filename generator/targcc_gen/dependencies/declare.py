@@ -70,6 +70,7 @@ class Texts:
 # Choose the file, the list and the spelling that the project uses.
 
 _FASTAPI = re.compile(r"""(?im)^\s*["']?fastapi\b(?![.-])|["']fastapi[\[<>=~!"' ;]""")
+_EXTRAS = re.compile(r"targcc[-_.]scheduler[^\[\]\n]*\[([^\]\n]*)\]")
 _REQUIREMENTS = (
     "requirements.in",
     "requirements/base.in",
@@ -126,6 +127,17 @@ class _Place:
     edits: Edits
 
 
+def requirement_files(root: Path) -> tuple[str, ...]:
+    """Return the lists for pip that a project has, the most likely first."""
+    return tuple(path for path in _REQUIREMENTS if (root / path).is_file())
+
+
+def requires_fastapi(root: Path) -> bool:
+    """Return whether a file of a project requires FastAPI."""
+    texts = Texts(root)
+    return any(_has_fastapi(texts, place.path) for place in _places(texts, ""))
+
+
 def declare(texts: Texts, needed: Sequence[Dependency]) -> Declared:
     """Declare dependencies in the list with FastAPI, or else in the project's own list; put the edit into `texts`."""
     places = _places(texts, "".join(dependency.pip_options for dependency in needed))
@@ -146,6 +158,16 @@ def declare(texts: Texts, needed: Sequence[Dependency]) -> Declared:
     lines = tuple(dependency.pip_line for dependency in needed)
     shown = " ".join(f'"{line}"' for line in lines)
     return Declared("", b"", b"", "", f"python -m pip install {shown}", lines)
+
+
+def declared_extras(texts: Texts) -> set[str]:
+    """Return the extras of the scheduler's distribution in the project's lists, in every spelling."""
+    extras: set[str] = set()
+    for place in _places(texts, ""):
+        text = (texts.read(place.path) or b"").decode(errors="replace")
+        for match in _EXTRAS.finditer(text):
+            extras |= {extra.strip(" \"'") for extra in match[1].split(",")}
+    return extras - {""}
 
 
 def update_command(texts: Texts, needed: Sequence[Dependency]) -> str:
@@ -216,16 +238,17 @@ def _places(texts: Texts, options: str) -> Iterator[_Place]:
     if "dependencies" in project or (
         "project" in data and "dependencies" not in project.get("dynamic", ())
     ):
-        array, manager = manifests.array_place(data), _manager(texts.root, tools)
+        array, manager = manifests.array_place(data), manager_of(texts.root, tools)
         install = {"pdm": "pdm install", "poetry": "poetry install", "uv": "uv sync"}
+        if workspace_of(texts.root) is not None and "name" in project:
+            install["uv"] = f"uv sync --package {project['name']}"
         where, edits = f"pyproject.toml: {array}", manifests.pep621(array, manager)
         yield _Place("pyproject.toml", where, install.get(manager, by_pip), edits)
-    for path in _REQUIREMENTS:
-        if (texts.root / path).is_file():
-            command = f"python -m pip install -r {path.replace('.in', '.txt')}"
-            if path.endswith(".in"):
-                command = f"pip-compile {path}, then {command}"
-            yield _Place(path, path, command, manifests.REQUIREMENTS)
+    for path in requirement_files(texts.root):
+        command = f"python -m pip install -r {path.replace('.in', '.txt')}"
+        if path.endswith(".in"):
+            command = f"pip-compile {path}, then {command}"
+        yield _Place(path, path, command, manifests.REQUIREMENTS)
     if (texts.root / "Pipfile").is_file():
         yield _Place("Pipfile", "Pipfile: packages", "pipenv install", manifests.pipfile())
     if (texts.root / "setup.cfg").is_file():
@@ -237,11 +260,30 @@ def _has_fastapi(texts: Texts, path: str) -> bool:
     return bool(_FASTAPI.search((texts.read(path) or b"").decode(errors="replace")))
 
 
-def _manager(root: Path, tools: dict[str, Any]) -> str:
+def manager_of(root: Path, tools: dict[str, Any]) -> str:
+    """Return the tool that manages the project's environment: `pdm`, `poetry`, `uv` or `hatch`; empty for pip."""
+    if workspace_of(root) is not None:
+        return "uv"
     for name in ("pdm", "poetry", "uv", "hatch"):
         if name in tools or (root / f"{name}.lock").is_file():
             return name
     return ""
+
+
+def workspace_of(root: Path) -> Path | None:
+    """Return the folder of the uv workspace that a project is a member of; None for any other project."""
+    for folder in root.parents:
+        data = _toml(Texts(folder).read("pyproject.toml"))
+        workspace = data.get("tool", {}).get("uv", {}).get("workspace", {})
+        if not workspace:
+            continue
+        relative = root.relative_to(folder)
+        is_member, is_excluded = (
+            any(relative.match(str(pattern).rstrip("/")) for pattern in workspace.get(key, ()))
+            for key in ("members", "exclude")
+        )
+        return folder if is_member and not is_excluded else None
+    return None
 
 
 def _toml(data: bytes | None) -> dict[str, Any]:

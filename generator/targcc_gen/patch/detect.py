@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from targcc_gen.dependencies.declare import requires_fastapi
 from targcc_gen.errors import AppChoiceError, InputError, PathError
 from targcc_gen.patch.app_file import AppFile, RefusalError, Source, dotted, targets_of
 from targcc_gen.patch.apps import (
@@ -29,7 +30,7 @@ from targcc_gen.patch.entrypoint import (
     loaded_entry,
     unloadable_reason,
 )
-from targcc_gen.patch.layout import Layout, find_layout, find_root
+from targcc_gen.patch.layout import SPEC, Layout, find_layout, find_root, may_make_app
 from targcc_gen.patch.server_settings import Entry
 from targcc_gen.patch.wiring import WRAPPER, ByHand, Wiring, includes
 from targcc_gen.sync import Lock, Owner
@@ -143,6 +144,7 @@ class Target:
         app: The app, if a followed name led to the app; else `None`.
         entry: The object that the server loads, if the project's settings lead to this file.
         follower: The resolver, with the project's files read so far.
+        repository: The folder that the search began in; `None` for a project that the command names.
     """
 
     root: Path
@@ -152,6 +154,7 @@ class Target:
     app: App | None = None
     entry: Entry | None = None
     follower: Resolver | None = field(default=None, compare=False)
+    repository: Path | None = None
 
     @property
     def relative(self) -> str:
@@ -192,7 +195,29 @@ def find_target(project: Path | None, file: Path | None, app: str | None) -> Tar
     root = project.resolve() if project else find_root(named.file or Path.cwd())
     if not root.is_dir():
         raise PathError(f"{root} is no folder")
-    return _Finder(root, named).target()
+    target = _Finder(root, named).target()
+    return target if project else _in_own_project(target)
+
+
+_MANIFESTS = (SPEC, "pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "Pipfile")
+
+
+def _in_own_project(target: Target) -> Target:
+    """Return the target in the nearest folder with requirements, if the repository's own do not have FastAPI.
+
+    A repository may have several projects, such as `backend` with the app and a workspace at its top.
+    """
+    root, source = target.root, target.layout.source
+    script = target.entry.script if target.entry else ""
+    if (root / SPEC).is_file() or requires_fastapi(root) or script:
+        return target
+    for folder in (source, *source.parents):
+        if folder == root:
+            break
+        if any((folder / name).is_file() for name in _MANIFESTS):
+            layout = replace(target.layout, root=folder)
+            return replace(target, root=folder, layout=layout, repository=root)
+    return target
 
 
 class _Finder:
@@ -356,7 +381,7 @@ def _known_file(root: Path) -> Path | None:
     known = [
         path
         for path, entry in Lock.load(root).entries.items()
-        if entry.owner is Owner.PATCHED and path.endswith(".py")
+        if entry.owner is Owner.PATCHED and may_make_app(path)
     ]
     return root / known[0] if len(known) == 1 and (root / known[0]).is_file() else None
 

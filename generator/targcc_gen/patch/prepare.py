@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from targcc_gen.dependencies.declare import Declared, Texts, declare
+from targcc_gen.dependencies.declare import Declared, Texts, declare, requirement_files
 from targcc_gen.dependencies.dependency import app_dependencies
 from targcc_gen.errors import InputError, ObstacleError
 from targcc_gen.patch.app_file import AppFile, RefusalError, SourceError, code_of, targets_of
 from targcc_gen.patch.apps import App, apps_of, outer_apps
 from targcc_gen.patch.detect import Target, detect_lines, entry_of, host_in, refusal_of
+from targcc_gen.patch.host_files import host_edits
 from targcc_gen.patch.layout import pyproject
 from targcc_gen.patch.server_settings import Entry
 from targcc_gen.patch.target_package import TargetPackage, find_target_package, new_files
@@ -133,7 +135,7 @@ class Prepared:
     @property
     def nothing_to_do(self) -> bool:
         """Whether the app has the scheduler already."""
-        return not self.patched.added and self.refusal is None
+        return not self.patched.added and self.refusal is None and not self.files
 
     @cached_property
     def plan(self) -> Plan:
@@ -171,7 +173,10 @@ class Prepared:
     def served(self) -> str:
         """The loaded entry and the setting that names the entry; empty when the app's own file does."""
         entry = self.entry
-        if isinstance(entry, str) or entry.where == self.target.relative:
+        if isinstance(entry, str) or entry.where in {
+            self.target.relative,
+            self.target.file.source.name,
+        }:
             return ""
         return f"{entry.shown}  by {entry.where}"
 
@@ -186,6 +191,7 @@ class Prepared:
             **self.plan.to_json(),
             "file": self.target.relative,
             "app": f"{self.target.layout.module}:{self.label}",
+            "database": self.package.spec.database,
             "served": self.entry.shown if isinstance(self.entry, Entry) else None,
             "added": [{"line": line, "text": text.strip()} for line, text in self.patched.added],
             "refused": self.refusal.message if self.refusal else None,
@@ -194,7 +200,11 @@ class Prepared:
 
 
 def prepare(
-    target: Target, app_name: str | None, scheduler: str | None = None, prefix: str = ""
+    target: Target,
+    app_name: str | None,
+    scheduler: str | None = None,
+    prefix: str = "",
+    database: str | None = None,
 ) -> Prepared:
     """Plan all changes of a patch. Writes nothing.
 
@@ -203,12 +213,14 @@ def prepare(
         app_name: `name` or `module:name`.
         scheduler: The scheduler mode of a new project: `package` (also for `None`) or `vendored`.
         prefix: The scheduler's prefix; empty for the prefix of the settings, `/jobs`.
+        database: The database of a new project: `sqlite` or `postgresql`; `None` for the app's.
 
     Raises:
-        InputError: The app cannot be told, or the project has the other scheduler mode.
+        InputError: The app cannot be told, or the project has the other scheduler mode or database, or does not leave room
+            for the scheduler.
     """
     project = pyproject(target.root)
-    package = find_target_package(target.layout, project, scheduler)
+    package = find_target_package(target.layout, project, scheduler, database)
     target, wiring = detect_lines(target, package.router_module, prefix)
     app, refusal, moves = target.app, None, False
     patched = Patched(target.file.source.data)
@@ -223,11 +235,16 @@ def prepare(
             patched = wire(target.file, app, wiring)
     except RefusalError as error:
         refusal = error
+    if package.is_new:
+        check_requirements(target.root, package)
     files, kept = new_files(package, target.root) if package.is_new else ([], [])
     declared = declare(Texts(target.root), app_dependencies(package.spec))
-    notes = package.notes
+    edits = host_edits(target.layout, package, declared)
+    notes = (*_own_folder(target), *package.notes, *edits.notes)
     if package.is_new:
         notes = (*notes, *_already_declared(declared), *_exclusions(target, package, project))
+        if any(file.path.startswith("vendor/") for file in files):
+            notes = (*notes, *image_notes(target.root))
         if declared.added:
             files.append(_requirements(declared))
     return Prepared(
@@ -236,13 +253,27 @@ def prepare(
         package,
         wiring,
         patched,
-        tuple(files),
+        (*files, *edits.files),
         tuple(kept),
         declared,
         refusal,
         notes,
         moves=moves,
     )
+
+
+def check_requirements(root: Path, package: TargetPackage) -> None:
+    """Check that the project's requirements leave room for the scheduler.
+
+    Raises:
+        FitError: They do not.
+    """
+    from targcc_gen.dependencies.fit import check_fit
+    from targcc_gen.dependencies.required import python_versions, read_required
+
+    texts = Texts(root)
+    required = read_required(texts, requirement_files(root))
+    check_fit(app_dependencies(package.spec), required, python_versions(texts))
 
 
 def _wired_app(target: Target, app_name: str | None, wiring: Wiring) -> App | None:
@@ -255,6 +286,14 @@ def _wired_app(target: Target, app_name: str | None, wiring: Wiring) -> App | No
         if app_name:
             raise
         return None
+
+
+def _own_folder(target: Target) -> list[str]:
+    """Return a note for an app whose project is below the folder that the command started in."""
+    if target.repository in {None, target.root}:
+        return []
+    folder = target.root.relative_to(target.repository).as_posix()
+    return [f"the app's project is {folder}: run targcc-gen there, or with --project {folder}"]
 
 
 def _requirements(declared: Declared) -> TreeFile:
@@ -285,10 +324,43 @@ def _exclusions(target: Target, package: TargetPackage, project: dict[str, Any])
     return exclusions(target.root, project)
 
 
+_INSTALLS = re.compile(
+    r"^RUN\b.*\b(pip3?\s+install\s+(-r|--requirement|\.|-e)|pip-sync|uv\s+sync|uv\s+pip\s+(install|sync)|poetry\s+install|pdm\s+(install|sync)|pipenv\s+(install|sync))",
+    re.IGNORECASE,
+)
+_COPIES_ALL = re.compile(r"^(COPY|ADD)\b(?!.*--from=).*(\s\.{1,2}/?\s|\bvendor\b)", re.IGNORECASE)
+
+
+def image_notes(root: Path) -> list[str]:
+    """Return a note if the app's Dockerfile installs requirements before it copies `vendor/`, which has the scheduler's wheel.
+
+    Args:
+        root: The app's folder.
+    """
+    path = root / "Dockerfile"
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8", errors="replace")
+    joined = re.sub(r"\\\r?\n", lambda match: " " + "\0" * match[0].count("\n"), text)
+    number = 1
+    for line in joined.splitlines():
+        if _COPIES_ALL.search(line.strip()):
+            return []
+        if _INSTALLS.search(line.strip()):
+            return [
+                f"Dockerfile:{number}: the image installs before it has the scheduler: add COPY vendor ./vendor above"
+            ]
+        number += 1 + line.count("\0")
+    return []
+
+
 def _with_known(plan: Plan, kept: Sequence[TreeFile]) -> Plan:
     """Add the kept files to the plan's lock, as a regenerate does."""
     known = {
-        file.path: LockEntry.of(file.path, file.owner, file.content, keep_base=True)
+        file.path: replace(
+            LockEntry.of(file.path, file.owner, file.content, keep_base=True),
+            ejected=file.path.endswith("/services.py"),
+        )
         for file in kept
     }
     lock = replace(plan.lock, entries={**plan.lock.entries, **known})
@@ -300,6 +372,17 @@ def install_lines(prepared: Prepared) -> list[str]:
     declared = prepared.declared
     by_hand = [f"add to the project's requirements: {line}" for line in declared.lines]
     return [*by_hand, declared.install]
+
+
+def database_lines(package: TargetPackage) -> list[str]:
+    """Return the steps that give the scheduler the app's PostgreSQL database; empty for SQLite."""
+    if package.spec.database != "postgresql":
+        return []
+    value = f"the value of {package.url_variable}" if package.url_variable else "the app's database"
+    return [
+        f"set TARGCC_DATABASE_URL to {value}: postgresql://user:password@host/name",
+        f"{program_of(package)} migrate      # or at the first start",
+    ]
 
 
 def program_of(package: TargetPackage) -> str:
@@ -316,6 +399,7 @@ _TOOLS = {
     "mypy": (("mypy.ini", ".mypy.ini"), 'exclude = ["^vendor/"]', "exclude = ^vendor/"),
     "pyright": (("pyrightconfig.json",), 'exclude = ["vendor"]', '"exclude": ["vendor"]'),
     "pylint": ((".pylintrc", "pylintrc"), 'ignore-paths = ["^vendor/"]', "ignore-paths=^vendor/"),
+    "coverage": ((".coveragerc",), 'omit = ["vendor/*"]', "omit = vendor/*"),
     "flake8": ((".flake8", "tox.ini"), 'extend-exclude = ["vendor"]', "extend-exclude = vendor"),
 }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from targcc_gen.errors import LayoutError
 from targcc_gen.names import package_problem
+from targcc_gen.patch.host_database import HostDatabase, host_database
 from targcc_gen.patch.layout import SPEC, Layout
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 OWN_PACKAGE = "jobs_scheduler"
 """The new package when the app's own package cannot hold the scheduler."""
 
-_NAMES = ("scheduler", "jobs", "services")
+_NAMES = ("scheduler", "jobs")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class TargetPackage:
         spec: The project's spec.
         is_new: Whether the project has no spec yet, so that the patch makes the package.
         notes: Notes to show about the choice.
+        url_variable: The app's variable with the URL of its PostgreSQL database; empty if unknown.
     """
 
     package: str
@@ -38,6 +40,12 @@ class TargetPackage:
     spec: Spec
     is_new: bool = False
     notes: tuple[str, ...] = ()
+    url_variable: str = ""
+
+    @property
+    def services_taken(self) -> bool:
+        """Whether the app has a module or package `services` of its own."""
+        return self.is_new and bool(_places(self.folder, "services"))
 
     @property
     def router_module(self) -> str:
@@ -51,7 +59,10 @@ class TargetPackage:
 
 
 def find_target_package(
-    layout: Layout, pyproject: dict[str, Any], scheduler: str | None = None
+    layout: Layout,
+    pyproject: dict[str, Any],
+    scheduler: str | None = None,
+    database: str | None = None,
 ) -> TargetPackage:
     """Return the package that the spec names; without a spec, a new package.
 
@@ -59,14 +70,15 @@ def find_target_package(
         layout: How the app's file is imported.
         pyproject: The project's pyproject.toml.
         scheduler: The scheduler mode of a new package: `package` (also for `None`) or `vendored`.
+        database: The database of a new package; `None` takes the app's, if it is PostgreSQL, else SQLite.
 
     Raises:
-        InputError: The spec is invalid or names another scheduler mode, the scheduler is not on disk, or no package name
-            is free.
+        InputError: The spec is invalid or names another scheduler mode or database, the scheduler is not on disk, or no
+            package name is free.
     """
     path = layout.root / SPEC
     if not path.is_file():
-        return _new_package(layout, pyproject, scheduler or "package")
+        return _new_package(layout, pyproject, scheduler or "package", database)
     from targcc_gen.spec import load_spec
 
     spec = load_spec(path)
@@ -74,6 +86,11 @@ def find_target_package(
         raise LayoutError(
             f"{SPEC} says scheduler: {spec.scheduler}",
             hint=f"switch with: targcc-gen scheduler {scheduler}",
+        )
+    if database not in {None, spec.database}:
+        raise LayoutError(
+            f"{SPEC} says database: {spec.database}",
+            hint=f"Write database: {database} there, then run targcc-gen regenerate.",
         )
     package = TargetPackage(
         spec.project.package, layout.root / (spec.project.inside or "src"), spec
@@ -86,7 +103,9 @@ def find_target_package(
     return package
 
 
-def _new_package(layout: Layout, pyproject: dict[str, Any], scheduler: str) -> TargetPackage:
+def _new_package(
+    layout: Layout, pyproject: dict[str, Any], scheduler: str, database: str | None
+) -> TargetPackage:
     package, notes = layout.top, []
     reason = _unfit(layout)
     if reason:
@@ -99,8 +118,30 @@ def _new_package(layout: Layout, pyproject: dict[str, Any], scheduler: str) -> T
     folder = layout.source / package
     if package == OWN_PACKAGE and folder.exists():
         raise LayoutError(f"{folder} is there already, and targcc-gen did not make it")
-    spec = _spec(layout, pyproject, package, scheduler)
-    return TargetPackage(package, layout.source, spec, is_new=True, notes=tuple(notes))
+    host = _host_database(layout.root) if database is None else HostDatabase()
+    if host.is_postgresql:
+        database = "postgresql"
+        places = "; ".join(host.places)
+        notes.append(
+            f"the app is on PostgreSQL ({places}), so the scheduler is too; --database sqlite gives the scheduler a file"
+        )
+    services = _places(folder, "services")
+    if services and package != OWN_PACKAGE:
+        where = services[0].relative_to(layout.root).as_posix()
+        notes.append(
+            f"{where} stays yours: jobs get the scheduler's own services, and those of a make_container() there"
+        )
+    spec = _spec(layout, pyproject, package, scheduler, database or "sqlite")
+    return TargetPackage(
+        package, layout.source, spec, is_new=True, notes=tuple(notes), url_variable=host.variable
+    )
+
+
+def _host_database(root: Path) -> HostDatabase:
+    from targcc_gen.dependencies.declare import Texts, requirement_files
+    from targcc_gen.dependencies.required import read_required
+
+    return host_database(root, read_required(Texts(root), requirement_files(root)))
 
 
 def _unfit(layout: Layout) -> str | None:
@@ -110,33 +151,30 @@ def _unfit(layout: Layout) -> str | None:
     if problem := package_problem(layout.top):
         return f"the package name {layout.top} {problem}"
     folder = layout.source / layout.top
-    for name in _NAMES:
-        for taken in (folder / name, folder / f"{name}.py"):
-            if taken.exists():
-                return f"{taken.relative_to(layout.root).as_posix()} is there already"
-    return None
+    taken = next((place for name in _NAMES for place in _places(folder, name)), None)
+    return f"{taken.relative_to(layout.root).as_posix()} is there already" if taken else None
 
 
-def _spec(layout: Layout, pyproject: dict[str, Any], package: str, scheduler: str) -> Spec:
-    """Build a spec with one example job that runs every minute."""
+def _places(folder: Path, name: str) -> list[Path]:
+    """Return the existing module and package of a name."""
+    return [place for place in (folder / name, folder / f"{name}.py") if place.exists()]
+
+
+def _spec(
+    layout: Layout, pyproject: dict[str, Any], package: str, scheduler: str, database: str
+) -> Spec:
+    """Build a spec with one example job that runs every hour."""
     from pydantic import ValidationError
 
-    from targcc_gen.spec import ProjectSpec, Spec, build_job
+    from targcc_gen.spec import FIRST_JOB, ProjectSpec, Spec, build_job
 
-    heartbeat = {
-        "cron": "* * * * *",
-        "description": "Shows that the scheduler is alive",
-        "retries": 0,
-        "timeout": "30s",
-    }
     try:
         project = ProjectSpec(
             name=_name(layout.root, pyproject), package=package, inside=layout.inside
         )
-        jobs = {"Heartbeat": build_job("Heartbeat", heartbeat)}
-        return Spec.model_validate(
-            {"targcc": 1, "project": project, "scheduler": scheduler, "jobs": jobs}
-        )
+        jobs = {"Heartbeat": build_job("Heartbeat", FIRST_JOB)}
+        values = {"scheduler": scheduler, "database": database, "jobs": jobs}
+        return Spec.model_validate({"targcc": 1, "project": project, **values})
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise LayoutError(
@@ -153,14 +191,15 @@ def _name(root: Path, pyproject: dict[str, Any]) -> str:
 
 
 def new_files(package: TargetPackage, root: Path) -> tuple[list[TreeFile], list[TreeFile]]:
-    """Return the files of a new package, and apart the package's `__init__.py` if the app has its own, which stays."""
+    """Return the files of a new package, and apart those whose place the app has taken: `__init__.py` and `services`."""
     from targcc_gen.render import render_project
 
-    init = package.folder / "__init__.py"
-    own_init = init.relative_to(root).as_posix() if init.exists() else None
+    names = ["__init__.py"] if (package.folder / "__init__.py").exists() else []
+    names += ["services.py"] if package.services_taken else []
+    own = {(package.folder / name).relative_to(root).as_posix() for name in names}
     files = list(render_project(package.spec))
-    return [file for file in files if file.path != own_init], [
-        file for file in files if file.path == own_init
+    return [file for file in files if file.path not in own], [
+        file for file in files if file.path in own
     ]
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _OF_DISTRIBUTION = ("LICENSE", "README.md", "pyproject.toml")
 
-_NOTICE = "Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours."
+_NOTICE = "Managed by targcc-gen: regenerate merges edits; `targcc-gen eject PATH` makes it yours"
 _COMMENTS = {
     ".css": "/* {} */",
     ".html": "{{# {} #}}",
@@ -77,14 +77,14 @@ def source_tree() -> Iterator[tuple[str, bytes]]:
 
 def scheduler_module(spec: Spec) -> bytes:
     """Return the text of `src/<package>/scheduler.py`."""
-    source = f'''"""The scheduler of this project: settings from targcc.yaml, and the names that jobs import."""
+    source = f'''"""The scheduler of this project: settings from targcc.yaml, public names."""
 
 from typing import TYPE_CHECKING, Any
 
 import {PACKAGE}
 from {PACKAGE} import Project, configure
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pragma: no cover
     from {PACKAGE} import *  # noqa: F403 - editors and mypy see every name
 else:
 
@@ -96,7 +96,7 @@ else:
 __all__ = {PACKAGE}.__all__
 
 {_configure(spec)}
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover
     {PACKAGE}.main(prog_name="targcc")
 '''
     return marked("scheduler.py", _tidy(source).encode())

@@ -7,18 +7,21 @@ import logging
 import pickle
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import dishka
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .core.clock import Clock, DatabaseClock, uptime
+from .core.errors import ExtraMissing
 from .core.languages import for_nobody
 from .core.loop_thread import LoopOnDemand
 from .core.masking import KNOWN, mask
 from .core.pools import Workers, workers_of
 from .core.secrets import SEALS
 from .core.states import RunState
+from .db.caller_database import Home
 from .db.caller_transaction import finish
 from .db.migrations.upgrade import refuse_newer
 from .db.reader import Reader
@@ -106,6 +109,7 @@ class Host:
         self._clock_read = float("-inf")
         self._opening = asyncio.Lock()
         self._told = ""
+        self._home = Home(settings.database_url)
         self.findings: list[JobFinding] = []
         """The findings about jobs at the last start."""
 
@@ -207,6 +211,7 @@ class Host:
             lambda call: operation(call, *args, **kwargs),
             call_on=self._call,
             submit=lambda waiting: self._loop.open().submit(self._submit(waiting)),
+            home=self._home,
         )
 
     async def _submit(self, waiting: Sequence[Submission]) -> None:
@@ -271,7 +276,12 @@ class Host:
             thread.loop.call_soon_threadsafe(act)
 
     async def start(self, *, work: bool, schedule: bool, queues: Sequence[str] | None) -> None:
-        """Upgrade the tables, follow jobs defined in the old server's database, and start the node."""
+        """Upgrade the tables, follow jobs defined in the old server's database, and start the node.
+
+        Raises:
+            ExtraMissing: a setting needs packages that are not installed.
+        """
+        self._require_extras()
         definitions = await asyncio.to_thread(lambda: self.registry.definitions)
         await asyncio.to_thread(prepare, self._settings)
         await self.call(self._start(definitions, work=work, schedule=schedule, queues=queues))
@@ -302,6 +312,7 @@ class Host:
             self.store, self.engine, self.clock, self._settings, events, self.registry.hooks
         )
         jobs = self._job_loop() if work else None
+        make_container = self._services if jobs is None else lambda: jobs.container
         node = Node(
             services,
             definitions,
@@ -314,7 +325,7 @@ class Host:
             queue_limits=current().queue_limits,
             schedule=schedule,
             own=lambda: self.registry.own,
-            look_again=self.registry.look_again,
+            look_again=partial(self._look_for_files, make_container),
             changers=tuple(self._changers.values()),
         )
         try:
@@ -328,7 +339,7 @@ class Host:
                 await node.send_rest()
             raise
         self.node, self._told = node, ""
-        self._report_checks(self._services if jobs is None else lambda: jobs.container)
+        self._report_checks(make_container)
 
     def check_jobs(self, make_container: MakeContainer | None = None) -> list[JobFinding]:
         """Check the jobs in the code; see :func:`~.kernel.jobs.checks.check_jobs`."""
@@ -342,14 +353,23 @@ class Host:
         self.registry.report_failing(broken_of(findings))
         return findings
 
-    def _report_checks(self, make_container: MakeContainer) -> None:
-        """Check the jobs at the start; an error of a check keeps no node from working."""
+    def _look_for_files(self, make_container: MakeContainer) -> None:
+        """Import job files that were added since the start, and check the jobs as at the start."""
+        known = {job.name for job in self.registry.own}
+        self.registry.look_again()
+        if any(job.name not in known for job in self.registry.own):
+            self._report_checks(make_container, told=self.findings)
+
+    def _report_checks(
+        self, make_container: MakeContainer, told: Collection[JobFinding] = ()
+    ) -> None:
+        """Check the jobs and log findings that ``told`` lacks; an error of a check keeps no node from working."""
         try:
             self.findings = self.check_jobs(make_container)
         except Exception:
             log.exception("the jobs could not be checked")
         for item in self.findings:
-            if item.job is not None:
+            if item.job is not None and item not in told:
                 log.log(logging.ERROR if item.fails else logging.WARNING, "%s", item)
 
     def _follow(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -378,8 +398,13 @@ class Host:
                 raise
             return await coroutine
 
+    def _require_extras(self) -> None:
+        if missing := self._settings.missing_extra:
+            raise ExtraMissing(missing)
+
     async def _open(self) -> None:
         if self._store is None:
+            self._require_extras()
             self._store = Store(self._settings.database_url, self._settings.pool_size)
             self._engine = make_queue_engine(
                 self._settings, self.clock, self._store.engine, current().queue_aging

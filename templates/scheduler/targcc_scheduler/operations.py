@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from .core.actor import Actor, ActorKind
 from .core.errors import RunStateError, UnknownRelease, UnknownServer
 from .core.states import FINAL, RunState
+from .db.caller_database import Home
 from .db.caller_transaction import after_commit, borrowed
-from .db.dialects import known
 from .kernel import dependencies, error_groups, on_settled, pauses, releases
 from .kernel import job_owner as owners
 from .kernel.audit import audit
@@ -318,6 +318,7 @@ async def within(
     *,
     call_on: Callable[[AsyncConnection], Call],
     submit: Callable[[Sequence[Submission]], object],
+    home: Home,
 ) -> T:
     """Run an operation in the application's transaction, which the application commits.
 
@@ -326,10 +327,14 @@ async def within(
         operation: An operation of this module.
         call_on: Build the :class:`Call` for a connection.
         submit: Submit runs after the commit, if the engine cannot submit on this connection.
+        home: The scheduler's database.
+
+    Raises:
+        OtherDatabase: The application's session is on a database without the scheduler's tables. Its transaction goes on.
     """
     async with borrowed(caller) as connection:
         call = call_on(connection)
-        await known.of(connection).lock_writes(connection)
+        await home.enter(connection)
         if await call.engine.submits_on(connection):
             return await operation(call)
         later = DeferredSubmit(call.engine)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from .core.database_url import url_of
+from .core.extras import require_extra
 from .db.engines import SchemaStep
 from .db.migrations import upgrade as migrations
 from .db.migrations.upgrade import require_current, upgrade
@@ -24,10 +25,13 @@ def migrate(url: Any = None) -> str:
 
     Raises:
         SchemaError: a newer release has changed the tables.
+        ExtraMissing: the database needs packages that are not installed.
     """
     if url is None:
         url = Settings().database_url
     address = url if isinstance(url, str | sa.URL) else url_of(url)
+    if sa.make_url(address).get_backend_name() == "postgresql":
+        require_extra("postgresql", "PostgreSQL")
     return upgrade(address, also=[*schema_steps(address), *_feature_steps()])
 
 

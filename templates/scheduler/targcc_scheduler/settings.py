@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
-from importlib.util import find_spec
 from types import FrameType
 from typing import Annotated, Any, Literal, Self
 
@@ -18,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 
 from .core.database_url import url_of
 from .core.errors import SecretError
+from .core.extras import lacks_extra
 from .core.masking import know_environment, know_values, mask_our_records, mask_patterns
 from .core.numbers import MOST_ID, MOST_INT
 from .core.secrets import SEALS, from_outside, split_keys
@@ -66,7 +66,6 @@ def _frames() -> Iterator[FrameType]:
 
 # The scheduler's settings: environment variables that start with ``TARGCC_``, or lines in ``.env``.
 
-_POSTGRESQL = ("psycopg", "procrastinate")
 _PATH = re.compile(r"(/[\w.~-]+)+")
 _TAKEN = {"api", "health", "metrics"}
 
@@ -201,6 +200,8 @@ class Settings(BaseSettings):
 
     send_alerts: bool = True
     """Whether this process sends alerts; ``targcc dev`` sends none."""
+    send_webhooks: bool = True
+    """Whether this process calls webhooks; ``targcc dev`` calls none: the log names each message, which fails as held until somebody redelivers it."""
     alert_email: str = ""
     """Addresses, separated by commas, that get the alerts of jobs which name nobody."""
 
@@ -285,23 +286,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 "name a database, such as sqlite:///jobs.db: one in memory cannot be shared"
             )
-        needed = _POSTGRESQL if backend == "postgresql" else ()
-        missing = [name for name in needed if not find_spec(name)]
-        if missing:
-            raise ValueError(
-                f"PostgreSQL needs {' and '.join(missing)}: uv sync --extra postgresql,"
-                f" or pip install '{current().name}[postgresql]'"
-            )
         return url
 
     @model_validator(mode="after")
     def _a_whole_provider(self) -> Self:
         if self.oidc_issuer and not self.oidc_client_id:
             raise ValueError("oidc_issuer needs oidc_client_id")
-        if self.oidc_issuer and not find_spec("joserfc"):
-            raise ValueError(
-                f"oidc_issuer needs joserfc: uv sync --extra oidc, or pip install '{current().name}[oidc]'"
-            )
         if self.oidc_issuer and not (self.oidc_roles or self.oidc_default_role):
             raise ValueError(
                 "oidc_issuer needs oidc_roles or oidc_default_role: else nobody may do anything"
@@ -322,10 +312,6 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _can_trace(self) -> Self:
-        if self.otel and not find_spec("opentelemetry"):
-            raise ValueError(
-                f"otel needs opentelemetry-api: uv sync --extra otel, or pip install '{current().name}[otel]'"
-            )
         begins = self.trace_url.startswith(("https://", "http://"))
         if self.trace_url and not (begins and "{trace_id}" in self.trace_url):
             raise ValueError(
@@ -357,6 +343,21 @@ class Settings(BaseSettings):
     @classmethod
     def _a_zone(cls, zone: str) -> str:
         return parse_zone(zone).key if zone else zone
+
+    @property
+    def missing_extra(self) -> str:
+        """The first extra that a setting needs and that is not installed, as a sentence; empty if all are installed.
+
+        Not an error of the settings: an application with the scheduler inside starts and serves without the extra.
+        """
+        needs = (
+            ("postgresql", "PostgreSQL", self.database_url.startswith("postgres")),
+            ("oidc", "TARGCC_OIDC_ISSUER", bool(self.oidc_issuer)),
+            ("otel", "TARGCC_OTEL", self.otel),
+        )
+        return next(
+            (text for extra, user, used in needs if used and (text := lacks_extra(extra, user))), ""
+        )
 
     @property
     def session_life(self) -> timedelta:

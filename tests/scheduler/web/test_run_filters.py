@@ -133,3 +133,15 @@ async def test_shortcuts_lead_to_pages_that_are_installed(
     few = tuple(link for link in rendering.navigation() if link.key != "inbox")
     monkeypatch.setattr(rendering, "navigation", lambda: few)
     assert 'data-go="i"' not in await person.page("/jobs/runs")
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [("/jobs/account", "Account"), ("/api/docs", "REST API"), ("/jobs/help", "Guides")],
+)
+async def test_a_page_without_an_entry_of_its_own_is_named_in_the_navigation(
+    site: Site, path: str, place: str
+):
+    page = await (await site.user("viewer")).page(path)
+    navigation = page.partition("<nav")[2].partition("</nav>")[0]
+    assert re.findall(r'aria-current="page">([^<]+)<', navigation) == [place]

@@ -53,6 +53,11 @@ def _checked_prefix(_context: click.Context, _option: click.Parameter, value: st
     help="Scheduler as a dependency, or with its source in the project.  [default: package]",
 )
 @click.option("--vendored", is_flag=True, help="Short for --scheduler vendored.")
+@click.option(
+    "--database",
+    type=click.Choice(("sqlite", "postgresql")),
+    help="Database of the scheduler.  [default: PostgreSQL for an app on PostgreSQL, else SQLite]",
+)
 @writing_options
 @project_option
 def patch(
@@ -62,6 +67,7 @@ def patch(
     prefix: str,
     scheduler: str | None,
     vendored: bool,
+    database: str | None,
     undo: bool,
     verify: bool,
     no_verify: bool,
@@ -77,7 +83,8 @@ def patch(
     Procfile, Dockerfile, compose file, gunicorn settings or uvicorn.run; else the only file that creates an app is taken.
     The file gets two lines: an import, and app.include_router(scheduler_router) right after the app is created. Every
     other byte stays. A project without targcc.yaml also gets a targcc.yaml, a package with one example job, and the
-    dependency: about ten files; with --vendored, also a copy of the scheduler.
+    dependency: about ten files; with --vendored, also a copy of the scheduler. An app whose requirements exclude the
+    scheduler is told, and nothing is written.
 
     The patched app is started as its server starts it, until a job has run and the pages answer. The app's own routes are
     compared with the state before. On a failure, all changes are undone. Untested parts are reported, and tested by the next call.
@@ -87,6 +94,7 @@ def patch(
       targcc-gen patch
       targcc-gen patch src/shop/main.py --dry-run --diff
       targcc-gen patch --app shop.main:create_app
+      targcc-gen patch --database sqlite
       targcc-gen patch --verify
       targcc-gen patch --undo
     """
@@ -108,7 +116,7 @@ def patch(
     from targcc_gen.patch.prepare import prepare
     from targcc_gen.patch.service import verify_by_hand
 
-    prepared = prepare(target, app, "vendored" if vendored else scheduler, prefix)
+    prepared = prepare(target, app, "vendored" if vendored else scheduler, prefix, database)
     if verify:
         outcome: Outcome | None = verify_by_hand(prepared, app)
         _print_outcome(show, outcome)
@@ -219,11 +227,11 @@ def _print_outcome(show: _Show, outcome: Outcome | None, *, skipped: bool = True
 
 
 def _print_next(prepared: Prepared, show: _Show) -> None:
-    from targcc_gen.patch.prepare import install_lines, program_of
+    from targcc_gen.patch.prepare import database_lines, install_lines, program_of
 
     show.line("", "")
     if prepared.package.is_new:
-        for line in install_lines(prepared):
+        for line in (*install_lines(prepared), *database_lines(prepared.package)):
             show.line("Next", line)
     where = prepared.wiring.prefix or "/jobs"
     show.line("Next", f"Start the app as before: its jobs run, and the dashboard is at {where}.")

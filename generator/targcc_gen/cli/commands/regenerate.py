@@ -113,7 +113,9 @@ def _print_done(plan: Plan, *, written: bool, update: str) -> None:
         where = f"The scheduler is in {SOURCE_TREE}/ now; its import name is {PACKAGE}."
         click.echo(f"\n{where} Next: uv sync; for pip see README.md")
     if update and written:
-        click.echo(f"Next: {update}   (the environment has another build of the scheduler)")
+        click.echo(
+            f"Next: {update}   (the project requires another build of the scheduler, or other extras)"
+        )
     if plan.is_empty:
         click.echo("Nothing to do: every file is what targcc.yaml asks for.")
     elif written and not any(change.writes for change in plan.changes):
@@ -126,7 +128,11 @@ def _update_of_environment(plan: Plan, project: Project) -> str:
     from targcc_gen.dependencies.dependency import app_dependencies
     from targcc_gen.render.wheel import version_of
 
-    if not any(change.writes and version_of(change.path) for change in plan.changes):
+    if not any(
+        change.writes and (version_of(change.path) or plan.lock.entries[change.path].added)
+        for change in plan.changes
+        if change.path in plan.lock.entries
+    ):
         return ""
     return update_command(Texts(project.root), app_dependencies(project.spec))
 

@@ -17,7 +17,7 @@ from pydantic_settings import SettingsError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import Actor, ActorKind
-from ..core.errors import SchedulerOff
+from ..core.errors import ExtraMissing, SchedulerOff
 from ..db.engines import make_engine
 from ..kernel.audit import audit
 from ..kernel.feature import FirstLogin, load
@@ -48,6 +48,8 @@ def settings(**overrides: Any) -> Settings:
         raise SettingError("\n".join(map(_wrong, problems))) from None
     except SettingsError as error:
         raise SettingError(_not_json(error)) from None
+    if chosen.missing_extra:
+        raise CliError(chosen.missing_extra, code=ExtraMissing.code)
     if chosen.mode == "off":
         raise CliError("the scheduler is off: TARGCC_MODE says so", code=SchedulerOff.code)
     # A command runs the scheduler also in a test, where `auto` would turn the scheduler off.

@@ -218,6 +218,25 @@ class AuthError(ValueError):
     code = "TS705"
 
 
+class LastAdminError(AuthError):
+    """A change would leave the project without an admin.
+
+    Args:
+        name: The user.
+    """
+
+    code = "TS713"
+
+    def __init__(self, name: str) -> None:
+        from .languages import Localized
+
+        super().__init__(
+            Localized(
+                "the user %(name)s is the last admin: make another user an admin first", name=name
+            )
+        )
+
+
 class CredentialsRefused(Exception):  # noqa: N818 - reads as what it is
     """A request carries wrong credentials: the request has no principal, and no further identity provider is asked."""
 
@@ -268,6 +287,18 @@ class QueryTimeout(TimeoutError):  # noqa: N818 - reads as what it is
     """A query of runs or history took longer than ``TARGCC_QUERY_SECONDS``."""
 
     code = "TS604"
+
+
+class OtherDatabase(ValueError):  # noqa: N818 - reads as what it is
+    """The session of a call is on a database without the scheduler's tables, or on another database system than the scheduler."""
+
+    code = "TS614"
+
+
+class ExtraMissing(ImportError):  # noqa: N818 - reads as what it is
+    """A setting needs packages that are not installed; the message names the extra that has them."""
+
+    code = "TS615"
 
 
 class SchedulerOff(RuntimeError):  # noqa: N818 - reads as what it is

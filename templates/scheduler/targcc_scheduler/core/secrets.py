@@ -139,7 +139,6 @@ SEAL = "$sealed"
 """The only key of the JSON object that replaces an encrypted value."""
 _TOKEN = re.compile(r'"\$sealed": ?"([^"]+)"')
 """An encrypted value in JSON text."""
-_MISSING = "sealing needs cryptography: uv sync --extra secrets, or pip install cryptography"
 
 
 def new_key() -> str:
@@ -151,7 +150,9 @@ def _fernet() -> Any:
     try:
         from cryptography import fernet
     except ImportError:
-        raise SecretError(_MISSING) from None
+        from .extras import missing_extra
+
+        raise SecretError(missing_extra("secrets", "encryption needs cryptography")) from None
     return fernet
 
 

@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 
 from ..core.actor import everything_visible
 from ..core.error_codes import address
-from ..core.errors import QueryTimeout, SchedulerOff, SchemaError
+from ..core.errors import ExtraMissing, QueryTimeout, SchedulerOff, SchemaError
 from ..core.identity import Principal
 from ..core.numbers import whole
 from ..core.outage import in_short
@@ -61,6 +61,7 @@ CODES = {
     "the-tables-are-of-another-release": "TS602",
     "the-question-took-too-long": "TS604",
     "the-scheduler-is-off": "TS605",
+    "an-extra-is-not-installed": "TS615",
     "not-running": "TS605",
     "sign-in-first": "TS701",
     "nobody-can-sign-in": "TS701",
@@ -319,6 +320,8 @@ async def with_database(handler: Handler, request: Request) -> Response:
         ) from None
     except SchedulerOff as error:
         raise Problem(503, "The scheduler is off", str(error)) from error
+    except ExtraMissing as error:
+        raise Problem(503, "An extra is not installed", str(error)) from error
     except SchemaError as error:
         raise Problem(
             503,

@@ -16,6 +16,7 @@ from ...core.clock import Clock, SystemClock
 from ...core.errors import LegacyError
 from ...core.masking import mask
 from ...core.outage import in_short
+from ...core.version import DISTRIBUTION
 from ...kernel.jobs.context import JobContext, JobResult
 from ...kernel.jobs.declaration import define
 from ...kernel.jobs.definition import Alerts, JobDefinition
@@ -197,7 +198,9 @@ class CJobSource:
 def _unreadable(error: Exception) -> str:
     text = mask(in_short(error))
     if isinstance(error, ImportError):
-        text += " (SQL Server: uv sync --extra mssql; PostgreSQL: --extra postgresql)"
+        text += (
+            f" (of {DISTRIBUTION}[mssql] for SQL Server, {DISTRIBUTION}[postgresql] for PostgreSQL)"
+        )
     return text
 
 

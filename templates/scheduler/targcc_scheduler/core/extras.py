@@ -1,0 +1,54 @@
+"""Find optional packages, and name the extra of the distribution that installs them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from .errors import ExtraMissing
+from .version import DISTRIBUTION
+
+_MODULES = {
+    "postgresql": {"psycopg": "psycopg", "procrastinate": "procrastinate"},
+    "oidc": {"joserfc": "joserfc"},
+    "otel": {"opentelemetry-api": "opentelemetry"},
+    "secrets": {"cryptography": "cryptography"},
+}
+"""The packages of each extra, with the modules that show them."""
+
+
+def lacks_extra(extra: str, user: str) -> str:
+    """Return a sentence that names the missing packages and their extra; empty if all packages are installed.
+
+    Args:
+        extra: The extra of the scheduler's distribution.
+        user: The part that needs the packages: ``PostgreSQL``.
+    """
+    missing = [name for name, module in _MODULES[extra].items() if not find_spec(module)]
+    return missing_extra(extra, f"{user} needs {' and '.join(missing)}") if missing else ""
+
+
+def require_extra(extra: str, user: str) -> None:
+    """Check that the packages of an extra are installed.
+
+    Args:
+        extra: The extra of the scheduler's distribution.
+        user: The part that needs the packages.
+
+    Raises:
+        ExtraMissing: A package is not installed.
+    """
+    if text := lacks_extra(extra, user):
+        raise ExtraMissing(text)
+
+
+def missing_extra(extra: str, need: str) -> str:
+    """Return the sentence for packages of an extra, with the ways to install them.
+
+    Args:
+        extra: The extra of the scheduler's distribution.
+        need: The need: ``PostgreSQL needs psycopg``.
+    """
+    return (
+        f"{need}, which {DISTRIBUTION}[{extra}] has: uv sync --extra {extra},"
+        f" or add the extra {extra} where the application requires {DISTRIBUTION}"
+    )
