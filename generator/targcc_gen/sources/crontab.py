@@ -120,12 +120,23 @@ def _unquoted(value: str) -> str:
 
 
 def is_system_crontab(path: Path, text: str) -> bool:
-    """Return whether the entries of a file name a user: by the file's place, else if every entry has a word such as ``root``."""
-    if path.name == "crontab" or "cron.d" in path.parts:
+    """Return whether the entries of a file name a user: by the file's place, else by the words where a user would stand.
+
+    A file named ``crontab`` outside ``/etc`` is often the crontab of a user: there each entry needs a word that is no program.
+    """
+    if "cron.d" in path.parts or path.parts[-2:] == ("etc", "crontab"):
         return True
     commands = [entry.command for entry in read_crontab(text, "", system=False) if isinstance(entry, Entry)]  # fmt: skip
-    words = [command.split()[0] for command in commands]
-    return "root" in words and all(re.fullmatch(r"[a-z_][a-z0-9_-]*", word) for word in words)
+    users = [match[1] if (match := _USER.fullmatch(command)) else "" for command in commands]
+    if not all(users) or any(user in _PROGRAMS for user in users):
+        return False
+    return "root" in users or (path.name == "crontab" and all(map(_names_program, commands)))
+
+
+def _names_program(command: str) -> bool:
+    """Return whether the word after the user is a program: a path, a variable, or a program that crontabs often call."""
+    word = command.split()[1]
+    return word.startswith(("/", "$", "[", ".", "~")) or word in _PROGRAMS
 
 
 def is_crontab(path: Path, head: str) -> bool:
@@ -155,6 +166,7 @@ _INTERPRETERS = {
     "python", "python2", "python3", "perl", "ruby", "php", "node", "java", "cd", "test", "[", "command", "setlocal", "su", "runuser",
 }  # fmt: skip
 _MANAGERS = {"manage", "artisan", "console", "rake", "wp", "occ", "npm", "yarn", "make", "docker", "curl", "wget"}  # fmt: skip
+_PROGRAMS = _INTERPRETERS | _MANAGERS | {"echo", "find", "rm", "cp", "mv", "date", "rsync", "tar", "cat", "certbot", "logrotate"}  # fmt: skip
 _QUIET = re.compile(r"\s*(?:\d?>>?|&>)\s*(?:/dev/null|&\d)\s*")
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9]+")
 

@@ -109,7 +109,8 @@ def is_manifest(path: Path, head: str) -> bool:
 def vixie_text(text: str) -> str:
     """Return the text by which Vixie cron names the times that robfig/cron names.
 
-    ``?`` is ``*``. A star with a step restricts a day field here, while Vixie cron takes it as any day.
+    ``?`` is ``*``. A star with a step restricts a day field here, while Vixie cron takes it as any day. A number with a step begins a range
+    that goes to the end of the field, such as ``5/15`` for ``5-59/15``.
 
     Raises:
         Refused: The text is no schedule of five fields.
@@ -122,6 +123,8 @@ def vixie_text(text: str) -> str:
     fields = [re.sub(r"^\?", "*", each) for each in fields]
     for place, whole in ((2, "1-31"), (4, "0-6")):
         fields[place] = re.sub(r"^\*/(?!1$)", f"{whole}/", fields[place])
+    for place, last in enumerate((59, 23, 31, 12, 6)):
+        fields[place] = re.sub(r"(?<![^,])(\d+)/", rf"\1-{last}/", fields[place])
     return " ".join(re.sub(r"^\*/1$", "*", each) for each in fields)
 
 

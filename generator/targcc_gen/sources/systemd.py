@@ -90,7 +90,7 @@ def is_timer(path: Path, head: str) -> bool:
     """Return whether a file is a timer, or a service of systemd."""
     if path.suffix == ".timer":
         return True
-    return path.suffix == ".service" and "[Service]" in head
+    return path.suffix == ".service" and any(part in head for part in ("[Unit]", "[Service]", "[D-BUS Service]"))  # fmt: skip
 
 
 # Schedules.

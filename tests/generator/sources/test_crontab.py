@@ -57,6 +57,23 @@ def test_a_system_crontab_names_the_user_of_each_command(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "runners"),
+    [
+        ("0 1 * * * root /opt/a\n0 2 * * * www-data php /opt/b\n", ["root", "www-data"]),
+        ("0 1 * * * app /opt/a\n", ["app"]),
+        ("0 1 * * * /opt/a\n0 2 * * * cd /opt && ./b\n", ["", ""]),
+        ("0 1 * * * python /opt/a.py\n", [""]),
+        ("0 1 * * * backup --all\n", [""]),
+    ],
+)
+def test_a_file_named_crontab_outside_etc_has_users_where_its_entries_name_them(tmp_path, text, runners):  # fmt: skip
+    result = imported(tmp_path, text, "crontab")
+
+    assert result.rejected == []
+    assert [job.old.runner for job in result.jobs] == runners
+
+
+@pytest.mark.parametrize(
     ("line", "reason"),
     [
         ("@reboot /opt/start", "no time"),

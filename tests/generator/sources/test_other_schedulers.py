@@ -295,10 +295,12 @@ def test_a_cron_job_becomes_a_job(tmp_path):
         ("0 0 */2 * 1", "0 0 1-31/2 * 1"),
         ("0 0 ? * */2", "0 0 * * 0-6/2"),
         ("0 0 */1 * *", "0 0 * * *"),
+        ("0/5 9 * * *", "0-59/5 9 * * *"),
+        ("5/30,7 1-5/2 * * *", "5-59/30,7 1-5/2 * * *"),
         ("@daily", "@daily"),
     ],
 )
-def test_a_star_with_a_step_restricts_a_day(text, expected):
+def test_the_text_of_vixie_cron_names_the_times_of_the_controller(text, expected):
     assert vixie_text(text) == expected
 
 

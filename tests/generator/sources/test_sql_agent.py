@@ -111,6 +111,24 @@ def test_steps_that_branch_become_a_job_that_somebody_has_to_write(tmp_path):
     assert any("write a flow" in warning for warning in result.warnings)
 
 
+def test_each_schedule_of_steps_that_branch_becomes_a_job(tmp_path):
+    steps = step("EXEC dbo.a", more=", @on_success_action=3, @on_fail_action=3") + step("EXEC dbo.b", number=2)  # fmt: skip
+    text = script(steps) + "EXEC msdb.dbo.sp_add_jobschedule @job_name=N'Nightly load', @name=N'noon', @freq_type=4, @freq_interval=1, @active_start_time=120000\n"  # fmt: skip
+    result = imported(tmp_path, text)
+
+    jobs = [*result.jobs, *result.second]
+    assert [(job.spec.blueprint, job.spec.cron) for job in jobs] == [("not-ported", "30 2 * * *"), ("not-ported", "0 12 * * *")]  # fmt: skip
+    assert differences(result) == []
+
+
+def test_a_job_whose_schedules_are_all_disabled_is_compared_by_them(tmp_path):
+    schedule = "@enabled=0, @freq_type=4, @freq_interval=1, @active_start_time=23000"
+    result = imported(tmp_path, script(step("EXEC dbo.a"), schedule=schedule))
+
+    assert len(result.inactive) == 1
+    assert differences(result) == []
+
+
 def test_a_failure_is_mailed_to_the_operator(tmp_path):
     text = script(
         step("EXEC dbo.a"), job="@notify_level_email=2, @notify_email_operator_name=N'DBA',"

@@ -389,7 +389,8 @@ class SqlAgent:
             except Refused as refused:
                 result.rejected.append(Rejection(job.row.file, job.row.line, str(refused), job.name, job.id))  # fmt: skip
                 continue
-            simulation[job.row.place] = [each for each in job.schedules if each.enabled or not job.enabled]  # fmt: skip
+            enabled = [each for each in job.schedules if each.enabled]
+            simulation[job.row.place] = (enabled if job.enabled else []) or job.schedules
             result.switches[job.row.place] = _switch(job.name)
         for imported, active in Naming(drafts, options, project, result).jobs():
             target = result.jobs if active else result.inactive
@@ -454,7 +455,10 @@ class _Drafting:
             why = (
                 "its steps branch" if not _is_chain(steps) else "it has several schedules and steps"
             )
-            return [self._branched(schedules, steps, why, active=active, notes=notes)]
+            return [
+                self._branched(place, fields, steps, why, active=active, notes=notes)
+                for place, fields in enumerate(schedules)
+            ]
         drafts = [
             self._draft(steps[0], place, {**fields, **self._life()}, active=active, notes=notes)
             for place, fields in enumerate(schedules)
@@ -506,22 +510,23 @@ class _Drafting:
         return Draft(job.row, name, {**fields, **values}, active, old, (*notes, *warnings))
 
     def _branched(
-        self, schedules: list[dict[str, Any]], steps: list[Step], why: str, *, active: bool, notes: list[str]
+        self, place: int, schedule: dict[str, Any], steps: list[Step], why: str, *, active: bool, notes: list[str]
     ) -> Draft:  # fmt: skip
         job = self._job
         listed = "; ".join(
             f"{step.number} {step.name} ({step.subsystem}, success {_action(step.on_success)}, failure {_action(step.on_fail)})"
             for step in steps
         )
-        fields = {**schedules[0], **self._life(), "blueprint": "not-ported"}
+        fields = {**schedule, **self._life(), "blueprint": "not-ported"}
         if "type" in fields:
             fields.pop("misfire"), fields.pop("overlap")
         fields["description"] = f"{job.description} Steps on the old server: {listed}".strip()[
             :1000
         ]
         text = f'{why}: write a flow for it (docs/flows.md); until then the job fails with "not yet ported"'
-        old = OldJob(job.name, job.id, "; ".join(each.name for each in job.schedules))
-        return Draft(job.row, job.name, fields, active, old, (*notes, text))
+        name, own_id = numbered(job.name, job.id, place)
+        old = OldJob(name, own_id, "; ".join(each.name for each in job.schedules))
+        return Draft(job.row, name, fields, active, old, (*notes, text))
 
     def _life(self) -> dict[str, Any]:
         job = self._job
