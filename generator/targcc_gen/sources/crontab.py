@@ -146,7 +146,7 @@ def is_crontab(path: Path, head: str) -> bool:
     lines = [line for line in head.split("\n")[:-1] or [head] if line.strip() and not line.strip().startswith("#")]  # fmt: skip
     entries = [line for line in lines if _is_entry(line)]
     others = [line for line in lines if not _is_entry(line) and not _SETTING.fullmatch(line)]
-    return bool(entries) and len(entries) >= len(others)
+    return bool(entries) and (path.stem == "crontab" or len(entries) >= len(others))
 
 
 def _is_entry(line: str) -> bool:

@@ -73,6 +73,13 @@ def test_a_file_named_crontab_outside_etc_has_users_where_its_entries_name_them(
     assert [job.old.runner for job in result.jobs] == runners
 
 
+def test_a_file_named_crontab_may_have_more_other_lines_than_entries(tmp_path):
+    result = imported(tmp_path, "/**\n * Entries\n */\n0 7 * * 1 /opt/a\n", "crontab.txt")
+
+    assert len(result.jobs) == 1
+    assert [rejection.line for rejection in result.rejected] == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [

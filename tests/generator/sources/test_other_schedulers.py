@@ -169,6 +169,13 @@ def test_the_translation_names_the_times_of_a_trigger(trigger):
 # systemd.
 
 
+def test_a_folder_of_units_may_have_a_service_of_the_message_bus(tmp_path):
+    (tmp_path / "a.timer").write_text("[Timer]\nOnCalendar=daily\n", encoding="utf-8")
+    (tmp_path / "org.a.service").write_text("[D-BUS Service]\nName=org.a\nExec=/bin/a\n", encoding="utf-8")  # fmt: skip
+
+    assert recognized([str(tmp_path)]).name == "systemd"
+
+
 def units(tmp_path: Path, timer: str, service: str = "[Service]\nExecStart=/opt/backup\n") -> Path:
     (tmp_path / "backup.timer").write_text(f"[Timer]\n{timer}\n", encoding="utf-8")
     if service:
