@@ -155,3 +155,21 @@ def test_a_new_build_is_named_wherever_the_project_names_the_old_one(
     assert CliRunner().invoke(main, ["regenerate", "--check"]).exit_code == 0
     run("--undo")
     assert "targcc" not in (shop / place).read_text()
+
+
+def test_a_web_only_app_gets_a_worker_elsewhere(shop: Path, run: Callable[..., Result]):
+    result = run("--no-verify", "--web-only")
+
+    assert "mode: pages\n" in (shop / "targcc.yaml").read_text()
+    assert 'mode="pages",' in (shop / "shop" / "scheduler.py").read_text()
+    assert "python -m targcc_scheduler --project shop worker" in result.stdout
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_mode_of_a_patched_app_is_set_in_its_spec(run: Callable[..., Result]):
+    run("--no-verify")
+
+    error = run("--no-verify", "--web-only").exception
+
+    assert isinstance(error, InputError)
+    assert error.hint == "Write mode: pages there, then run targcc-gen regenerate."
