@@ -51,6 +51,7 @@ def project_findings(root: Path) -> Iterator[Finding]:
     if spec.level == "ok":
         yield from _state(root)
     yield from _environment(root)
+    yield from _alembic(root)
     settings = _settings(root)
     yield _database(root, settings.get("TARGCC_DATABASE_URL", ""))
     yield _port(settings.get("TARGCC_PORT", ""))
@@ -174,6 +175,21 @@ def _environment(root: Path) -> Iterator[Finding]:
             f"{folders[0]} has {DISTRIBUTION} {installed[0]}, and the project carries {carried[0]}"
         )
     yield Finding("warn", what, f"run: {_update(root)}")
+
+
+def _alembic(root: Path) -> Iterator[Finding]:
+    """Find an `env.py` of the app's own Alembic that does not leave out the scheduler's tables."""
+    from targcc_gen.patch.alembic_env import NAME, OPTION, find_envs, lacks_option
+
+    for path, data in find_envs(root):
+        if lacks_option(data):
+            yield Finding(
+                "warn",
+                f"{path} leaves the scheduler's tables to autogenerate, which would drop them",
+                f"run: targcc-gen patch, or write context.configure(…, {OPTION}={NAME}) with {NAME} from the project's scheduler",
+            )
+        else:
+            yield Finding("ok", f"{path} leaves out the scheduler's tables")
 
 
 def _update(root: Path) -> str:

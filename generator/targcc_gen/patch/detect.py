@@ -30,7 +30,7 @@ from targcc_gen.patch.entrypoint import (
     loaded_entry,
     unloadable_reason,
 )
-from targcc_gen.patch.layout import SPEC, Layout, find_layout, find_root
+from targcc_gen.patch.layout import SPEC, Layout, find_layout, find_root, may_make_app
 from targcc_gen.patch.server_settings import Entry
 from targcc_gen.patch.wiring import WRAPPER, ByHand, Wiring, includes
 from targcc_gen.sync import Lock, Owner
@@ -381,7 +381,7 @@ def _known_file(root: Path) -> Path | None:
     known = [
         path
         for path, entry in Lock.load(root).entries.items()
-        if entry.owner is Owner.PATCHED and path.endswith(".py")
+        if entry.owner is Owner.PATCHED and may_make_app(path)
     ]
     return root / known[0] if len(known) == 1 and (root / known[0]).is_file() else None
 

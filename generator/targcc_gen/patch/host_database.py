@@ -46,8 +46,7 @@ class HostDatabase:
 def host_database(root: Path, required: Iterable[Required]) -> HostDatabase:
     """Return the evidence for PostgreSQL; without places for another database.
 
-    A driver that the app always requires is enough. A driver of an extra, and a URL, need each other: many apps only
-    can run on PostgreSQL.
+    A required driver is enough. An optional driver needs a URL, because many apps run on several databases.
 
     Args:
         root: The project's folder.
@@ -58,17 +57,17 @@ def host_database(root: Path, required: Iterable[Required]) -> HostDatabase:
     code = [*_of_code(root)]
     alembic = [*_of_alembic(root)]
     always = [driver for driver in drivers if not driver.optional]
-    said = [place for place, _ in settings] + [
+    urls = [place for place, _ in settings] + [
         place for place, scheme in alembic if scheme.startswith("postgres")
     ]
     elsewhere = alembic and not any(scheme.startswith("postgres") for _, scheme in alembic)
     if elsewhere and not settings:
         return HostDatabase()
-    if not (always or (drivers and (said or code)) or (said and code)):
+    if not (always or (drivers and (urls or code)) or (urls and code)):
         return HostDatabase()
     places = [f"{driver.path}: {driver.text}" for driver in always or drivers]
     variables = [variable for _, variable in settings]
-    return HostDatabase((*places, *said, *code)[:3], variables[0] if variables else "")
+    return HostDatabase((*places, *urls, *code)[:3], variables[0] if variables else "")
 
 
 def _is_driver(required: Required) -> bool:

@@ -41,6 +41,12 @@ class Layout:
         return self.source.relative_to(self.root).as_posix()
 
 
+def may_make_app(path: str) -> bool:
+    """Return whether a file that a patch edited may make an app: no `env.py` of Alembic, and no test."""
+    name = path.rpartition("/")[2]
+    return name.endswith(".py") and name != "env.py" and not name.startswith("test_")
+
+
 def find_root(start: Path) -> Path:
     """Return the nearest folder, from `start` upwards, with a spec; else with another project file or `.git`; else the first.
 

@@ -15,6 +15,7 @@ from targcc_gen.errors import InputError, ObstacleError
 from targcc_gen.patch.app_file import AppFile, RefusalError, SourceError, code_of, targets_of
 from targcc_gen.patch.apps import App, apps_of, outer_apps
 from targcc_gen.patch.detect import Target, detect_lines, entry_of, host_in, refusal_of
+from targcc_gen.patch.host_files import host_edits
 from targcc_gen.patch.layout import pyproject
 from targcc_gen.patch.server_settings import Entry
 from targcc_gen.patch.target_package import TargetPackage, find_target_package, new_files
@@ -133,7 +134,7 @@ class Prepared:
     @property
     def nothing_to_do(self) -> bool:
         """Whether the app has the scheduler already."""
-        return not self.patched.added and self.refusal is None
+        return not self.patched.added and self.refusal is None and not self.files
 
     @cached_property
     def plan(self) -> Plan:
@@ -171,7 +172,10 @@ class Prepared:
     def served(self) -> str:
         """The loaded entry and the setting that names the entry; empty when the app's own file does."""
         entry = self.entry
-        if isinstance(entry, str) or entry.where == self.target.relative:
+        if isinstance(entry, str) or entry.where in {
+            self.target.relative,
+            self.target.file.source.name,
+        }:
             return ""
         return f"{entry.shown}  by {entry.where}"
 
@@ -238,7 +242,8 @@ def prepare(
         check_requirements(target.root, package)
     files, kept = new_files(package, target.root) if package.is_new else ([], [])
     declared = declare(Texts(target.root), app_dependencies(package.spec))
-    notes = (*_own_folder(target), *package.notes)
+    edits = host_edits(target.layout, package, declared)
+    notes = (*_own_folder(target), *package.notes, *edits.notes)
     if package.is_new:
         notes = (*notes, *_already_declared(declared), *_exclusions(target, package, project))
         if declared.added:
@@ -249,7 +254,7 @@ def prepare(
         package,
         wiring,
         patched,
-        tuple(files),
+        (*files, *edits.files),
         tuple(kept),
         declared,
         refusal,
@@ -323,7 +328,10 @@ def _exclusions(target: Target, package: TargetPackage, project: dict[str, Any])
 def _with_known(plan: Plan, kept: Sequence[TreeFile]) -> Plan:
     """Add the kept files to the plan's lock, as a regenerate does."""
     known = {
-        file.path: LockEntry.of(file.path, file.owner, file.content, keep_base=True)
+        file.path: replace(
+            LockEntry.of(file.path, file.owner, file.content, keep_base=True),
+            ejected=file.path.endswith("/services.py"),
+        )
         for file in kept
     }
     lock = replace(plan.lock, entries={**plan.lock.entries, **known})
@@ -362,6 +370,7 @@ _TOOLS = {
     "mypy": (("mypy.ini", ".mypy.ini"), 'exclude = ["^vendor/"]', "exclude = ^vendor/"),
     "pyright": (("pyrightconfig.json",), 'exclude = ["vendor"]', '"exclude": ["vendor"]'),
     "pylint": ((".pylintrc", "pylintrc"), 'ignore-paths = ["^vendor/"]', "ignore-paths=^vendor/"),
+    "coverage": ((".coveragerc",), 'omit = ["vendor/*"]', "omit = vendor/*"),
     "flake8": ((".flake8", "tox.ini"), 'extend-exclude = ["vendor"]', "extend-exclude = vendor"),
 }
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OWN_PACKAGE = "jobs_scheduler"
 """The new package when the app's own package cannot hold the scheduler."""
 
-_NAMES = ("scheduler", "jobs", "services")
+_NAMES = ("scheduler", "jobs")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class TargetPackage:
     is_new: bool = False
     notes: tuple[str, ...] = ()
     url_variable: str = ""
+
+    @property
+    def services_taken(self) -> bool:
+        """Whether the app has a module or package `services` of its own."""
+        return self.is_new and bool(_places(self.folder, "services"))
 
     @property
     def router_module(self) -> str:
@@ -127,6 +132,12 @@ def _new_package(
         notes.append(
             f"the app is on PostgreSQL ({places}), so the scheduler is too; --database sqlite gives the scheduler a file"
         )
+    services = _places(folder, "services")
+    if services and package != OWN_PACKAGE:
+        where = services[0].relative_to(layout.root).as_posix()
+        notes.append(
+            f"{where} stays yours: jobs get the scheduler's own services, and those of a make_container() there"
+        )
     ways = {"scheduler": scheduler, "database": database or "sqlite", "mode": mode}
     spec = _spec(layout, pyproject, package, ways)
     return TargetPackage(
@@ -148,11 +159,13 @@ def _unfit(layout: Layout) -> str | None:
     if problem := package_problem(layout.top):
         return f"the package name {layout.top} {problem}"
     folder = layout.source / layout.top
-    for name in _NAMES:
-        for taken in (folder / name, folder / f"{name}.py"):
-            if taken.exists():
-                return f"{taken.relative_to(layout.root).as_posix()} is there already"
-    return None
+    taken = next((place for name in _NAMES for place in _places(folder, name)), None)
+    return f"{taken.relative_to(layout.root).as_posix()} is there already" if taken else None
+
+
+def _places(folder: Path, name: str) -> list[Path]:
+    """Return the existing module and package of a name."""
+    return [place for place in (folder / name, folder / f"{name}.py") if place.exists()]
 
 
 def _spec(layout: Layout, pyproject: dict[str, Any], package: str, ways: dict[str, str]) -> Spec:
@@ -189,14 +202,15 @@ def _name(root: Path, pyproject: dict[str, Any]) -> str:
 
 
 def new_files(package: TargetPackage, root: Path) -> tuple[list[TreeFile], list[TreeFile]]:
-    """Return the files of a new package, and apart the package's `__init__.py` if the app has its own, which stays."""
+    """Return the files of a new package, and apart those whose place the app has taken: `__init__.py` and `services`."""
     from targcc_gen.render import render_project
 
-    init = package.folder / "__init__.py"
-    own_init = init.relative_to(root).as_posix() if init.exists() else None
+    names = ["__init__.py"] if (package.folder / "__init__.py").exists() else []
+    names += ["services.py"] if package.services_taken else []
+    own = {(package.folder / name).relative_to(root).as_posix() for name in names}
     files = list(render_project(package.spec))
-    return [file for file in files if file.path != own_init], [
-        file for file in files if file.path == own_init
+    return [file for file in files if file.path not in own], [
+        file for file in files if file.path in own
     ]
 
 

@@ -13,12 +13,24 @@ from targcc_gen.dependencies.dependency import app_dependencies, index_dependenc
 from targcc_gen.patch import rollback
 from targcc_gen.patch.app_file import Source
 from targcc_gen.patch.detect import detect_lines
-from targcc_gen.patch.layout import SPEC
+from targcc_gen.patch.host_files import host_undone, is_coverage_test
+from targcc_gen.patch.layout import SPEC, may_make_app
 from targcc_gen.patch.rollback import remove_lock
 from targcc_gen.patch.target_package import OWN_PACKAGE
 from targcc_gen.patch.wiring import Wiring, unwire
 from targcc_gen.render.package import SOURCE_TREE
-from targcc_gen.sync import Lock, Owner, Plan, Tree, TreeFile, apply, make_plan
+from targcc_gen.sync import (
+    Action,
+    Change,
+    Lock,
+    LockEntry,
+    Owner,
+    Plan,
+    Tree,
+    TreeFile,
+    apply,
+    make_plan,
+)
 from targcc_gen.sync.disk import remove_left
 from targcc_gen.sync.lock import digest
 from targcc_gen.sync.merge import plain
@@ -84,6 +96,10 @@ def prepare_undo(target: Target) -> Undone:
     original = target.file.source.data
     if data != original:
         files.append(TreeFile(target.relative, data, Owner.PATCHED, replaces=original))
+    edited = [*host_undone(target.root, lock, spec.project.package)] if whole and spec else []
+    files += [
+        TreeFile(path, after, Owner.PATCHED, replaces=before) for path, before, after in edited
+    ]
     declared = set()
     for path, before, after in _undeclared(target.root, spec, lock) if whole else ():
         declared.add(path)
@@ -94,7 +110,10 @@ def prepare_undo(target: Target) -> Undone:
         else []
     )
     plan = make_plan(Tree.of(files, complete=False, removed=gone), target.root)
-    settled = {target.relative, *declared}
+    tests = [*_tests(target.root, lock)] if whole else []
+    plan = replace(plan, changes=(*plan.changes, *tests))
+    settled = {target.relative, *declared, *(path for path, _, _ in edited)}
+    settled |= {test.path for test in tests}
     entries = {path: entry for path, entry in plan.lock.entries.items() if path not in settled}
     return Undone(
         target,
@@ -178,14 +197,15 @@ def _used(target: Target, spec: Spec, lock: Lock) -> str:
     others = [
         path
         for path, entry in lock.entries.items()
-        if entry.owner is Owner.PATCHED and path != target.relative and path.endswith(".py")
+        if entry.owner is Owner.PATCHED and path != target.relative and may_make_app(path)
     ]
     if others:
         return f"{where}/scheduler.py stays: {others[0]} uses it too"
     if set(spec.jobs) != {"Heartbeat"}:
         return f"{where}/scheduler.py stays: the spec has jobs of yours"
     for path, entry in lock.entries.items():
-        if entry.owner is Owner.PATCHED:
+        is_app_s = entry.owner is Owner.PATCHED and not is_coverage_test(path)
+        if is_app_s or _is_own_services(entry):
             continue
         file = target.root / path
         if file.is_file() and digest(plain(file.read_bytes())) != entry.sha256:
@@ -194,6 +214,19 @@ def _used(target: Target, spec: Spec, lock: Lock) -> str:
         if path not in lock.entries:
             return f"{where}/scheduler.py stays: {path} is yours"
     return ""
+
+
+def _tests(root: Path, lock: Lock) -> Iterator[Change]:
+    """Yield the removal of the test that a patch made for the app's coverage."""
+    for path, entry in lock.entries.items():
+        if entry.owner is Owner.PATCHED and is_coverage_test(path) and (root / path).is_file():
+            before = (root / path).read_bytes()
+            yield Change(path, Action.DELETE, "", Owner.PATCHED, before)
+
+
+def _is_own_services(entry: LockEntry) -> bool:
+    """Return whether a `services.py` was the app's own before the patch."""
+    return entry.ejected and entry.path.endswith("/services.py")
 
 
 def _files_of(root: Path, package: Path, lock: Lock) -> Iterator[str]:

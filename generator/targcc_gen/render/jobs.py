@@ -374,7 +374,20 @@ def _printed(spec: Spec, context: JobContext, template: str) -> str:
         "project": spec.project,
     }
     blueprint, _, part = template.partition("/")
-    return printed(blueprint, part, values)
+    source = printed(blueprint, part, values)
+    return source if spec.project.inside is None else _without_services(source, spec)
+
+
+def _without_services(source: str, spec: Spec) -> str:
+    """Return a blueprint's output with the services from the scheduler's module: an app may have a `services` of its own."""
+    package = re.escape(spec.project.package)
+    lines = rf"(?m)^from {package}\.scheduler import ([\w, ]+)\nfrom {package}\.services import ([\w, ]+)$"
+
+    def joined(match: re.Match[str]) -> str:
+        names = sorted({*match[1].split(", "), *match[2].split(", ")})
+        return f"from {spec.project.package}.scheduler import {', '.join(names)}"
+
+    return re.sub(lines, joined, source)
 
 
 def _own_parameters(spec: Spec, key: str) -> dict[str, str]:

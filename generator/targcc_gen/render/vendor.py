@@ -84,7 +84,7 @@ from typing import TYPE_CHECKING, Any
 import {PACKAGE}
 from {PACKAGE} import Project, configure
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pragma: no cover
     from {PACKAGE} import *  # noqa: F403 - editors and mypy see every name
 else:
 
@@ -96,7 +96,7 @@ else:
 __all__ = {PACKAGE}.__all__
 
 {_configure(spec)}
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover
     {PACKAGE}.main(prog_name="targcc")
 '''
     return marked("scheduler.py", _tidy(source).encode())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -181,6 +184,64 @@ def test_a_project_below_the_repository_gets_its_own_files(
     assert "./vendor/" in (root / "backend/requirements.txt").read_text(encoding="utf-8")
     assert "note      the app's project is backend: run targcc-gen there" in output
     assert not (root / "targcc.yaml").exists()
+
+
+ON_ASYNCPG = """import os
+from typing import Annotated
+
+from fastapi import Depends, FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+engine = create_async_engine(os.environ["DATABASE_URL"])
+app = FastAPI()
+"""
+ROUTES = """
+from shop.jobs.heartbeat import HeartbeatJob
+from shop.scheduler import Scheduler, get_scheduler
+
+
+@app.post("/users")
+async def sign_up(jobs: Annotated[Scheduler, Depends(get_scheduler)]) -> str:
+    async with AsyncSession(engine) as session:
+        await session.execute(text("CREATE TABLE users (name text)"))
+        run = await jobs.enqueue(HeartbeatJob, session=session)
+        await session.commit()
+    return str(await jobs.wait(run, timeout=60))
+"""
+ASK = """from fastapi.testclient import TestClient
+from shop.main import app
+
+with TestClient(app) as client:
+    print(client.post("/users").json())
+"""
+
+
+@pytest.mark.usefixtures("processes")
+def test_an_app_on_postgresql_enqueues_in_its_transaction(tmp_path: Path, postgresql_url: str):
+    files = {
+        "pyproject.toml": PROJECT.format('"asyncpg",'),
+        ".env.example": "DATABASE_URL=postgresql+asyncpg://localhost/shop\n",
+        "shop/main.py": ON_ASYNCPG,
+    }
+    root = shop(tmp_path, files)
+    assert "to the value of DATABASE_URL" in run("patch", "--no-verify", root=root)
+    with (root / "shop/main.py").open("a", encoding="utf-8") as file:
+        file.write(ROUTES)
+    url = postgresql_url.replace("postgresql://", "postgresql+asyncpg://")
+    # the same value, as the command says
+    settings = {"DATABASE_URL": url, "TARGCC_DATABASE_URL": url, "TARGCC_MODE": "embedded"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", ASK],
+        cwd=root,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout == "succeeded\n", done.stdout + done.stderr
 
 
 REQUIREMENTS = {

@@ -114,3 +114,18 @@ def test_another_build_than_the_project_carries_is_named(
     findings = [*code.carried_build()]
     assert bool(findings) is is_named
     assert all(installed in finding.what and "0.2.0+h1" in finding.what for finding in findings)
+
+
+def test_an_alembic_that_would_drop_the_tables_is_named(repository):
+    env = repository / "migrations" / "env.py"
+    env.parent.mkdir()
+    env.write_text("from alembic import context\ncontext.configure()\n", encoding="utf-8")
+    [finding] = code.application_alembic()
+    assert finding.what.startswith(
+        "migrations/env.py leaves the scheduler's tables to autogenerate"
+    )
+
+    env.write_text(
+        "from targcc_scheduler import is_not_ours\n# alembic context\n", encoding="utf-8"
+    )
+    assert not [*code.application_alembic()]

@@ -61,7 +61,7 @@ def test_a_command_says_it_without_a_traceback(words, monkeypatch):
     assert "Traceback" not in result.stderr
 
 
-def test_migrate_of_the_application_says_it(monkeypatch):
+def test_migrate_of_the_application_says_it():
     with pytest.raises(ExtraMissing, match=r"targcc-scheduler\[postgresql\]"):
         migrate(URL)
 

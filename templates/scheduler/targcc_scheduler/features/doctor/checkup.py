@@ -22,7 +22,13 @@ from ...scheduler import OFFERED
 from ...services.container import project_services
 from ...settings import Settings
 from . import code, databases, tables
-from .code import carried_build, env_file, named_by_file_only, setting_names
+from .code import (
+    application_alembic,
+    carried_build,
+    env_file,
+    named_by_file_only,
+    setting_names,
+)
 from .findings import Finding, reason_of, worst_first
 from .schema import catalogue, schema
 from .tables import texts
@@ -43,7 +49,7 @@ async def checkup(settings: Settings, *, seconds: float, connect: bool = False) 
     """
     registry = JobRegistry(settings.jobs_package)
     findings, jobs = await asyncio.to_thread(_of_code, registry, settings)
-    findings += [*env_file(), *setting_names(), *carried_build()]
+    findings += [*env_file(), *setting_names(), *carried_build(), *application_alembic()]
     stranger = None if connect else named_by_file_only(settings)
     if stranger is not None:
         return worst_first([stranger, *findings])

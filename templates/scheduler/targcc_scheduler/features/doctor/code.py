@@ -193,6 +193,19 @@ def carried_build() -> Iterator[Finding]:
     )
 
 
+def application_alembic() -> Iterator[Finding]:
+    """Find an ``env.py`` of the application's own Alembic that lets autogenerate drop the scheduler's tables."""
+    for file in sorted({*Path().glob("*/env.py"), *Path().glob("*/*/env.py")}):
+        text = file.read_bytes()
+        if b"alembic" in text and b"context" in text and b"is_not_ours" not in text:
+            yield Finding(
+                "warn",
+                "alembic",
+                f"{file.as_posix()} leaves the scheduler's tables to autogenerate, which would drop them",
+                "targcc-gen patch adds it: context.configure(…, include_name=is_not_ours)",
+            )
+
+
 def is_committed(file: Path) -> bool:
     """Return whether a file is in the index of the surrounding git repository.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import targcc_scheduler
 from targcc_scheduler import Project, configure
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pragma: no cover
     from targcc_scheduler import *  # noqa: F403 - editors and mypy see every name
 else:
 
@@ -31,5 +31,5 @@ configure(
     )
 )
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover
     targcc_scheduler.main(prog_name="targcc")

@@ -1,0 +1,253 @@
+"""An app's own Alembic leaves the scheduler's tables out: `patch` puts the option into env.py, `--undo` takes it out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import alembic
+import pytest
+from click.testing import CliRunner
+from targcc_gen.cli import main
+from targcc_gen.patch.alembic_edit import read_envs, with_option, without_option
+
+TEMPLATES = Path(alembic.__file__).parent / "templates"
+FLASK_MIGRATE = """import logging
+
+from flask import current_app
+
+from alembic import context
+
+config = context.config
+
+
+def run_migrations_online():
+    conf_args = current_app.extensions['migrate'].configure_args
+    with get_engine().connect() as connection:
+        context.configure(
+            connection=connection,
+            target_metadata=get_metadata(),
+            **conf_args
+        )
+"""
+OWN_RULE = """from alembic import context as ctx
+from app.models import Base
+from app.utils import wanted
+
+
+def run(connection):
+    ctx.configure(connection=connection, target_metadata=Base.metadata, include_name=wanted)
+    ctx.configure(
+        url="x",
+        target_metadata=Base.metadata,  # of all models
+        include_name=lambda name, kind, parents: name != "old",
+    )
+"""
+FIRST_OF_OURS = """import alembic
+
+# the models
+from app.utils import metadata
+
+alembic.context.configure(target_metadata=metadata)
+"""
+ENVS = {
+    "generic": (TEMPLATES / "generic/env.py").read_text(encoding="utf-8"),
+    "async": (TEMPLATES / "async/env.py").read_text(encoding="utf-8"),
+    "Flask-Migrate": FLASK_MIGRATE,
+    "a rule of its own": OWN_RULE,
+    "an import that comes first": FIRST_OF_OURS,
+}
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("name", ENVS)
+def test_the_option_goes_in_and_out(name, ends):
+    before = ENVS[name].replace("\n", ends).encode()
+
+    after = with_option(before, "app.scheduler")
+
+    assert after is not None
+    compile(after, "env.py", "exec")
+    assert after.count(b".configure(") == after.count(b"is_not_ours") - 1
+    assert b"from app.scheduler import is_not_ours" + ends.encode() in after
+    assert with_option(after, "app.scheduler") == after
+    assert without_option(after) == before
+
+
+def test_the_lines_are_written_as_people_write_them():
+    after = with_option(ENVS["async"].encode(), "targcc_scheduler")
+
+    assert after is not None
+    text = after.decode()
+    assert (
+        "        target_metadata=target_metadata,\n        include_name=is_not_ours,\n        literal_binds=True,\n"
+        in text
+    )
+    assert (
+        "context.configure(connection=connection, target_metadata=target_metadata, include_name=is_not_ours)\n"
+        in text
+    )
+    assert (
+        "import async_engine_from_config\nfrom targcc_scheduler import is_not_ours\n\nfrom alembic"
+        in text
+    )
+
+
+def test_a_rule_of_the_app_is_asked_too():
+    after = with_option(OWN_RULE.encode(), "app.scheduler")
+
+    assert after is not None
+    text = after.decode()
+    assert "include_name=lambda *name: is_not_ours(*name) and wanted(*name))" in text
+    assert (
+        "from app.models import Base\nfrom app.scheduler import is_not_ours\nfrom app.utils" in text
+    )
+    calls = []
+    text = text.replace("from app.scheduler", "from targcc_scheduler")
+    text = text.replace("from alembic import context as ctx", "").replace(
+        "from app.models import Base", ""
+    )
+    text = text.replace("from app.utils import wanted", "")
+
+    class Context:
+        @staticmethod
+        def configure(**options):
+            calls.append(options["include_name"])
+
+    class Base:
+        metadata = None
+
+    names = {"ctx": Context, "Base": Base, "wanted": lambda name, _kind, _parents: name != "old"}
+    exec(text, names)
+    names["run"](None)  # type: ignore[operator]
+    for rule in calls:
+        assert rule("users", "table", {})
+        assert not rule("old", "table", {})
+        assert not rule("c_JobRun", "table", {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from alembic import context\n\noptions = {}\ncontext.configure(**options)\n",
+        "from alembic import context\n\noptions = {'include_name': 1}\ncontext.configure(url='x', **options)\n",
+        "from alembic import context\n\ncontext.run_migrations()\n",
+        "from alembic import context\n\ndef broken(:\n",
+        "try:\n    from alembic import context\nexcept ImportError:\n    raise\ncontext.configure(url='x')\n",
+    ],
+)
+def test_a_file_that_cannot_be_read_gets_two_lines_to_add(text, tmp_path: Path):
+    (tmp_path / "alembic").mkdir()
+    (tmp_path / "alembic/env.py").write_text(text, encoding="utf-8")
+
+    [env] = read_envs(tmp_path, tmp_path, "shop")
+
+    assert env.after is None
+    assert env.by_hand == (
+        "add to alembic/env.py: from targcc_scheduler import is_not_ours",
+        "and to each call there: context.configure(…, include_name=is_not_ours)",
+    )
+
+
+MAIN = "from fastapi import FastAPI\n\napp = FastAPI()\n"
+MODELS = """from sqlalchemy import MetaData, Table, Column, Integer
+
+metadata = MetaData()
+Table("users", metadata, Column("id", Integer, primary_key=True))
+"""
+INI = "[alembic]\nscript_location = %(here)s/alembic\nprepend_sys_path = .\nsqlalchemy.url = {}\n"
+
+
+def shop(root: Path, url: str) -> Path:
+    """Create an app with Alembic, whose first revision is in the database."""
+    env = ENVS["generic"].replace("    fileConfig(config.config_file_name)", "    pass")
+    env = env.replace(
+        "target_metadata = None", "from shop.models import metadata as target_metadata"
+    )
+    env = env.replace(
+        "from sqlalchemy import pool\n", "from sqlalchemy import pool\n\nimport shop.models\n"
+    )
+    for path, text in {
+        "pyproject.toml": '[project]\nname = "shop"\nversion = "1"\n',
+        "shop/__init__.py": "",
+        "shop/main.py": MAIN,
+        "shop/models.py": MODELS,
+        "alembic.ini": INI.format(url.replace("%", "%%")),
+        "alembic/env.py": env,
+        "alembic/script.py.mako": (TEMPLATES / "generic/script.py.mako").read_text(
+            encoding="utf-8"
+        ),
+        "alembic/versions/.keep": "",
+    }.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8")
+    return root
+
+
+def of_targcc(root: Path, *words: str) -> str:
+    result = CliRunner().invoke(main, [*words, "--project", str(root)])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def alembic_of(root: Path, *words: str) -> str:
+    """Run the app's Alembic, and return its output."""
+    command = [sys.executable, "-m", "alembic", *words]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def revision_of(root: Path, name: str) -> str:
+    alembic_of(root, "revision", "--autogenerate", "-m", name)
+    [file] = (root / "alembic/versions").glob(f"*_{name}.py")
+    return file.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("processes")
+def test_the_next_revision_of_the_app_drops_no_table_of_ours(migrated_url: str, tmp_path: Path):
+    url = migrated_url.replace("postgresql://", "postgresql+psycopg://")
+    root = shop(tmp_path, url)
+    # without the option, this is the fault
+    assert "op.drop_table('c_JobRun')".lower() in revision_of(root, "before").lower()
+    for file in (root / "alembic/versions").glob("*.py"):
+        file.unlink()
+
+    output = of_targcc(root, "patch", "--no-verify")
+
+    assert "update    alembic/env.py" in output
+    text = revision_of(root, "after")
+    assert "op.create_table('users'" in text
+    assert "drop_table('c_" not in text.lower().split("def downgrade")[0]
+    assert "procrastinate" not in text
+    alembic_of(root, "upgrade", "head")
+
+
+def test_undo_restores_env_py(tmp_path: Path):
+    root = shop(tmp_path, "sqlite:///shop.db")
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+    of_targcc(root, "patch", "--no-verify")
+    text = (root / "alembic/env.py").read_text(encoding="utf-8")
+    assert "from shop.scheduler import is_not_ours\n" in text
+    assert "has the scheduler already" in of_targcc(root, "patch", "--no-verify")
+
+    of_targcc(root, "patch", "--undo")
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+
+
+def test_a_patched_app_that_gets_alembic_later_gets_the_option(tmp_path: Path):
+    root = shop(tmp_path, "sqlite:///shop.db")
+    env = root / "alembic/env.py"
+    text = env.read_text(encoding="utf-8")
+    env.unlink()
+    of_targcc(root, "patch", "--no-verify")
+    env.write_text(text, encoding="utf-8")
+    what = "alembic/env.py leaves the scheduler's tables to autogenerate, which would drop them"
+    assert what in CliRunner().invoke(main, ["doctor", "--project", str(root)]).output
+
+    assert "update    alembic/env.py" in of_targcc(root, "patch", "--no-verify")
+
+    assert "is_not_ours" in env.read_text(encoding="utf-8")
+    assert what not in CliRunner().invoke(main, ["doctor", "--project", str(root)]).output
