@@ -49,8 +49,8 @@ class InlineCursor:
 
     def __await__(self) -> Generator[None, None, Self]:
         """Return the cursor: SQLAlchemy 2.0 awaits ``connection.cursor()``, and 2.1 enters the cursor."""
+        yield from ()  # never suspends
         return self
-        yield  # makes this a generator
 
     async def __aenter__(self) -> Self:
         return self
