@@ -83,7 +83,7 @@ def test_undo_takes_the_wheel_too_and_leaves_what_is_the_app_s(
     before = files(shop)
     pyproject = (shop / "pyproject.toml").read_text()
     run("--no-verify")
-    assert "targcc-scheduler[run]==" in (shop / "pyproject.toml").read_text()
+    assert "targcc-scheduler[guest]==" in (shop / "pyproject.toml").read_text()
 
     run("--undo")
 
@@ -95,7 +95,7 @@ def test_undo_says_what_is_left_where_the_dependency_was_added_by_hand(
     shop: Path, run: Callable[..., Result]
 ):
     (shop / "pyproject.toml").unlink()
-    assert f"add to the project's requirements: ./{wheel_path()}[run]" in run("--no-verify").stdout
+    assert f"add to the project's requirements: ./{wheel_path()}[guest]" in run("--no-verify").stdout
 
     result = run("--undo")
 
