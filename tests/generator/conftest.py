@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+import croniter  # noqa: F401 - its import asks the machine for its architecture: a process
 import pytest
 from targcc_gen.readers.exports import read_exports
 from targcc_gen.sources.c_job.source import CJobSource

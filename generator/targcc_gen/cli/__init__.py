@@ -21,7 +21,7 @@ _SECTIONS = (
         "Make a project",
         (
             ("new", "Render a project from a spec or from a few answers."),
-            ("import-legacy", "Import the jobs of an old c_Job table."),
+            ("import-legacy", "Import the jobs of c_Job or another scheduler."),
             ("patch", "Add the scheduler to an existing FastAPI app."),
             ("demo", "Render the example project and run it."),
         ),

@@ -133,7 +133,7 @@ def next_steps(
     root: Path,
     history: Path | None,
     *,
-    hybrid: bool,
+    hybrid: str,
     moving: bool = False,
     halves: Iterable[str] = (),
 ) -> Iterator[str]:
@@ -143,7 +143,7 @@ def next_steps(
         arrival: The written changes.
         root: The project's folder.
         history: The file with past runs, if there are any.
-        hybrid: Whether the rows stay in ``c_Job``.
+        hybrid: The kind of the old database, if the rows stay in ``c_Job``; else empty.
         moving: Whether jobs come over one by one.
         halves: Jobs without a row of their own that wait until the job of the row's other half has come over.
     """
@@ -159,7 +159,7 @@ def next_steps(
             yield f"uv run targcc job {verb} {row.key}"
     if hybrid:
         yield "cp .env.example .env        # and say in it where c_Job is: TARGCC_LEGACY_URL"
-        yield "uv run --extra mssql targcc serve"
+        yield f"uv run --extra {hybrid} targcc serve"
     else:
         yield "uv run targcc serve"
     if moving:

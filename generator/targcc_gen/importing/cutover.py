@@ -75,8 +75,33 @@ def _runs_there(job: ImportedJob) -> bool:
 
 
 def _entry(job: ImportedJob, name: str) -> Moving:
-    runner = job.row.values.get("lkpjobrunner")
-    return {"name": name, "id": str(job.old.id), "runner": str(runner or "")}
+    return {"name": name, "id": str(job.old.id), "runner": job.old.runner}
+
+
+# Scripts that stop and start the jobs on an old scheduler of another kind.
+
+SWITCHES = {"off": "turn_off_old", "on": "turn_on_old"}
+
+
+def write_switches(result: Import, root: Path) -> list[Path]:
+    """Write a script that stops the imported jobs on the old scheduler, and a script that starts them again.
+
+    Returns:
+        The scripts.
+    """
+    jobs = {job.row.place: job for job in reversed([*result.jobs, *result.second])}
+    parts: dict[Path, list[str]] = {}
+    for place, switch in result.switches.items():
+        if (job := jobs.get(place)) is None:
+            continue
+        for name, statement in (("off", switch.off), ("on", switch.on)):
+            path = root / "legacy" / f"{SWITCHES[name]}{switch.suffix}"
+            comment = f"{switch.comment} {job.stable_name} ({place})"
+            parts.setdefault(path, []).append(f"{comment}\n{statement}\n")
+    for path, texts in parts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(texts), encoding="utf-8", newline="\n")
+    return list(parts)
 
 
 # The past runs for ``targcc import-history``.

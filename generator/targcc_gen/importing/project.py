@@ -108,7 +108,7 @@ def _checked(**fields: Any) -> Spec:
 # Hybrid mode: the rows stay in ``c_Job``, and only settings are written.
 
 ENV_FILE = ".env.example"
-_URL = "TARGCC_LEGACY_URL=mssql://user:password@server/database"
+_URL = "TARGCC_LEGACY_URL={}://user:password@server/database"
 _NOTE = "# Hybrid mode: these jobs stay in the old table c_Job and run from there"
 
 
@@ -163,8 +163,13 @@ def join_hybrid_project(result: Import, root: Path, text: str) -> Arrival:
     return Arrival(make_plan(Tree.of(changed, complete=False), root))
 
 
+def database_of(result: Import) -> str:
+    """Return the kind of the old database, which is also the name of the extra that has its driver: SQL Server for files."""
+    return "postgresql" if any(file.kind == "PostgreSQL" for file in result.files) else "mssql"
+
+
 def _settings(result: Import) -> list[str]:
-    lines = [_URL, f"TARGCC_LEGACY_TIMEZONE={result.options.zone.key}"]
+    lines = [_URL.format(database_of(result)), f"TARGCC_LEGACY_TIMEZONE={result.options.zone.key}"]
     if result.options.weekly != "every-day":
         lines.append(f"TARGCC_LEGACY_WEEKLY={result.options.weekly}")
     if result.options.procedures:

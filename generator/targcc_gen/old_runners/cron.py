@@ -276,6 +276,16 @@ class Polling(StrEnum):
     """
 
 
+def vixie_polling(text: str) -> Polling:
+    """Return the rule of Vixie cron for a text, by the manual page cron(8), for clock changes of less than three hours.
+
+    A job with ``*`` as minute or hour follows the clock; a job at fixed times runs once, right after a gap.
+    """
+    fields = text.split()
+    by_clock = len(fields) == _FIVE and "*" in (fields[0][0], fields[1][0])
+    return Polling.MINUTE if by_clock or text.strip().lower() == "@hourly" else Polling.NEXT_RUN
+
+
 def cron_runs(
     text: CronText,
     zone: ZoneInfo,

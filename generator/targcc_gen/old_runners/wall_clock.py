@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -46,6 +47,30 @@ class WallClock:
             if last or instant < self._begins[place + 1]:
                 return instant
             place += 1
+
+
+def reached_times(
+    walls: Iterable[datetime], zone: ZoneInfo, start: datetime, end: datetime
+) -> Iterator[datetime]:
+    """Yield the instants in ``[start, end)`` at which a scheduler starts that computes its next wall time and waits until it has passed.
+
+    A wall time in a gap is reached right after the gap. While the clock repeats an hour, the next wall time lies behind that hour.
+
+    Args:
+        walls: The wall times from a day before ``start`` to a day after ``end``.
+        zone: The zone of the clock.
+        start: An aware instant.
+        end: An aware instant.
+    """
+    clock = WallClock(zone, start - _DAY, end + _DAY)
+    times = sorted(set(walls))
+    now = start - _DAY
+    while (place := bisect_right(times, clock.shown(now))) < len(times):
+        now = clock.reached(times[place], now)
+        if now >= end:
+            return
+        if now >= start:
+            yield now
 
 
 @lru_cache(maxsize=64)

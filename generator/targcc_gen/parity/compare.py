@@ -14,17 +14,18 @@ from targcc_scheduler.schedules.base import Schedule
 from targcc_scheduler.schedules.cron import CronSchedule
 from targcc_scheduler.schedules.intervals import EverySchedule, OnceSchedule
 
+from targcc_gen.parity.entries import entry_differences
 from targcc_gen.parity.shapes import ClassicParity, Difference, cron_differences
 from targcc_gen.sources.c_job.tables import Shape, shape_of
-from targcc_gen.sources.model import Import, ImportedJob, Rejection
+from targcc_gen.sources.model import Import, ImportedJob, Rejection, Simulation
 from targcc_gen.sources.past_runs import RunLog
 from targcc_gen.spec import JobSpec
 
 # The comparison.
 
-__all__ = ["MODEL", "Difference", "compared", "differences", "horizon", "next_runs", "schedule_of"]
+__all__ = ["Difference", "compared", "differences", "horizon", "next_runs", "schedule_of"]
 
-MODEL = (
+_C_JOB_MODEL = (
     "The old runner is simulated from its own rules, row by row, on the wall clock of its machine, and compared slot by slot. Rows of"
     " TARGCC 4 run when NextRunTime has passed: a time in the gap runs right after it, and cycles stand still in the repeated hour. Rows"
     " with a cron text are looked at once a minute. A run takes as long as half of its runs in the history did at the most."
@@ -51,16 +52,67 @@ def schedule_of(spec: JobSpec, zone: ZoneInfo) -> Schedule | None:
     return None
 
 
+def zone_of(spec: JobSpec, zone: ZoneInfo) -> ZoneInfo:
+    """Return the zone of a job's schedule; default: the old server's zone."""
+    return ZoneInfo(spec.timezone) if spec.timezone else zone
+
+
 def next_runs(spec: JobSpec, zone: ZoneInfo, now: datetime, count: int) -> list[datetime]:
     """Return the next ``count`` run times of a job, as if not paused."""
     schedule = schedule_of(spec, zone)
-    return [] if schedule is None else list(islice(schedule.iter(now, zone), count))
+    return [] if schedule is None else list(islice(schedule.iter(now, zone_of(spec, zone)), count))
+
+
+def model_of(result: Import) -> str:
+    """Return the rules by which the old runner is simulated."""
+    return _C_JOB_MODEL if result.simulation is None else result.simulation.model
 
 
 def differences(result: Import) -> list[Difference]:
     """Return the differences between old and new runs over the next thirteen months: the first moment of each kind, for each job."""
+    start, end = result.options.now, horizon(result.options.now)
+    found = (
+        _of_c_job(result, start, end)
+        if result.simulation is None
+        else _simulated(result, result.simulation, start, end)
+    )
+    order = {job.key: place for place, job in enumerate(result.all_jobs)}
+    return sorted(found, key=lambda item: (order[item.job.key], item.at))
+
+
+def compared(result: Import) -> int:
+    """Count the jobs whose schedules can be compared."""
+    if result.simulation is not None:
+        return sum(
+            schedule_of(job.spec, result.options.zone) is not None for job in result.all_jobs
+        )
+    classic = sum(job.old.managed for job in result.all_jobs if _is_classic(job))
+    return classic + sum(1 for _ in _with_cron(result))
+
+
+def _simulated(
+    result: Import, simulation: Simulation, start: datetime, end: datetime
+) -> Iterator[Difference]:
+    """Yield the differences of each entry of the old scheduler, whose jobs together have its starts."""
+    entries: dict[str, list[ImportedJob]] = {}
+    for job in result.all_jobs:
+        entries.setdefault(job.row.place, []).append(job)
+    for jobs in entries.values():
+        olds = simulation.starts(jobs[0], start, end)
+        if olds is not None:
+            schedules = [
+                (
+                    job,
+                    schedule_of(job.spec, result.options.zone),
+                    zone_of(job.spec, result.options.zone),
+                )
+                for job in jobs
+            ]
+            yield from entry_differences(schedules, olds, start, end)
+
+
+def _of_c_job(result: Import, start: datetime, end: datetime) -> list[Difference]:
     options = result.options
-    start, end = options.now, horizon(options.now)
     classic = [job for job in result.all_jobs if _is_classic(job)]
     pairs = [(job, schedule_of(job.spec, options.zone)) for job in classic]
     all_differences: list[Difference] = []
@@ -74,14 +126,7 @@ def differences(result: Import) -> list[Difference]:
         log = _log_of(result, job)
         length = (log.usual() if log is not None else None) or timedelta(0)
         all_differences += cron_differences(job, options, start, end, length)
-    order = {job.key: place for place, job in enumerate(result.all_jobs)}
-    return sorted(all_differences, key=lambda item: (order[item.job.key], item.at))
-
-
-def compared(result: Import) -> int:
-    """Count the jobs whose schedules can be compared."""
-    classic = sum(job.old.managed for job in result.all_jobs if _is_classic(job))
-    return classic + sum(1 for _ in _with_cron(result))
+    return all_differences
 
 
 def _log_of(result: Import, job: ImportedJob) -> RunLog | None:
@@ -182,7 +227,7 @@ def _slots(result: Import, job: ImportedJob, place: int) -> Iterator[tuple[datet
         schedule = EverySchedule(job.spec.every, options.now)
     if schedule is None:
         return iter(())
-    slots = schedule.between(options.now, options.now + SPAN, options.zone)
+    slots = schedule.between(options.now, options.now + SPAN, zone_of(job.spec, options.zone))
     return ((slot.astimezone(UTC), place) for slot in islice(slots, _MOST_SLOTS))
 
 

@@ -13,7 +13,7 @@ from targcc_scheduler.schedules.dst import clock_changes
 from targcc_scheduler.schedules.errors import CronError
 from targcc_scheduler.schedules.zones import pin
 
-from targcc_gen.old_runners.cron import CronText, Polling, cron_runs, read_cron_text
+from targcc_gen.old_runners.cron import CronText, Polling, cron_runs, read_cron_text, vixie_polling
 
 _FIELDS = 5
 _DAY_OF_MONTH, _DAY_OF_WEEK = 2, 4
@@ -79,11 +79,7 @@ def read_as(text: str, dialect: str) -> Reading:
     if dialect != "vixie":
         return Reading(dialect, (convert(text, dialect),))
     schedules = _vixie(text)
-    fields = text.split()
-    by_clock = len(fields) == _FIELDS and "*" in (fields[0][0], fields[1][0])
-    by_clock = by_clock or text.strip().lower() == "@hourly"
-    polling = Polling.MINUTE if by_clock else Polling.NEXT_RUN
-    return Reading(dialect, schedules, read_cron_text(text, dialect), polling)
+    return Reading(dialect, schedules, read_cron_text(text, dialect), vixie_polling(text))
 
 
 def _vixie(text: str) -> tuple[CronSchedule, ...]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
-
-from targcc_scheduler.schedules.words import format_duration
 
 from targcc_gen import __version__
 from targcc_gen.evidence.findings import span
@@ -15,7 +13,6 @@ from targcc_gen.evidence.model import Evidence, Weighed
 from targcc_gen.parity import compare
 from targcc_gen.parity.compare import RunnerQueue, runner_queues
 from targcc_gen.parity.shapes import Difference
-from targcc_gen.readers import rows as reader_rows
 from targcc_gen.render.jobs import schedule_words
 from targcc_gen.report.verdicts import (
     Standing,
@@ -25,9 +22,8 @@ from targcc_gen.report.verdicts import (
     owner_questions,
     standings,
 )
-from targcc_gen.sources.c_job.tables import Shape, shape_of
 from targcc_gen.sources.model import Balance, Import, ImportedJob, OldJob
-from targcc_gen.spec import job_values
+from targcc_gen.spec import JobSpec, job_values
 
 # Outcome of every row, as ``--json`` prints it.
 
@@ -49,79 +45,6 @@ def job_outcome(job: ImportedJob) -> dict[str, Any]:
     """Return a job's values, with the file and line of its row."""
     place = {"key": job.key, "name": job.stable_name, "file": job.row.file, "line": job.row.line}
     return place | {key: value for key, value in job_values(job.spec).items() if key != "name"}
-
-
-# Questions to the owner, and settings that the owner may want to change.
-
-_WEEKLY = (
-    "Was csTaskManager.vb changed in your copy? The original drops the weekday of Weekly, hangs at month ends and on 29 February, and counts"
-    " minutes and seconds from a run's start. --weekly says how your copy reads Weekly."
-)
-_CLAIM = (
-    "Does c_JobUpdateSetToInProcess write the start of a run into LastRunTime? The runner's source reads it so, and cycles are compared as"
-    " though it did; the procedure's text says it (sp_helptext)."
-)
-_ALWAYS_ON = (
-    "Is AlwaysOn set for each TaskManager, or does the Windows Task Scheduler start it? Then its jobs ran on that task's grid, not on their"
-    " own."
-)
-_POLLING = (
-    "Does TaskManager hold the cron text against the minute of the clock, or compute NextRun and wait until it has passed? They differ in the"
-    " nights when clocks change: --polling."
-)
-_ADVICE = (
-    "Retries: the old server had none, so the jobs say retries: 0. Raise it where a second attempt does no harm.",
-    "Timeouts: the old server stopped nothing, so the jobs have none. Give timeout: to those that must not hold up their queue.",
-    (
-        "After a downtime each job runs once, however late, as before (misfire: {policy: run_once, grace: none}). Give a grace to those that are"
-        " of no use later."
-    ),
-)
-_ONE_AT_A_TIME = (
-    "The jobs of one old runner wait for each other, as before. Widen a queue (workers, concurrency) where its jobs do not mind to run side by"
-    " side."
-)
-
-
-def questions(result: Import) -> list[str]:
-    """Return the questions about facts that the export leaves open and the parity check assumes."""
-    shapes = {shape_of(job.row.values.keys()) for job in result.all_jobs}
-    return list(_questions(shapes))
-
-
-def _questions(shapes: set[Shape | None]) -> Iterator[str]:
-    if Shape.CLASSIC in shapes:
-        yield from (_WEEKLY, _CLAIM, _ALWAYS_ON)
-    if Shape.CRON in shapes:
-        yield _POLLING
-
-
-def advice(result: Import) -> list[str]:
-    """Return settings that were kept from the old server and that the owner may want to change."""
-    if not result.all_jobs:
-        return []
-    return [*_ADVICE, *([_ONE_AT_A_TIME] if result.queues else []), *_late(result)]
-
-
-def _late(result: Import) -> Iterator[str]:
-    """Yield advice about late jobs: the limit of ``ScanJobs`` for each runner, and its replacement here."""
-    limits: dict[str, int] = {}
-    for job in result.jobs:
-        if shape_of(job.row.values.keys()) is Shape.CLASSIC and job.old.managed:
-            seconds = max(reader_rows.readable(reader_rows.integer, job.row, "timeoutsec") or 0, 0)
-            limits[job.old.runner] = limits.get(job.old.runner, 0) + seconds
-    if not limits:
-        return
-    shown = [
-        f"{runner or 'no runner'}: {format_duration(timedelta(seconds=seconds))}"
-        for runner, seconds in sorted(limits.items())
-    ]
-    yield (
-        'Late jobs: ScanJobs mailed "Job Missed" once for each active row that was later than the sum of TimeOutSec of its runner\'s active'
-        f" rows ({', '.join(shown)}), whether SendAlarmOnMissed was set or not. No job here mails that it is late, since it runs however late. Where"
-        " somebody has to know, give it a grace (misfire: {policy: run_once, grace: 1h}) and alerts: {on: [failure, missed]}, or watch"
-        " targcc_job_last_success_timestamp_seconds of /metrics."
-    )
 
 
 # Old runners: their queues, and the starts that meet another run.
@@ -170,6 +93,7 @@ def shown(moment: datetime) -> str:
 
 _NEXT_RUNS = 3
 _MINUTE = timedelta(minutes=1)
+_WIDEST_WORK = 120
 
 
 def content(result: Import, differences: Sequence[Difference], weighed: Weighed) -> dict[str, Any]:
@@ -210,15 +134,16 @@ def content(result: Import, differences: Sequence[Difference], weighed: Weighed)
             for item in result.rejected
         ],
         "parity": {
-            "model": compare.MODEL,
+            "model": compare.model_of(result),
             "until": compare.horizon(options.now).date().isoformat(),
             "compared": stand.compared,
             "same": stand.count(Standing.SAME),
+            "causes": causes(differences, options.zone),
             "differ": [_difference(item, options.zone) for item in differences],
         },
         "queues": described_queues(result),
-        "questions": questions(result),
-        "advice": advice(result),
+        "questions": result.questions(result),
+        "advice": result.advice(result),
         "load": load_by_hour(result, weighed),
         "warnings": list(result.warnings),
     }
@@ -276,6 +201,7 @@ class _Jobs:
         return {
             **job_outcome(job),
             "notes": list(job.notes),
+            "work": work(job.spec),
             "schedule": schedule_words(job.spec),
             "next_runs": [
                 {"local": shown(run), "utc": f"{run.astimezone(UTC):%Y-%m-%d %H:%M} UTC"}
@@ -328,6 +254,19 @@ class _Jobs:
         }
 
 
+def work(spec: JobSpec) -> str:
+    """Return the work of a job in words: the procedure, the program, the statement or the address that it calls."""
+    if spec.blueprint == "stored-procedure":
+        return f"calls {spec.procedure}"
+    param = next(
+        (spec.params[name] for name in ("command", "statement", "url") if name in spec.params), None
+    )
+    if param is None or param.default is None:
+        return "not yet ported"
+    text = " ".join(str(param.default).split())
+    return f"runs {text[:_WIDEST_WORK]}{'…' if len(text) > _WIDEST_WORK else ''}"
+
+
 def _old(old: OldJob) -> dict[str, Any]:
     return {
         "id": old.id,
@@ -360,11 +299,48 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _difference(difference: Difference, zone: ZoneInfo) -> dict[str, str]:
+_CAUSES = {
+    "spring": "the gap of {day}",
+    "autumn": "the repeated hour of {day}",
+    "day and weekday": "a day of the month and a weekday, read with AND",
+    "seconds": "a second that the cron text names",
+    "next run": "a NextRunTime off the row's own grid",
+    "month end": "a runner that hung at a month's end",
+    "hung runner": "a runner that hung",
+    "twice": "a time that two schedules of an entry name",
+    "calendar": "days or times of their own",
+}
+
+
+def causes(differences: Sequence[Difference], zone: ZoneInfo) -> list[dict[str, Any]]:
+    """Group differences by their cause, the cause with the most differing starts first.
+
+    Returns:
+        For each cause: ``cause`` in words, ``jobs`` with their keys, ``starts``, the number of differing starts in the compared period,
+        and ``first``, the first moment.
+    """
+    groups: dict[str, list[Difference]] = {}
+    for difference in differences:
+        day = difference.at.astimezone(zone)
+        text = _CAUSES.get(difference.kind, difference.kind)
+        groups.setdefault(text.format(day=f"{day:%d %B %Y}".lstrip("0")), []).append(difference)
+    ordered = sorted(groups.items(), key=lambda item: -sum(each.count for each in item[1]))
+    return [
+        {
+            "cause": cause,
+            "jobs": list(dict.fromkeys(each.job.key for each in members)),
+            "starts": sum(each.count for each in members),
+            "first": shown(min(each.at for each in members).astimezone(zone)),
+        }
+        for cause, members in ordered
+    ]
+
+
+def _difference(difference: Difference, zone: ZoneInfo) -> dict[str, Any]:
     return {
         "key": difference.job.key,
         "kind": difference.kind,
-        "count": str(difference.count),
+        "count": difference.count,
         "at": shown(difference.at.astimezone(zone)),
         "old": difference.old,
         "new": difference.new,

@@ -94,7 +94,14 @@ def _parity_lines(content: dict[str, Any]) -> list[str]:
         (difference["key"], difference["at"], difference["old"], difference["new"])
         for difference in check["differ"]
     ]
-    return ["## Parity", "", words, "", *_table(("Job", "First on", "Old", "New"), rows)]
+    groups = [
+        (cause["cause"], str(len(cause["jobs"])), f"{cause['starts']:,}", cause["first"])
+        for cause in check["causes"]
+    ]
+    headings = ("Cause", "Jobs", "Starts in 13 months", "First on")
+    by_cause = ["### By cause", "", *_table(headings, groups)] if groups else []
+    each = ["### By job", "", *_table(("Job", "First on", "Old", "New"), rows)] if rows else []
+    return ["## Parity", "", words, "", *by_cause, *each]
 
 
 def _evidence_lines(jobs: Sequence[dict[str, Any]]) -> list[str]:
@@ -147,7 +154,7 @@ def _job_cells(job: dict[str, Any]) -> Sequence[str]:
         job["schedule"],
         job["next"]["old"] or "",
         "\n".join(runs),
-        job.get("procedure") or "not yet ported",
+        job["work"],
         job["old"]["schedule"],
         f"{times['typical']} / {times['longest']}" if times else "",
         "\n".join(filter(None, [", ".join(mailed["to"]), mailed["when"]])),

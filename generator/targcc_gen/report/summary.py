@@ -27,6 +27,7 @@ _KINDS = {
     "month end": "hung their runner at a month's end",
     "hung runner": "waited for a runner that hung",
     "calendar": "followed the old runner's own calendar",
+    "twice": "name a time in two schedules",
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from targcc_gen.evidence.model import Evidence, Verdict, Weighed
 from targcc_gen.evidence.weigh import place_of
-from targcc_gen.parity.compare import schedule_of
+from targcc_gen.parity.compare import schedule_of, zone_of
 from targcc_gen.parity.shapes import Difference
 from targcc_gen.sources.model import SECOND, Import, ImportedJob
 
@@ -222,6 +222,6 @@ def _next(result: Import, job: ImportedJob) -> Iterator[datetime]:
     if schedule is None:
         return
     start = options.now
-    moments = schedule.between(start, start + _AFTER, options.zone)
+    moments = schedule.between(start, start + _AFTER, zone_of(job.spec, options.zone))
     for moment, _ in zip(moments, range(_MOST), strict=False):
         yield moment.astimezone(options.zone)

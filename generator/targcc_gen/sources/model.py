@@ -1,17 +1,18 @@
-"""The result of an import, for any old scheduler: jobs, rejections, warnings, past runs."""
+"""The interface of an old scheduler, and the result of an import: jobs, rejections, warnings, past runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal, Protocol
 from zoneinfo import ZoneInfo
 
 from targcc_scheduler.schedules.classic import Weekly
 
 from targcc_gen.readers.exports import ExportFile
-from targcc_gen.readers.rows import Item, KnownTables, Routine, Row
+from targcc_gen.readers.rows import KnownTables, Routine, Row
 from targcc_gen.sources.past_runs import RunLog
 from targcc_gen.spec import JobSpec, Spec
 
@@ -220,6 +221,54 @@ class Balance:
         return self.read - sum(self.ends.values())
 
 
+class NoRuns:
+    """The log of an old scheduler that keeps none, or whose log is not in the export."""
+
+    rows = 0
+    is_empty = True
+
+    def __init__(self) -> None:
+        self.left_out: dict[str, LeftOut] = {}
+
+    def of(self, _job_id: str | None, _name: str) -> Past | None:
+        """Return None: no run is known."""
+        return None
+
+    def records(
+        self, _zone: ZoneInfo, _named: Mapping[str, tuple[str, str]]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield nothing."""
+        return iter(())
+
+
+class Simulation(Protocol):
+    """The simulated runner of an old scheduler, independent of the translated schedules."""
+
+    @property
+    def model(self) -> str:
+        """The rules of the runner and their source, for the report."""
+
+    def starts(self, job: ImportedJob, start: datetime, end: datetime) -> Iterable[datetime] | None:
+        """Return the aware instants in ``[start, end)`` at which the old scheduler starts a job; None if they depend on other runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """How to stop and start a job on the old scheduler.
+
+    Attributes:
+        off: The statement or command that stops the job.
+        on: The statement or command that starts the job again.
+        suffix: The suffix of a script of such statements, such as ``.sql``.
+        comment: The sign that begins a comment line in the script.
+    """
+
+    off: str
+    on: str
+    suffix: str
+    comment: str
+
+
 @dataclass(slots=True)
 class Import:
     """Result of an import: the outcome of every row.
@@ -237,6 +286,10 @@ class Import:
         companions: The outcomes of the rows of the other tables.
         touches: The objects used by each stored procedure of the export, by its name in lower case.
         queues: Queues of the old runners that have jobs here: name and number of concurrent jobs.
+        questions: Returns the questions to the owner about facts that the export leaves open.
+        advice: Returns the settings that were kept from the old server and that the owner may want to change.
+        simulation: The simulated runner; None for TARGCC's own, which is simulated for all rows together.
+        switches: How to stop each job on the old scheduler, by the job's place in the export.
     """
 
     tables: KnownTables
@@ -251,6 +304,10 @@ class Import:
     companions: list[Balance] = field(default_factory=list)
     touches: dict[str, Routine] = field(default_factory=dict)
     queues: dict[str, int] = field(default_factory=dict)
+    questions: Callable[[Import], list[str]] = lambda _result: []
+    advice: Callable[[Import], list[str]] = lambda _result: []
+    simulation: Simulation | None = None
+    switches: dict[str, Switch] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -266,23 +323,52 @@ class Import:
 # The interface of an old scheduler.
 
 
-class LegacySource(Protocol):
-    """Convert the rows of an old scheduler's tables to jobs.
+Advance = Callable[[int, int], None]
+"""Called while reading, with the bytes or rows read and their total."""
 
-    The readers use ``tables`` and call ``take``. After all files, the importer calls ``convert`` a single time.
+
+@dataclass(frozen=True, slots=True)
+class ReadingOptions:
+    """Options for reading exports.
+
+    Attributes:
+        zone: The old server's zone.
+        encoding: The encoding of the files; None: detect the encoding.
+        dates: The order of ambiguous dates; None: each file has to show its order.
+        seconds: The longest silence of a database.
+        schema: The schema of the tables; None: search for the tables.
+        progress: Called while reading.
+    """
+
+    zone: ZoneInfo
+    encoding: str | None = None
+    dates: str | None = None
+    seconds: float = 30
+    schema: str | None = None
+    progress: Advance = lambda _done, _total: None
+
+
+class LegacySource(Protocol):
+    """An old scheduler: read its exports, and convert every entry to a job.
+
+    The importer calls ``read`` once, then ``convert`` once.
     """
 
     @property
     def tables(self) -> KnownTables:
-        """The tables that the readers look for."""
+        """The tables, or the kinds of entries, that are counted."""
 
-    def take(self, item: Item) -> None:
-        """Keep a row of these tables, or a remark about a row or about a file."""
+    def read(self, exports: Sequence[str], reading: ReadingOptions) -> list[ExportFile]:
+        """Read files, folders, or the address of a database.
+
+        Raises:
+            InputError: An export cannot be read, or has no entry.
+        """
 
     def convert(
         self, files: Sequence[ExportFile], options: Options, *, project: Spec | None = None
     ) -> Import:
-        """Convert every row of the main table to a job, an inactive job, or a rejection with its reason.
+        """Convert every entry to a job, an inactive job, or a rejection with its reason.
 
         Args:
             files: The files that were read.
@@ -290,5 +376,24 @@ class LegacySource(Protocol):
             project: The project that the jobs will join. The project's names are taken; its zone may differ.
 
         Raises:
-            InputError: The outcomes do not add up to the rows that were read.
+            InputError: The outcomes do not add up to the entries that were read.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """A kind of old scheduler.
+
+    Attributes:
+        name: The value of ``--kind``.
+        title: The scheduler's name.
+        recognizes: Returns whether a file is an export of this scheduler, by its path and its beginning.
+        open: Returns a source; the path is the file that keeps past runs, None to count them only.
+        options: The options of the command, by parameter name, that only this kind has.
+    """
+
+    name: str
+    title: str
+    recognizes: Callable[[Path, str], bool]
+    open: Callable[[Path | None], LegacySource]
+    options: frozenset[str] = frozenset()

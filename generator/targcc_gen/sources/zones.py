@@ -23,7 +23,7 @@ def resolve_zone(name: str) -> ZoneInfo:
     """
     wanted = " ".join(name.split()).lower()
     known = {zone.lower(): zone for zone in available_timezones()}
-    iana_name = iana_of(name) or known.get(wanted)
+    iana_name = known.get(wanted) or iana_of(name)
     if iana_name is not None:
         return ZoneInfo(iana_name)
     shown = {key.lower(): key for key in WINDOWS_ZONES} | known

@@ -22,6 +22,9 @@ BLUEPRINTS = (
     "backup",
     "alert-check",
     "stored-procedure",
+    "sql",
+    "command",
+    "http",
     "not-ported",
 )
 """The generator's own blueprints."""

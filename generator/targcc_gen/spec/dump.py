@@ -76,7 +76,7 @@ def job_lines(key: str, job: JobSpec, *, indent: int = 2, step: int = 2) -> list
         indent: The number of spaces before the key.
         step: The number of further spaces before the keys inside the job.
     """
-    return [" " * indent + line for line in [f"{key}:", *_body(_plain(job), step)]]
+    return [" " * indent + line for line in [f"{scalar(key)}:", *_body(_plain(job), step)]]
 
 
 def entry_lines(key: str, value: Any, step: int = 2) -> list[str]:

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     )
     from .scheduler import Scheduler
     from .schema_setup import is_not_ours, migrate
+    from .services.commands import CommandError, run_command
     from .services.database import Cursors, Database
     from .services.mailer import Mailer
     from .services.procedures import ProcedureResult, procedure_call
@@ -93,6 +94,7 @@ __all__ = [
     "BrokenModule",
     "CallNext",
     "Client",
+    "CommandError",
     "Cursors",
     "Database",
     "FailedRun",
@@ -159,6 +161,7 @@ __all__ = [
     "recorded",
     "register_secret",
     "root_addresses",
+    "run_command",
     "run_job",
     "scheduler_router",
     "with_scheduler",
@@ -217,6 +220,7 @@ _HOMES = {
     ),
     "scheduler": ("Scheduler",),
     "schema_setup": ("is_not_ours", "migrate"),
+    "services.commands": ("CommandError", "run_command"),
     "services.database": ("Cursors", "Database"),
     "services.mailer": ("Mailer",),
     "services.procedures": ("procedure_call", "ProcedureResult"),

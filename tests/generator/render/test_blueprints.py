@@ -68,9 +68,12 @@ SHOWN = {
     "batch": ("a_refused_item_does_not_stop_the_batch", "a_second_run_posts_only_new_items", "succeeds_without_open_items"),
     "blank": ("refuses_an_unknown_argument", "a_second_attempt_succeeds_too", "succeeds"),
     "cleanup": ("refuses_to_delete_everything", "a_second_run_deletes_nothing", "an_empty_table_is_a_success"),
+    "command": ("another_status_fails_with_the_last_lines", "a_second_run_gets_the_input_again", "a_program_without_output_is_a_success"),
     "heartbeat": ("refuses_an_unknown_argument", "a_second_attempt_reports_too", "reports_how_late_it_started"),
+    "http": ("another_status_fails_and_an_error_of_the_server_is_retried", "a_second_run_calls_again", "without_an_address_nothing_is_called"),
     "not-ported": ("fails_until_the_job_is_ported", "is_not_retried", "fails_until_the_job_is_ported"),
     "report": ("a_mail_error_fails_and_a_retry_sends_the_mail", "a_retry_sends_no_second_mail", "sends_no_mail_after_a_day_without_runs"),
+    "sql": ("an_error_of_a_statement_fails_the_run", "a_second_run_executes_it_again", "an_empty_table_is_a_success"),
     "stored-procedure": ("an_error_of_the_procedure_fails_the_run", "a_procedure_without_rows_is_a_success", "a_procedure_without_rows_is_a_success"),
     "sync": ("a_refused_token_is_an_error", "reads_every_page_and_then_only_new_items", "no_items_is_a_success"),
 }  # fmt: skip

@@ -1,7 +1,9 @@
 """The report lists imported and rejected content in each of its formats."""
 
 import json
+from datetime import UTC, datetime
 from html.parser import HTMLParser
+from zoneinfo import ZoneInfo
 
 import pytest
 from c_job_rows import classic_row, cron_row
@@ -9,9 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from targcc_gen.evidence.weigh import weigh
 from targcc_gen.parity.compare import differences
+from targcc_gen.parity.shapes import Difference
+from targcc_gen.readers.rows import Row
+from targcc_gen.report.content import causes, work
 from targcc_gen.report.document import write_report
 from targcc_gen.report.summary import lines
 from targcc_gen.report.verdicts import unsettled
+from targcc_gen.sources.model import ImportedJob, OldJob
+from targcc_gen.spec import JobSpec
 
 LOG = "INSERT c_LoggedJob (ID, C_JobID, WhenStarted, enmRunStatus_JobStatus) VALUES "
 HISTORY = f"{LOG}(1, 1, NULL, 'Success'), (2, 1, '2026-01-02', 'Success')\n"
@@ -281,3 +288,41 @@ def test_a_page_has_the_same_elements_whatever_the_names_in_an_export_say(bring,
 
     assert hostile.elements == harmless.elements
     assert any(" ".join(name.split()) in text for text in hostile.texts)
+
+
+def test_differences_are_grouped_by_cause_with_the_most_starts_first():
+    london = ZoneInfo("Europe/London")
+
+    def difference(key: str, kind: str, at: datetime, count: int) -> Difference:
+        spec = JobSpec(cron="0 2 * * *")
+        row = Row("c_job", {}, "dump.sql", 1)
+        return Difference(
+            ImportedJob(key, spec, row, OldJob(key, None, "")), kind, at, "", "", count
+        )
+
+    autumn = datetime(2027, 10, 31, 0, 30, tzinfo=UTC)
+    groups = causes(
+        [
+            difference("One", "spring", datetime(2027, 3, 28, 1, tzinfo=UTC), 1),
+            difference("One", "autumn", autumn, 2),
+            difference("Two", "autumn", autumn, 12),
+        ],
+        london,
+    )
+
+    assert [(group["cause"], group["jobs"], group["starts"]) for group in groups] == [
+        ("the repeated hour of 31 October 2027", ["One", "Two"], 14),
+        ("the gap of 28 March 2027", ["One"], 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"blueprint": "stored-procedure", "procedure": "dbo.a"}, "calls dbo.a"),
+        ({"blueprint": "command", "params": {"command": "str = /opt/a --b"}}, "runs /opt/a --b"),
+        ({"blueprint": "not-ported"}, "not yet ported"),
+    ],
+)
+def test_the_work_of_a_job_in_words(fields, words):
+    assert work(JobSpec.model_validate({"cron": "0 2 * * *", **fields})) == words

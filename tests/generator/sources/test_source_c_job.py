@@ -473,3 +473,20 @@ def test_of_many_rows_that_are_left_out_the_first_are_named(bring):
     result = bring(cron_row() + "".join(f"{LOG}({n}, 1, NULL, 'Success')\n" for n in range(1005)))
 
     assert str(result.history.left_out["without a date"]).endswith(":4 and 1,002 more")
+
+
+@pytest.mark.parametrize("name", ["גיבוי לילי", "نسخ احتياطي", "Backup לילי"])
+def test_a_name_without_vowels_becomes_the_number_of_its_row_and_stays_the_display_name(
+    bring, name
+):
+    job = only(bring(cron_row(number=247, name=name)))
+
+    assert (job.key, job.spec.name, job.spec.display_name) == ("Job247", name, name)
+
+
+def test_a_job_that_the_project_has_under_a_spelled_key_keeps_that_key(bring):
+    text = 'targcc: 1\nproject: {name: shop}\njobs: {GyvvyLyly: {cron: "0 5 * * *", name: גיבוי לילי}}\n'
+
+    job = only(bring(cron_row(number=247, name="גיבוי לילי"), project=parse_spec(text, "targcc.yaml")))
+
+    assert job.key == "GyvvyLyly"

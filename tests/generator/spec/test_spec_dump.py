@@ -233,3 +233,10 @@ def test_the_reference_in_the_manual_has_every_key():
         if f"| `{key}` |" not in text
     }
     assert missing == set()
+
+
+@pytest.mark.parametrize("key", ["Null", "True", "No", "On"])
+def test_a_key_that_yaml_reads_as_another_type_is_quoted(key):
+    text = dump_spec(Spec.model_validate({"targcc": 1, "project": {"name": "shop"}, "jobs": {key: {"cron": "0 2 * * *"}}}))  # fmt: skip
+
+    assert list(yaml.safe_load(text)["jobs"]) == [key]

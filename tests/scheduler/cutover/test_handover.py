@@ -235,6 +235,74 @@ async def test_what_a_script_printed_for_another_switch_is_refused(world):
     assert live(world) == {"old"}
 
 
+ERRORS = {
+    "empty": "",
+    "sqlcmd": "Msg 229, Level 14, State 5, Server OLD, Line 3\nThe UPDATE permission was denied\n",
+    "psql": "psql:off.sql:3: ERROR:  permission denied for table c_Job\n",
+}
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("name", ERRORS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+async def test_an_output_without_an_answer_leaves_the_job_and_quotes_the_server(
+    world, name, encoding
+):
+    await world.targcc("targcc cutover start --job NightReport --script off.sql --dialect sqlite")
+    (world.folder / "off.txt").write_bytes(ERRORS[name].encode(encoding))
+
+    output = await world.targcc("targcc cutover start --said off.txt", 1)
+
+    assert "LEFT  NightReport: off.txt has no answer for row 1" in output
+    assert ("the old server says: " in output) == (name != "empty")
+    assert ("denied" in output) == (name != "empty")
+    world.run_script("off.sql", "off.txt")
+    text = (world.folder / "off.txt").read_text(encoding="utf-8")
+    (world.folder / "off.txt").write_bytes(text.encode(encoding))
+    await world.targcc("targcc cutover start --said off.txt")
+    assert live(world) == {"new"}
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_an_output_that_no_job_waits_for_is_refused(world):
+    (world.folder / "off.txt").write_text("\n", encoding="utf-8")
+
+    assert "no job waits for one" in await world.targcc("targcc cutover start --said off.txt", 2)
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_the_script_is_run_by_a_command(world):
+    """A program in place of sqlcmd, which takes the script by ``-i`` and prints the answers."""
+    program = world.folder / "sqlcmd.py"
+    program.write_text(
+        f"""
+import sqlite3, sys
+script = open(sys.argv[sys.argv.index("-i") + 1], encoding="utf-8").read()
+connection = sqlite3.connect({world.old.url.database!r}, isolation_level=None)
+for statement in script.split(";\\n"):
+    if statement.strip():
+        for row in connection.execute(statement):
+            print(row[0])
+""",
+        encoding="utf-8",
+    )
+    command = f"{sys.executable} {program}"
+
+    await world.targcc(
+        f"targcc cutover start --job NightReport --script off.sql --dialect sqlite --sqlcmd '{command}'"
+    )
+
+    assert live(world) == {"new"}
+    assert "cannot be run" in await world.targcc(
+        "targcc cutover back --job NightReport --script on.sql --dialect sqlite --sqlcmd /no/such/sqlcmd",
+        2,
+    )
+    assert "--script writes" in await world.targcc("targcc cutover start --all --sqlcmd x", 2)
+
+
 @pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_the_plan_says_what_stands_in_the_way(world):

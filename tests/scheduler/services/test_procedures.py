@@ -133,3 +133,36 @@ async def test_results_of_any_type_become_metadata(postgresql):
     assert kept is not None
     assert "cannot be kept" not in kept
     assert '"dec": "1.50"' in kept
+
+
+# Scripts: batches between lines with GO.
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, tmp_path):
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+    made = Database(url, threads=1)
+    yield made
+    made.close()
+
+
+SCRIPT = "CREATE TABLE goods (id int, note varchar(20))\nGO\nINSERT INTO goods VALUES (1, '100% go')\n  go ;\nUPDATE goods SET id = id + 1\nGO\nSELECT id, note FROM goods"
+
+
+async def test_a_script_is_executed_batch_by_batch(database):
+    result = await database.script(SCRIPT)
+
+    assert (result.rows, result.affected) == ([{"id": 2, "note": "100% go"}], 2)
+
+
+async def test_batches_before_a_failed_batch_stay(database):
+    with pytest.raises(Exception, match="nowhere"):
+        await database.script("CREATE TABLE kept (id int)\nGO\nDELETE FROM nowhere\nGO\nDROP TABLE kept")  # fmt: skip
+
+    assert (await database.script("SELECT count(*) AS n FROM kept")).rows == [{"n": 0}]
+
+
+async def test_an_empty_script_does_nothing(database):
+    assert (await database.script(" \nGO\n")).sets == ()

@@ -1,4 +1,4 @@
-"""`targcc-gen import-legacy`: turn jobs, recipients and history of an old TARGCC database into a project."""
+"""`targcc-gen import-legacy`: turn the jobs of an old TARGCC database, or of another scheduler, into a project."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from targcc_gen.cli.options import FILE, scheduler_option
 from targcc_gen.errors import ZoneError
@@ -20,20 +21,40 @@ if TYPE_CHECKING:
 
     from targcc_gen.importing.changes import Arrival, Request
     from targcc_gen.readers.exports import ExportFile
-    from targcc_gen.sources.model import Import, LegacySource
+    from targcc_gen.sources.model import Import, LegacySource, ReadingOptions, SourceKind
     from targcc_gen.spec import Spec
 
 
 # The command.
 
+_KINDS = (
+    "c-job",
+    "sql-agent",
+    "task-scheduler",
+    "hangfire",
+    "quartz",
+    "systemd",
+    "kubernetes",
+    "celery",
+    "crontab",
+)
+_OF_C_JOB = frozenset({
+    "mode", "cron_dialect", "procedure_map", "weekly", "polling", "runner_workers", "schema", "dates",
+})  # fmt: skip
+"""Parameters that not every kind of old scheduler has."""
 _DECISIONS = ("cron_dialect", "alert_email", "weekly", "polling", "runner_workers")
 
 
-@click.command("import-legacy", short_help="Import the jobs of an old c_Job table.")
+@click.command("import-legacy", short_help="Import the jobs of c_Job or another scheduler.")
 @click.argument("exports", nargs=-1, required=True, metavar="EXPORTS|URL")
 @click.option("--new", metavar="DEST", type=FILE, help="Create a new project in this folder.")
 @click.option("--into", "--project", metavar="DIR", type=FILE, help="Add the jobs to this project.")
 @scheduler_option
+@click.option(
+    "--kind",
+    type=click.Choice(_KINDS),
+    help="Kind of old scheduler.  [default: recognized from the files]",
+)
 @click.option(
     "--mode",
     type=click.Choice(["import", "hybrid"]),
@@ -150,17 +171,21 @@ def import_legacy(
     timeout: str,
     schema: str | None,
     timezone: str | None,
+    kind: str | None,
     procedure_map: Path | None,
     encoding: str | None,
     dates: str | None,
     **request: Any,
 ) -> None:
-    """Import the jobs of an old TARGCC database.
+    """Import the jobs of an old TARGCC database, or of another scheduler.
 
     EXPORTS are files or folders with the tables c_Job and, if present, c_JobAlertRecipient, c_LoggedJob and c_User, as
     data scripts of SSMS, CSV, JSON, XML or Excel. Each row of c_Job becomes a job, an inactive job
     (created paused) or a rejected row with a reason. With a rejected row, the exit status is 1. Without --new and
     --into, only the report is written. A later import --into the same project applies the changes since.
+
+    Other schedulers are recognized from the files: SQL Server Agent, Windows Task Scheduler, crontabs, Hangfire, Quartz,
+    Kubernetes, systemd and Celery beat. --kind decides, and names the kind of a database.
 
     URL is the address of the database: mssql://user@server/database, postgresql://… or sqlite:///FILE. The database is
     read in one read-only transaction. The password may be in TARGCC_LEGACY_PASSWORD and is not shown.
@@ -172,25 +197,26 @@ def import_legacy(
       targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --paused
       targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --mode hybrid
       targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --scheduler package
+      targcc-gen import-legacy /etc/cron.d --timezone Europe/London --new ops-jobs
       targcc-gen import-legacy mssql://reader@old-server/acme --timezone "Israel Standard Time" --report cutover.html
     """
     from datetime import UTC, datetime
 
     from targcc_gen.sources.c_job.companions import load_procedure_map
-    from targcc_gen.sources.c_job.source import CJobSource
-    from targcc_gen.sources.model import Options
+    from targcc_gen.sources.model import Options, ReadingOptions
 
     decided = {key: request.pop(key) for key in _DECISIONS}
     asked = ImportRequest(**request)
     asked.check()
+    old = chosen_kind(exports, kind)
     zone = old_zone(timezone, ask=not asked.as_json)
     now = datetime.now(UTC).replace(microsecond=0)
     procedures = load_procedure_map(procedure_map) if procedure_map else {}
     options = Options(zone, now, decided.pop("cron_dialect"), procedures=procedures, **decided)
+    reading = ReadingOptions(zone, encoding, dates, _seconds(timeout), schema)
     with tempfile.TemporaryDirectory(prefix="targcc-") as folder:
-        source = CJobSource(Path(folder) / "history.jsonl" if asked.writes else None)
-        how = ReadingOptions(encoding, dates, timeout, schema)
-        files = read_old_jobs(exports, source, zone, how)
+        source = old.open(Path(folder) / "history.jsonl" if asked.writes else None)
+        files = read_old_jobs(exports, source, reading)
         carry_out_import(asked, lambda project: source.convert(files, options, project=project))
 
 
@@ -279,6 +305,7 @@ def _write(request: ImportRequest, result: Import, arrival: Arrival) -> None:
         named_already,
         write_cutover,
         write_project_history,
+        write_switches,
     )
     from targcc_gen.sync import apply
 
@@ -286,7 +313,12 @@ def _write(request: ImportRequest, result: Import, arrival: Arrival) -> None:
     named = named_already(request.target) if request.paused else []
     apply(arrival.plan)
     counts = write_project_history(result, request.target)
-    moving = write_cutover(result, request.target, named) if request.paused else 0
+    switches = write_switches(result, request.target) if request.paused else []
+    moving = (
+        write_cutover(result, request.target, named)
+        if request.paused and not result.switches
+        else 0
+    )
     if request.as_json:
         return
     if counts:
@@ -296,9 +328,12 @@ def _write(request: ImportRequest, result: Import, arrival: Arrival) -> None:
         click.echo(
             f"cutover   {request.target / CUTOVER_FILE}: {moving} jobs that the old server runs"
         )
+    for path in switches:
+        click.echo(f"switch    {path}: run it on the old server when the jobs move")
     if arrival.plan.is_empty and not counts:
         return
     from targcc_gen.cli.import_output import next_steps
+    from targcc_gen.importing.project import database_of
 
     head = f"Created {request.new}. Next:" if request.new else "Next:"
     click.echo(f"\n{head}\n")
@@ -306,7 +341,7 @@ def _write(request: ImportRequest, result: Import, arrival: Arrival) -> None:
         arrival,
         request.target,
         HISTORY_FILE if counts else None,
-        hybrid=request.hybrid,
+        hybrid=database_of(result) if request.hybrid else "",
         moving=bool(moving),
         halves=_halves(result, arrival) if request.paused else (),
     )
@@ -327,57 +362,20 @@ def _halves(result: Import, arrival: Arrival) -> Iterator[str]:
 # Read the old jobs from files, or from the database.
 
 
-@dataclass(frozen=True, slots=True)
-class ReadingOptions:
-    """Options for reading the old jobs.
-
-    Attributes:
-        encoding: The encoding of the files; None: detect the encoding.
-        dates: The order of ambiguous dates; None: each file has to show its order.
-        timeout: The longest silence of a database.
-        schema: The schema of the tables; None: search for the tables.
-    """
-
-    encoding: str | None
-    dates: str | None
-    timeout: str
-    schema: str | None
-
-
 def read_old_jobs(
-    exports: tuple[str, ...], source: LegacySource, zone: ZoneInfo, how: ReadingOptions
+    exports: tuple[str, ...], source: LegacySource, reading: ReadingOptions
 ) -> list[ExportFile]:
-    """Read all exports, and hand the rows to a source.
-
-    Args:
-        exports: Files and folders, or one database address.
-        source: Receives the rows.
-        zone: The old server's time zone.
-        how: The options for reading.
-
-    Returns:
-        The files read.
+    """Read all exports by their source, with a progress bar.
 
     Raises:
         InputError: An export cannot be read.
     """
-    from targcc_gen.readers.database import is_address
+    from dataclasses import replace
 
-    if not any(map(is_address, exports)):
-        return _read_files(tuple(map(Path, exports)), source, zone, how)
-    if len(exports) > 1:
-        raise click.UsageError("give one database's address, or files: not several")
     from targcc_gen.cli.progress import Bar
-    from targcc_gen.readers.database import Wanted, read_database
-    from targcc_gen.readers.dates import EVERY_ORDER
-    from targcc_gen.sources.c_job.tables import PROCEDURE
 
-    orders = frozenset({how.dates}) if how.dates else EVERY_ORDER
-    wanted = Wanted(source.tables, zone, how.schema, PROCEDURE, orders)
     with Bar("Reading") as bar:
-        return read_database(
-            exports[0], wanted, source.take, seconds=_seconds(how.timeout), progress=bar
-        )
+        return source.read(exports, replace(reading, progress=bar))
 
 
 def _seconds(timeout: str) -> float:
@@ -393,30 +391,22 @@ def _seconds(timeout: str) -> float:
     return seconds
 
 
-def _read_files(
-    exports: tuple[Path, ...], source: LegacySource, zone: ZoneInfo, how: ReadingOptions
-) -> list[ExportFile]:
-    from targcc_gen.cli.progress import Bar
-    from targcc_gen.readers.exports import read_exports
+def chosen_kind(exports: tuple[str, ...], name: str | None) -> SourceKind:
+    """Return the kind of old scheduler: the named kind, else the kind that recognizes the exports.
 
-    total = sum(path.stat().st_size for path in exports if path.is_file())
-    done = 0
-    with Bar("Reading") as bar:
+    Raises:
+        UsageError: Options of another kind are given.
+        InputError: The exports are of several kinds.
+    """
+    from targcc_gen.sources.kinds import kind_named, recognized
 
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            bar(min(done, total), total)
-
-        return read_exports(
-            exports,
-            source.tables,
-            source.take,
-            encoding=how.encoding,
-            zone=zone.key,
-            dates=how.dates,
-            progress=advance,
-        )
+    kind = recognized(exports) if name is None else kind_named(name)
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "")
+        if parameter.name in _OF_C_JOB - kind.options and given is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"{parameter.opts[0]} has no use for {kind.title}")
+    return kind
 
 
 # The request: checked options of the command.

@@ -20,7 +20,8 @@ from targcc_gen.readers import rows as reader_rows
 from targcc_gen.readers.rows import Row
 from targcc_gen.sources.c_job import tables
 from targcc_gen.sources.c_job.companions import Recipients, procedure_name
-from targcc_gen.sources.c_job.tables import Draft, History, Refused
+from targcc_gen.sources.c_job.tables import History
+from targcc_gen.sources.drafts import Draft, Refused
 from targcc_gen.sources.model import OldJob, Past
 
 # Codes built into TaskManager. Some codes need no job; others need a new home for their work. Codes are case-sensitive.

@@ -14,7 +14,8 @@ from targcc_gen.readers.exports import ExportFile
 from targcc_gen.readers.rows import Routine, Row
 from targcc_gen.readers.tsql.routines import routine_of
 from targcc_gen.sources.c_job import tables
-from targcc_gen.sources.c_job.tables import Draft, Exported
+from targcc_gen.sources.c_job.tables import Exported
+from targcc_gen.sources.drafts import Draft
 from targcc_gen.sources.model import Balance, Import, ImportedJob, Warnings
 from targcc_gen.spec.rules import MAX_RECIPIENTS
 from targcc_gen.spec.values import PROCEDURE, PROCEDURE_PART

@@ -11,7 +11,7 @@ from targcc_scheduler.schedules.errors import CronError
 from targcc_gen.readers import rows as reader_rows
 from targcc_gen.readers.rows import Row
 from targcc_gen.sources.c_job.companions import Recipients, procedure_name
-from targcc_gen.sources.c_job.tables import Draft, Refused
+from targcc_gen.sources.drafts import Draft, Refused
 from targcc_gen.sources.model import OldJob
 
 

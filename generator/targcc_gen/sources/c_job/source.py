@@ -7,10 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from targcc_gen.errors import CountError
-from targcc_gen.names import MAX_LENGTH, JobName
 from targcc_gen.readers import rows as reader_rows
 from targcc_gen.readers.exports import ExportFile
 from targcc_gen.readers.rows import Item, Remark, RemarkKind, Routine, Row, Unknown
@@ -26,6 +23,7 @@ from targcc_gen.sources.c_job.companions import (
     routines,
     with_recipients,
 )
+from targcc_gen.sources.c_job.questions import advice, questions
 from targcc_gen.sources.c_job.tables import (
     DEFAULT,
     JOB,
@@ -35,15 +33,21 @@ from targcc_gen.sources.c_job.tables import (
     RECIPIENT,
     TABLES,
     USER,
-    Draft,
     Exported,
     History,
-    Refused,
     Shape,
     shape_of,
 )
-from targcc_gen.sources.model import Import, ImportedJob, Options, Rejection, Warnings
-from targcc_gen.spec import JobSpec, Spec
+from targcc_gen.sources.drafts import Draft, Naming, Refused
+from targcc_gen.sources.model import (
+    Import,
+    Options,
+    ReadingOptions,
+    Rejection,
+    Warnings,
+)
+from targcc_gen.sources.reading import read_rows
+from targcc_gen.spec import Spec
 
 # Rows of the same job: equal rows count a single time; the owner resolves contradictions.
 
@@ -186,7 +190,15 @@ def convert(
     Raises:
         InputError: The outcomes do not add up to the rows that were read: a fault of the generator, and nothing may be written.
     """
-    result = Import(TABLES, files, options, exported.history, exported.warnings)
+    result = Import(
+        TABLES,
+        files,
+        options,
+        exported.history,
+        exported.warnings,
+        questions=questions,
+        advice=advice,
+    )
     for remark in exported.unreadable:
         result.rejected.append(Rejection(remark.file, remark.line, remark.text))
     kept, repeated = without_duplicates(exported.jobs, _referred(exported), exported.warnings)
@@ -201,7 +213,7 @@ def convert(
     result.touches = {routine.name.casefold(): routine for routine in known}
     result.companions = balances(exported, drafting.recipients, files)
     drafts = _in_queues(drafts, options, result)
-    for job, active in _Naming(drafts, options, project, result).jobs():
+    for job, active in Naming(drafts, options, project, result).jobs():
         (result.jobs if active else result.inactive).append(job)
     _warn_about_history(exported, result)
     for job in missing_procedures(result.all_jobs, exported.procedures):
@@ -339,92 +351,6 @@ class _Drafting:
             self._warnings.add("--procedure-map", f'no job has the code "{code}"')
 
 
-class _Naming:
-    """Convert drafts to jobs: each job gets a unique key and keeps its old name as the stable name."""
-
-    def __init__(
-        self, drafts: Sequence[Draft], options: Options, project: Spec | None, result: Import
-    ) -> None:
-        self._drafts = drafts
-        self._options = options
-        self._project = project
-        self._result = result
-        self._keys: set[str] = set()
-        self._existing = _names_in(project)
-        self._names = self._stable_names()
-
-    def jobs(self) -> Iterable[tuple[ImportedJob, bool]]:
-        """Yield each job, and whether the job is active. Reject drafts that are not valid in a spec."""
-        for draft, name in zip(self._drafts, self._names, strict=True):
-            job = self._job(draft, name)
-            if job is not None:
-                for warning in draft.warnings:
-                    self._result.warnings.add(draft.row.place, f'"{name}": {warning}')
-                yield job, draft.active
-
-    def _stable_names(self) -> list[str]:
-        taken: set[str] = set()
-        names = []
-        for draft in self._drafts:
-            base = " ".join("".join(c if c.isprintable() else " " for c in draft.name).split())
-            name, number = base[:MAX_LENGTH], 1
-            while name.casefold() in taken:
-                number += 1
-                name = f"{base[: MAX_LENGTH - len(str(number)) - 3]} ({number})"
-            if number > 1:
-                text = f'a second job is called "{base}": it becomes "{name}"'
-                self._result.warnings.add(draft.row.place, text)
-            taken.add(name.casefold())
-            names.append(name)
-        return names
-
-    def _key(self, name: str) -> str:
-        """Return a key that is no other job's key or stable name. A job of the project with this name keeps its key."""
-        if name.casefold() in self._existing:
-            return self._existing[name.casefold()]
-        others = [other for other in self._names if other != name]
-        return JobName.from_text(name, taken={*others, *self._keys, *self._existing}).key
-
-    def _job(self, draft: Draft, name: str) -> ImportedJob | None:
-        key = self._key(name)
-        values = dict(draft.fields)
-        if name != key:
-            values["name"] = name
-        if name not in {key, JobName(key).display}:
-            values["display_name"] = name
-        if not draft.active:
-            values["paused"] = True
-        if self._project is not None and self._project.defaults.timeout is not None:
-            values.setdefault("timeout", "none")
-        zone = self._options.zone.key
-        if (
-            self._project is not None
-            and "type" not in values
-            and zone != self._project.project.timezone
-        ):
-            values["timezone"] = zone
-        try:
-            job = ImportedJob(
-                key, JobSpec.model_validate(values), draft.row, draft.old, draft.warnings
-            )
-        except ValidationError as error:
-            reason = "; ".join(str(detail["msg"]) for detail in error.errors())
-            self._result.rejected.append(
-                Rejection(draft.row.file, draft.row.line, reason, draft.name, draft.old.id)
-            )
-            return None
-        self._keys.add(key)
-        return job
-
-
-def _names_in(project: Spec | None) -> dict[str, str]:
-    """Map the project's keys and stable names, in lower case, to keys."""
-    if project is None:
-        return {}
-    names = {key.casefold(): key for key in project.jobs}
-    return names | {project.stable_name(key).casefold(): key for key in project.jobs}
-
-
 # The source.
 
 
@@ -449,6 +375,10 @@ class CJobSource:
             DEFAULT: self.exported.defaults,
             PROCEDURE: self.exported.procedures,
         }
+
+    def read(self, exports: Sequence[str], reading: ReadingOptions) -> list[ExportFile]:
+        """Read exports of these tables, or the database; see ``LegacySource``."""
+        return read_rows(exports, self.tables, self.take, reading, procedures=PROCEDURE)
 
     def take(self, item: Item) -> None:
         """Keep a row, a routine or a remark."""

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from targcc_gen.readers import rows as reader_rows
 from targcc_gen.readers.rows import ColumnKind, KnownTables, Remark, Routine, Row, Unknown
-from targcc_gen.sources.model import LeftOut, OldJob, Past, Warnings
+from targcc_gen.sources.model import LeftOut, Past, Warnings
 
 # Tables, and the family of their columns.
 
@@ -407,7 +407,7 @@ def _in_utc(record: dict[str, Any], zone: ZoneInfo) -> dict[str, Any]:
     }
 
 
-# Rows as read, and drafts of jobs.
+# Rows as read.
 
 
 @dataclass(slots=True)
@@ -432,28 +432,3 @@ class Exported:
     changes: list[Remark] = field(default_factory=list)
     routines: list[Routine] = field(default_factory=list)
     warnings: Warnings = field(default_factory=Warnings)
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A row that can become a job, without a key yet.
-
-    Attributes:
-        row: The row.
-        name: The stable name: the job's name in the old tables.
-        fields: ``JobSpec`` fields, without names.
-        active: Whether the job is created active; if not, paused.
-        old: The old row for people.
-        warnings: Notes for the owner.
-    """
-
-    row: Row
-    name: str
-    fields: Mapping[str, object]
-    active: bool
-    old: OldJob
-    warnings: tuple[str, ...] = ()
-
-
-class Refused(Exception):  # noqa: N818 - a row's end, not a fault
-    """Refusal of a row that can be no job; the text is the reason."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -72,6 +73,33 @@ class Database:
 
         return await self._in_thread(engine, work)
 
+    async def script(self, text: str) -> ProcedureResult:
+        """Execute the batches of a script and read all their results, in autocommit mode on one connection.
+
+        Batches are separated by lines with the word GO, as in the tools of SQL Server. When the job is cancelled or times out, the batch
+        is stopped on the server; committed work stays.
+
+        Args:
+            text: The script.
+
+        Returns:
+            The result sets of all batches, and the number of changed rows.
+
+        Raises:
+            TimeoutError: the job's time is over.
+            Exception: the driver's own error, when any statement failed. Later batches are not executed.
+        """
+        engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+        def work(connection: sa.Connection) -> ProcedureResult:
+            results = [execute_to_the_end(connection, batch) for batch in _batches(text)]
+            return ProcedureResult(
+                tuple(rows for result in results for rows in result.sets),
+                sum(result.affected for result in results),
+            )
+
+        return await self._in_thread(engine, work)
+
     def close(self) -> None:
         """Close the connections and end the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -92,6 +120,7 @@ class Database:
                 timer.cancel()
 
 
+_GO = re.compile(r"^[ \t]*GO[ \t]*;?[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "mssql": "mssql+mssqlpython",
@@ -106,6 +135,10 @@ def _deadline() -> float | None:
     """
     end = deadline.get()
     return None if end is None or end <= time.monotonic() else end
+
+
+def _batches(text: str) -> list[str]:
+    return [batch for batch in _GO.split(text) if batch.strip()]
 
 
 def _be_patient(connection: Any, _record: Any) -> None:

@@ -152,23 +152,26 @@ def _folded(name: str) -> str:
 
 
 def execute_to_the_end(
-    connection: sa.Connection, statement: str, values: list[Any]
+    connection: sa.Connection, statement: str, values: list[Any] | None = None
 ) -> ProcedureResult:
-    """Execute a call and read every result set; SQL Server runs a procedure only as far as the client reads the results."""
+    """Execute a call or a batch and read every result set; SQL Server runs a procedure only as far as the client reads the results."""
     # Use a plain DBAPI cursor: SQL Server reports an error in a later statement only after all earlier results were read.
     cursor = connection.connection.cursor()
     note_cursor(connection, cursor)
     sets: list[list[dict[str, Any]]] = []
     affected = 0
     try:
-        cursor.execute(statement, values)
+        if values is None:  # a percent sign is no placeholder
+            cursor.execute(statement)
+        else:
+            cursor.execute(statement, values)
         while True:
             if cursor.description:
                 names = [column[0] for column in cursor.description]
                 sets.append([dict(zip(names, row, strict=True)) for row in cursor.fetchall()])
             else:
                 affected += max(cursor.rowcount, 0)
-            if not cursor.nextset():
+            if not hasattr(cursor, "nextset") or not cursor.nextset():
                 return ProcedureResult(tuple(sets), affected)
     finally:
         cursor.close()

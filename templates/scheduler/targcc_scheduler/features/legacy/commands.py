@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import shlex
+import subprocess
 import sys
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -23,7 +26,7 @@ from ...core.errors import CutoverError, HistoryError, UnknownJob
 from ...core.outage import OUTAGES
 from ...core.states import RunState
 from ...kernel import job_owner as owners
-from ...kernel.job_owner import Owner, Ownership
+from ...kernel.job_owner import Owner, Ownership, Step
 from ...scheduler import Scheduler
 from ...schedules.words import format_duration
 from ...schema_setup import migrate
@@ -32,7 +35,18 @@ from ...web.api.schemas import JobDetailOut, OwnerIn, OwnerOut
 from . import cutover_plan, owning, shadow_report
 from .cutover import Handover, Outcome, Returning, Taking, tokens
 from .history_import import load_history
-from .old_server import CLASSIC, CRON, DIALECTS, OldClock, OldServer, Scripts, heard, named_columns
+from .old_server import (
+    CLASSIC,
+    CRON,
+    DIALECTS,
+    OldClock,
+    OldServer,
+    Scripts,
+    heard,
+    named_columns,
+    read_output,
+    server_errors,
+)
 
 if TYPE_CHECKING:
     from ...cli.transport import Api
@@ -408,6 +422,7 @@ def import_owners(file: Path, *, dry_run: bool, as_json: bool) -> None:
 # ``targcc cutover start`` and ``back``: move jobs between the old server and this scheduler.
 
 _SMOKE_SECONDS = 600.0
+_MOST_ERRORS = 5
 _BROKEN_OFF = (
     "This broke off: a job that was on its way may be off on both sides. Repeat the command, which goes on from there;"
     " targcc cutover status shows where each job is."
@@ -425,6 +440,7 @@ def _switch_options(command: Function) -> Function:
         click.option("--script", type=_FILE, metavar="FILE.sql", help="Write the SQL for the old server to a file, to be run by hand."),
         click.option("--dialect", type=click.Choice(DIALECTS), default="mssql", show_default=True, help="With --script: database of the old server."),
         click.option("--shape", type=click.Choice(["classic", "cron"]), default="classic", show_default=True, help="With --script: kind of the old table."),
+        click.option("--sqlcmd", metavar="COMMAND", help='With --script: run the script by this command, and continue with its output: "sqlcmd -S old-server -d acme -E".'),
         click.option("--said", type=_FILE, metavar="FILE", help="Output of the script. Continues the switch."),
     ]  # fmt: skip
     for option in reversed(options):
@@ -450,6 +466,7 @@ def start(*, smoke: tuple[str, ...], **asked: Any) -> None:
       targcc cutover start --runner night --dry-run
       targcc cutover start --runner night --smoke DailyReport
     """
+    _check_switch(asked)
     if not run(_switch(Taking, asked, smoke)):
         raise click.exceptions.Exit(1)
 
@@ -470,8 +487,14 @@ def back(**asked: Any) -> None:
     Example:
       targcc cutover back --runner night
     """
+    _check_switch(asked)
     if not run(_switch(Returning, asked, ())):
         raise click.exceptions.Exit(1)
+
+
+def _check_switch(asked: dict[str, Any]) -> None:
+    if asked["sqlcmd"] is not None and asked["script"] is None:
+        raise click.UsageError("--sqlcmd runs the script that --script writes")
 
 
 async def _switch(
@@ -484,9 +507,8 @@ async def _switch(
             return kind(scheduler, clock, operator(), old=old, reason=request["reason"])
 
         if request["said"] is not None:
-            text = request["said"].read_text(encoding="utf-8")
-            outcomes = await make().finish(heard(text))
-            return _print(outcomes, as_json=request["as_json"])
+            text = read_output(request["said"].read_bytes())
+            return await _finish(make(), text, str(request["said"]), as_json=request["as_json"])
         groups = _chosen(
             await scheduler.read(owners.load), scheduler.key_of, request, to_new=kind is Taking
         )
@@ -495,7 +517,12 @@ async def _switch(
             return True
         if request["script"] is not None:
             jobs = [item.job for group in groups.values() for item in group]
-            return await _write(make(), jobs, request)
+            handover = make()
+            written = await _write(handover, jobs, request)
+            if request["sqlcmd"] is None or not handover.begun:
+                return written
+            text = await asyncio.to_thread(_run_by, request["sqlcmd"], request["script"])
+            return await _finish(make(), text, request["sqlcmd"], as_json=request["as_json"])
         outcomes = []
         for runner, group in groups.items():
             if not request["as_json"]:
@@ -510,6 +537,47 @@ async def _switch(
                 break  # continue with the next runner only if this runner is done
         good = _print(outcomes, as_json=request["as_json"])
         return await _smoke(scheduler, smoke, beside=request["as_json"]) and good
+
+
+async def _finish(handover: Taking | Returning, text: str, source: str, *, as_json: bool) -> bool:
+    """Continue switches by the output of their script. A job without an answer in the output is left, with the reason.
+
+    Args:
+        handover: The direction of the switches.
+        text: The output.
+        source: The file or the command of the output.
+        as_json: Print JSON.
+    """
+    answers = heard(text)
+    step = Step.TAKING if isinstance(handover, Taking) else Step.RETURNING
+    owned = await handover.scheduler.read(owners.load)
+    waiting = [
+        one for one in owned.values() if one.step is step and str(one.old_key) not in answers
+    ]
+    for error in server_errors(text)[:_MOST_ERRORS]:
+        click.echo(as_shown(f"the old server says: {error}"), err=True)
+    if not answers and not waiting:
+        raise ChoiceError(f"{source} has no answer of a script, and no job waits for one")
+    outcomes = await handover.finish(answers) if answers else []
+    reason = f"{source} has no answer for row {{}}: run the script there, and repeat this with its output"
+    outcomes += [Outcome(one.job, done=False, said=reason.format(one.old_key)) for one in waiting]
+    return _print(outcomes, as_json=as_json)
+
+
+def _run_by(command: str, script: Path) -> str:
+    """Run a script by sqlcmd, and return its output.
+
+    Raises:
+        CutoverError: The program does not exist.
+    """
+    words = [*shlex.split(command, posix=os.name != "nt"), "-i", str(script), "-h", "-1", "-W"]
+    try:
+        result = subprocess.run(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+    except OSError as error:
+        raise CutoverError(f"{words[0]} cannot be run: {error.strerror or error}") from None
+    return read_output(result.stdout)
 
 
 async def _all(handover: Handover, jobs: Sequence[str]) -> list[Outcome]:
@@ -600,6 +668,7 @@ async def _write(
     log = named_columns(names) if names and shape is CRON else None
     scripts = Scripts(request["dialect"], table, shape, log)
     begun = await handover.begin(jobs)
+    handover.begun = bool(begun)
     if begun:
         if isinstance(handover, Taking):
             text = scripts.text(
@@ -613,6 +682,8 @@ async def _write(
                     "It does not carry what ran here: --log-columns names the columns of the old c_LoggedJob."
                 )
         request["script"].write_text(text, encoding="utf-8", newline="\n")
+        if request["sqlcmd"] is not None:
+            return True
         click.echo(
             f"{request['script']}: {humanize.count(len(begun), 'row')}. Run it there, keep what it prints, and go on"
             " with: --said FILE. Until then these jobs run on neither side once it has run."

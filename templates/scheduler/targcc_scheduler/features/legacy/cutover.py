@@ -110,6 +110,8 @@ class Handover:
         self.scheduler = scheduler
         self.clock = clock
         self.outcomes: list[Outcome] = []
+        self.begun = False
+        """Whether a script was written that has to be run."""
         self._by = by
         self._old = old
         self._reason = reason

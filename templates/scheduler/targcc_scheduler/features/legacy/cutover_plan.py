@@ -279,6 +279,8 @@ def _standing(owner: Ownership, old: Mapping[str, OldRow] | None) -> Standing:
     row = old.get(str(owner.old_key)) if old is not None else None
     alarm = f"off on both sides: repeat {owner.step.command}" if owner.step is not None else ""
     if old is None:
+        if owner.step is not None:
+            alarm += f", or give {owner.step.command} --said the output of its script for row {owner.old_key}"
         return Standing(owner, "neither" if owner.step else "unknown", alarm, None)
     active = row is not None and row.active
     here = owner.owner is Owner.NEW

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -352,6 +353,30 @@ def heard(text: str) -> dict[str, Said]:
     for token, outcome, key, next_run, last_run in _SAID.findall(text):
         lines[key] = Said(token, outcome, key, _moment(next_run), _moment(last_run))
     return lines
+
+
+_SERVER_ERRORS = re.compile(
+    r"^(?:Msg \d+, Level 1[1-9].*(?:\n.*)?|Sqlcmd: Error:.*|(?:psql:.*)?(?:ERROR|FATAL):.*|(?:Parse |Runtime )?[Ee]rror(?: near line \d+)?:.*)$",
+    re.MULTILINE,
+)
+"""Errors as sqlcmd, psql and sqlite3 print them; sqlcmd's message stands in the next line."""
+
+
+def server_errors(text: str) -> list[str]:
+    """Return the server's errors in the output of a script, each on one line."""
+    return [" ".join(match[0].split()) for match in _SERVER_ERRORS.finditer(text)]
+
+
+def read_output(content: bytes) -> str:
+    """Return the output of a script as text: UTF-16 as PowerShell and ``sqlcmd -u`` write it, UTF-8, else one byte a character."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
+    if content[1:2] == b"\0":
+        return content.decode("utf-16-le", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def _moment(text: str) -> datetime | None:

@@ -1,0 +1,194 @@
+"""A source whose files have entries instead of rows: crontabs, task files, unit files, manifests."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from targcc_gen.readers.database import is_address
+from targcc_gen.readers.exports import ExportFile
+from targcc_gen.readers.rows import Item, KnownTables, Remark, Row
+from targcc_gen.sources.drafts import Draft, Naming, Refused
+from targcc_gen.sources.model import (
+    SECOND,
+    Import,
+    NoRuns,
+    Options,
+    ReadingOptions,
+    Rejection,
+    Simulation,
+    Switch,
+    Warnings,
+)
+from targcc_gen.sources.reading import Document, read_documents, read_rows, without_entries
+from targcc_gen.spec import Param, Spec
+
+
+class Entry(Protocol):
+    """An entry of a file."""
+
+    @property
+    def row(self) -> Row:
+        """The entry as a row, with its file and line."""
+
+    @property
+    def name(self) -> str:
+        """The name of the job."""
+
+
+E = TypeVar("E", bound=Entry)
+
+
+class EntrySource(ABC, Generic[E]):
+    """Convert the entries of files to jobs.
+
+    Attributes:
+        tables: A table for the entries, for counts and reports.
+        suffixes: The suffixes of files that count inside a folder; empty for all files.
+        hint: How to get such files, for the error about files without an entry.
+        questions: Questions to the owner.
+        advice: Settings that were kept from the old server.
+    """
+
+    tables: KnownTables
+    suffixes: tuple[str, ...] = ()
+    hint: str
+    questions: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+
+    def __init__(self, _spool: Path | None = None) -> None:
+        self._entries: list[E | Rejection] = []
+        self.warnings = Warnings()
+
+    @abstractmethod
+    def entries(self, documents: Sequence[Document]) -> Iterable[E | Rejection]:
+        """Return the entries of all files, and a rejection for each part that cannot be read."""
+
+    @abstractmethod
+    def drafts(self, entry: E, options: Options) -> Iterable[Draft]:
+        """Return the jobs of an entry.
+
+        Raises:
+            Refused: The entry can be no job.
+        """
+
+    @abstractmethod
+    def simulation(self, options: Options) -> Simulation:
+        """Return the simulated scheduler."""
+
+    def switch(self, _entry: E) -> Switch | None:
+        """Return how to stop an entry on the old scheduler; None if an editor does that."""
+        return None
+
+    def read(self, exports: Sequence[str], reading: ReadingOptions) -> list[ExportFile]:
+        """Read files and folders; see ``LegacySource``."""
+        documents = list(read_documents(exports, reading, self.tables.main_shown, self.suffixes))
+        self._entries = list(self.entries(documents))
+        files = [document.file for document in documents]
+        for entry in self._entries:
+            next(file for file in files if file.name == _file_of(entry)).counts[
+                self.tables.main
+            ] += 1
+        if not self._entries:
+            raise without_entries(files, self.tables, self.hint)
+        return files
+
+    def convert(
+        self, files: Sequence[ExportFile], options: Options, *, project: Spec | None = None
+    ) -> Import:
+        """Convert every entry; see ``LegacySource``."""
+        result = Import(
+            self.tables,
+            files,
+            options,
+            NoRuns(),
+            self.warnings,
+            questions=lambda _: list(self.questions),
+            advice=lambda _: list(self.advice),
+            simulation=self.simulation(options),
+        )
+        drafts: list[Draft] = []
+        for entry in self._entries:
+            if isinstance(entry, Rejection):
+                result.rejected.append(entry)
+                continue
+            try:
+                drafts += self.drafts(entry, options)
+            except Refused as refused:
+                row = entry.row
+                result.rejected.append(Rejection(row.file, row.line, str(refused), entry.name))
+                continue
+            if switch := self.switch(entry):
+                result.switches[entry.row.place] = switch
+        for job, active in Naming(drafts, options, project, result).jobs():
+            is_second = (job.old.id or "").endswith(SECOND)
+            target = result.jobs if active else result.inactive
+            (result.second if is_second else target).append(job)
+        return result
+
+
+def _file_of(entry: Entry | Rejection) -> str:
+    return entry.file if isinstance(entry, Rejection) else entry.row.file
+
+
+class RowEntrySource(EntrySource[E]):
+    """Convert entries that are spread over rows of several tables: of a database, or of exports.
+
+    Attributes:
+        rows: The rows, by table.
+    """
+
+    def __init__(self, spool: Path | None = None) -> None:
+        super().__init__(spool)
+        self.rows: dict[str, list[Row]] = {table: [] for table in self.tables.names}
+
+    @abstractmethod
+    def entries_of_rows(self) -> Iterable[E | Rejection]:
+        """Return the entries of all rows."""
+
+    def entries(self, documents: Sequence[Document]) -> Iterable[E | Rejection]:
+        """Return the entries of files that ``is_document`` names, such as code; by default no file has any."""
+        return [Rejection(each.file.name, 1, "is no export of tables") for each in documents]
+
+    def is_document(self, _path: Path) -> bool:
+        """Return whether a file has entries itself, instead of rows."""
+        return False
+
+    def read(self, exports: Sequence[str], reading: ReadingOptions) -> list[ExportFile]:
+        """Read exports of the tables, the database, or files with entries; see ``LegacySource``."""
+        documents = [export for export in exports if not is_address(export) and self.is_document(Path(export))]  # fmt: skip
+        others = [export for export in exports if export not in documents]
+        files = super().read(documents, reading) if documents else []
+        if others:
+            rows_files = read_rows(others, self.tables, self._take, reading)
+            entries = list(self.entries_of_rows())
+            for file in rows_files:
+                file.counts.clear()
+                file.counts[self.tables.main] = sum(
+                    _file_of(entry) == file.name for entry in entries
+                )
+            self._entries += entries
+            files += rows_files
+        if not self._entries:
+            raise without_entries(files, self.tables, self.hint)
+        return files
+
+    def _take(self, item: Item) -> None:
+        if isinstance(item, Row):
+            self.rows[item.table].append(item)
+        elif isinstance(item, Remark):
+            self.warnings.add(item.place, item.text)
+
+
+def text_param(text: str) -> str:
+    """Write a default value of a text parameter, as a spec does."""
+    return str(Param("str", text, required=False))
+
+
+def numbered(name: str, identity: str, place: int) -> tuple[str, str]:
+    """Return the name and the id of an entry's job by its place among the jobs of the entry, from 0."""
+    if not place:
+        return name, identity
+    return f"{name} ({place + 1})", f"{identity}{place + 1 if place > 1 else ''}{SECOND}"

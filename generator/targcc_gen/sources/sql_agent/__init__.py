@@ -1,0 +1,1 @@
+"""SQL Server Agent: scripts of jobs, and the tables of msdb."""

@@ -1,0 +1,113 @@
+"""`targcc-gen import-legacy` with other schedulers: the kind, options of another kind, a new project, a second import, the switch."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from click.testing import CliRunner
+from targcc_gen.cli import main
+from targcc_gen.importing.project import database_of
+from targcc_gen.readers.exports import ExportFile
+from targcc_gen.sources.c_job.tables import TABLES
+from targcc_gen.sources.model import Import, NoRuns, Options
+
+CRONTAB = "MAILTO=ops@example.com\n30 2 * * * /opt/books.sh --all\n0 5 * * 1 /opt/report\n"
+AGENT = """EXEC msdb.dbo.sp_add_job @job_name=N'Load'
+EXEC msdb.dbo.sp_add_jobstep @job_name=N'Load', @step_name=N'x', @command=N'EXEC dbo.usp_Load'
+EXEC msdb.dbo.sp_add_jobschedule @job_name=N'Load', @name=N'n', @freq_type=4, @freq_interval=1, @active_start_time=23000
+"""
+
+
+def run(*arguments: object):
+    words = ["import-legacy", *map(str, arguments), "--timezone", "Europe/London"]
+    return CliRunner().invoke(main, words)
+
+
+@pytest.fixture
+def crontab(tmp_path: Path) -> Path:
+    path = tmp_path / "ops.cron"
+    path.write_text(CRONTAB, encoding="utf-8")
+    return path
+
+
+def test_a_second_import_takes_a_changed_line_and_keeps_what_people_changed(crontab, tmp_path):
+    project = tmp_path / "ops"
+    assert run(crontab, "--new", project).exit_code == 0
+    spec = project / "targcc.yaml"
+    spec.write_text(spec.read_text(encoding="utf-8").replace("overlap: allow", "overlap: skip", 1), encoding="utf-8")  # fmt: skip
+
+    quiet = run(crontab, "--into", project)
+    crontab.write_text(CRONTAB.replace("30 2", "45 3") + "0 6 * * * /opt/new\n", encoding="utf-8")
+    changed = run(crontab, "--into", project)
+
+    assert "unchanged 1 job" in quiet.output
+    assert "kept      Books" in quiet.output
+    assert changed.exit_code == 0
+    text = spec.read_text(encoding="utf-8")
+    assert 'cron: "45 3 * * *"' in text
+    assert "overlap: skip" in text
+    assert "added     New" in changed.output
+
+
+def test_the_jobs_arrive_paused_with_a_switch_for_the_old_server(tmp_path):
+    script = tmp_path / "jobs.sql"
+    script.write_text(AGENT, encoding="utf-8")
+
+    result = run(script, "--new", tmp_path / "ops", "--paused")
+
+    assert result.exit_code == 0
+    off = tmp_path / "ops" / "legacy" / "turn_off_old.sql"
+    assert "sp_update_job @job_name = N'Load', @enabled = 0;" in off.read_text(encoding="utf-8")
+    assert str(off) in result.output
+    assert not (tmp_path / "ops" / "legacy" / "cutover.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--mode", "hybrid"), "--mode has no use for cron"),
+        (("--weekly", "as-meant"), "--weekly has no use for cron"),
+        (("--kind", "sql-agent"), "no header, and the values"),
+        (("--kind", "anything"), "is not one of 'c-job', 'sql-agent'"),
+    ],
+)
+def test_a_wrong_option_is_refused(crontab, arguments, message):
+    result = run(crontab, *arguments)
+
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_files_of_several_kinds_are_refused(crontab, tmp_path):
+    script = tmp_path / "jobs.sql"
+    script.write_text(AGENT, encoding="utf-8")
+
+    result = run(crontab, script)
+
+    assert result.exit_code == 2
+    assert "several kinds" in result.output
+
+
+def test_the_report_has_the_questions_of_the_scheduler(crontab, tmp_path):
+    report = tmp_path / "report.json"
+    assert run(crontab, "--report", report).exit_code == 0
+
+    content = json.loads(report.read_text(encoding="utf-8"))
+
+    assert any("Which user runs the worker" in text for text in content["questions"])
+    assert content["parity"]["model"].startswith("cron is simulated")
+    assert content["counts"] == {
+        "rows": 2, "jobs": 2, "inactive": 0, "rejected": 0, "history": 0, "history_left_out": {},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "extra"), [("PostgreSQL", "postgresql"), ("SQL Server", "mssql"), ("CSV", "mssql")]
+)
+def test_hybrid_mode_names_the_extra_of_the_old_database(kind, extra):
+    file = ExportFile("c_Job", "database", kind, 0)
+    options = Options(ZoneInfo("UTC"), datetime(2026, 11, 30, tzinfo=UTC))
+
+    assert database_of(Import(TABLES, [file], options, NoRuns())) == extra
