@@ -95,7 +95,9 @@ def test_undo_says_what_is_left_where_the_dependency_was_added_by_hand(
     shop: Path, run: Callable[..., Result]
 ):
     (shop / "pyproject.toml").unlink()
-    assert f"add to the project's requirements: ./{wheel_path()}[guest]" in run("--no-verify").stdout
+    assert (
+        f"add to the project's requirements: ./{wheel_path()}[guest]" in run("--no-verify").stdout
+    )
 
     result = run("--undo")
 

@@ -49,7 +49,7 @@ class InlineCursor:
 
     def __await__(self) -> Generator[None, None, Self]:
         """Return the cursor: SQLAlchemy 2.0 awaits ``connection.cursor()``, and 2.1 enters the cursor."""
-        yield from ()  # never suspends
+        yield from ()  # makes this a generator
         return self
 
     async def __aenter__(self) -> Self:
