@@ -28,7 +28,7 @@ HOW = (
     f" `{COMMAND}` and fill in what is empty in {LANGUAGES.name}/*.po."
 )
 KEYWORDS = {
-    **dict.fromkeys(("_", "gettext", "marked", "translated"), None),
+    **dict.fromkeys(("_", "gettext", "marked", "translated", "Localized"), None),
     **dict.fromkeys(
         (
             "ngettext",

@@ -12,7 +12,7 @@ from targcc_scheduler.db.migrations.upgrade import sql_script
 FOLDER = Path(__file__).resolve().parents[1] / "templates/project/migrations"
 DATABASES = ("sqlite", "postgresql")
 HEAD = """\
--- Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
+-- Managed by targcc-gen: regenerate merges edits; `targcc-gen eject PATH` makes it yours
 -- The scheduler's tables in an empty database, for review; `targcc migrate` creates the tables.
 -- For a database with tables of an earlier release: targcc migrate --sql {database} --since REVISION
 

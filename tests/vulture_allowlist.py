@@ -44,6 +44,7 @@ _.IS_OURS
 IS_OURS
 TokenProvider
 sessions_of
+host_sessions_of
 grants_of
 of_overview
 of_system
@@ -72,6 +73,7 @@ _.snoozed_by
 _.muted_by
 _.cancel_requested_by
 _.recovered
+_.unlisted
 _.layout
 _.is_limited
 _.may
@@ -140,6 +142,7 @@ _as_integer
 _as_days
 
 # Values that templates read from a frame.
+_.by_token
 _.other_languages
 
 # Times in pages and API.

@@ -52,6 +52,10 @@ const cells = [...document.querySelectorAll(".cards td")];
 return cells.filter(one => parseFloat(getComputedStyle(one).borderTopWidth)).length;
 """
 """Count the cells with a line above them in tables shown as cards."""
+CURRENT_PLACE = """
+const places = [...document.querySelectorAll(".bar nav [aria-current]")].map(place => place.getBoundingClientRect());
+return places.length === 1 && places[0].left >= 0 && places[0].right <= innerWidth && places[0].width > 0;
+"""
 STAND_STILL = f"Date.now = () => {int(NOW.timestamp() * 1000)}"
 
 
@@ -137,6 +141,8 @@ def test_every_page_is_for_everybody(browser: webdriver.Chrome, site: Shop):
                 needs = browser.execute_script("return document.documentElement.scrollWidth")
                 if needs > width:
                     wrong.append((name, language, width, f"is {needs} pixels wide"))
+            if name not in {"login", "problem"} and not browser.execute_script(CURRENT_PLACE):
+                wrong.append((name, language, PHONE, "does not show the current place"))
             if lines := browser.execute_script(LINES_IN_CARDS):
                 wrong.append((name, language, PHONE, f"has {lines} lines through cards"))
             for width, theme in LOOKS[language]:

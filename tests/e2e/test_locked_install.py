@@ -167,3 +167,46 @@ def test_a_requirement_that_the_lock_lacks_is_named(installs, tmp_path):
         text.replace("dependencies = [", 'dependencies = [\n  "tabulate",', 1), encoding="utf-8"
     )
     assert "tabulate" in installs(root)
+
+
+APPLICATIONS = Path(__file__).resolve().parents[1] / "data" / "applications"
+
+
+def own_workflow(root: Path) -> str:
+    """Return the commands of an application's workflow, and the line that docs/patch.md adds, as a shell script."""
+    page = (APPLICATIONS.parents[2] / "docs" / "patch.md").read_text(encoding="utf-8")
+    github, gitlab = re.findall(r"^- (?:run: )?(uvx .*)$", page, re.MULTILINE)
+    if (root / ".gitlab-ci.yml").exists():
+        check = yaml.safe_load((root / ".gitlab-ci.yml").read_text(encoding="utf-8"))["check"]
+        return "\n".join([*check["before_script"], *check["script"], "pip install uv", gitlab])
+    text = (root / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    job = yaml.safe_load(text)["jobs"]["check"]
+    variables = [f"export {name}={value}" for name, value in job["env"].items()]
+    return "\n".join([*variables, *(step["run"] for step in job["steps"] if "run" in step), github])
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "install"),
+    [("orders", "", "uv sync"), ("prefixed", "--prefix /ops", "")],
+    ids=["github", "gitlab"],
+)
+def test_the_first_push_of_a_patched_application_is_green(name, words, install, tmp_path, dist):
+    """Patch and commit as a developer does; run the application's own workflow in a clone."""
+    root, clone = tmp_path / name, tmp_path / "clone" / name
+    shutil.copytree(APPLICATIONS / name, root, ignore=shutil.ignore_patterns("__pycache__", "*.db"))
+    commit = f"""
+        git init -q && {Path(sys.executable).with_name("targcc-gen")} patch --no-verify {words}
+        {install}
+        cp {dist}/targcc_gen-*.whl vendor
+        printf '.venv\n__pycache__\n*.db\n' > .gitignore
+        git add . && git -c user.name=dev -c user.email=dev@example.com commit -qm "Add the scheduler"
+        git clone -q . {clone}
+    """
+    done = run(root, commit)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    done = run(clone, f"set -x; {own_workflow(clone)}")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "regenerate --check" in done.stderr
+    assert (clone / "targcc.yaml").is_file()

@@ -5,6 +5,7 @@
     $ uv run python tests/mutation run --share 0.1 --seed 7 --least 90
     $ uv run python tests/mutation run --room limits --survivors    # again, those that survived the last time
     $ uv run python tests/mutation run --only "::backoff: "          # all mutants with this text in their names
+    $ uv run python tests/mutation untested --room sync              # mutants of lines that no quick test runs; runs nothing
 
 Tests in one process take part, on SQLite or without a database. A mutant runs the tests of its lines until one fails, 25 at most.
 ``tests/data/equivalent_mutants.toml`` lists mutants that behave as the original does, with the reason.
@@ -13,6 +14,7 @@ Exit status: 0 done; 1 fewer mutants than ``--least`` per cent were killed.
 
 import argparse
 import json
+import os
 import random
 import time
 import tomllib
@@ -59,11 +61,25 @@ def main() -> int:
     add("--minutes", type=float, default=600, help="begin no mutant after this time")
     add("--jobs", type=int, default=2, help="mutants at a time (2)")
     add("--least", type=float, default=0, help="fail below this percentage of killed mutants")
+    listing = commands.add_parser("untested", help="list mutants of lines that no quick test runs")
+    listing.add_argument("--room", action="append", choices=ROOMS, help="list this room only")
     options = parser.parse_args()
     if options.command == "record":
         record(options.paths)
         return 0
-    return _run(options)
+    return _untested(options.room) if options.command == "untested" else _run(options)
+
+
+def _untested(rooms: Iterable[str] | None) -> int:
+    """Count the mutants of whole rooms that no quick test runs; with rooms, name the mutants too."""
+    recorded = Map()
+    for room in rooms or ROOMS:
+        mutants = mutants_of_room(room)
+        left = [mutant for mutant in mutants if not recorded.tests_of(mutant)]
+        for mutant in left if rooms else ():
+            print(f"{mutant.name}\n    line {mutant.lines[0]}: {_line(mutant)}")
+        print(f"| {room} | {len(mutants)} | {len(left)} | {100 * len(left) / len(mutants):.0f}% |")
+    return 0
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -158,7 +174,9 @@ def _results() -> dict[str, str]:
 
 def _keep(verdicts: dict[Mutant, str]) -> None:
     new = {mutant.name: verdict for mutant, verdict in verdicts.items() if verdict != NOT_RUN}
-    RESULTS.write_text(json.dumps(_results() | new, indent=1), encoding="utf-8")
+    draft = RESULTS.with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps(_results() | new, indent=1), encoding="utf-8")
+    draft.replace(RESULTS)  # another run may be reading
 
 
 def equivalent_mutants() -> dict[str, str]:

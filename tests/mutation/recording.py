@@ -4,6 +4,8 @@ This module is also the plugin of pytest that records. ``.mutants/map.json`` kee
 each module.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -29,7 +31,7 @@ LONG = ("test_year.py", "test_upgrade_from_0_1.py", "test_upgraded_project.py", 
 LONG += ("test_processes.py", "test_stop_signals.py", "test_guarantees_faults.py")
 SLOWEST_TEST = 4.0
 """Seconds of the processor, which other processes change little. Slower tests are left out, and tests that fail."""
-MOST_SECONDS, MOST_TESTS = 6.0, 60
+MOST_SECONDS, MOST_TESTS = 6.0, 150
 _SPECIFIC = 3
 """Limits of the tests of a mutant: their recorded seconds together, and their number."""
 AT_IMPORT = ""
@@ -66,10 +68,18 @@ def _state(file: str) -> str:
     return hashlib.sha256((ROOT / file).read_bytes()).hexdigest()
 
 
+_recorders: list[_Recorder] = []
+
+
+def pytest_load_initial_conftests() -> None:
+    """Begin to record before any ``conftest.py`` imports modules."""
+    _recorders.append(_Recorder())
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Record in the processes that run tests."""
     if os.environ.get("PYTEST_XDIST_WORKER") or not config.getoption("numprocesses", 0):
-        config.pluginmanager.register(_Recorder())
+        config.pluginmanager.register(_recorders[0])
 
 
 class _Recorder:

@@ -1,18 +1,47 @@
-"""Model of concurrent transactions: batches, dependencies, unique keys and limits, explored in all interleavings.
+"""Model of concurrent transactions: batches, flows, dependencies, unique keys and limits, explored in all interleavings.
 
 A transaction is a tuple of steps. A step locks a row, or reads committed rows and writes to the transaction's own buffer; the last step
 commits. Rows are what PostgreSQL's READ COMMITTED shows: a reader sees its own writes and committed rows. The programs follow the order of
-locks in the kernel: runs by id, then batches, inner before outer, then keys of limits.
+locks in the kernel: runs by id, then batches and flows, inner before outer, then keys of limits. A deleted run leaves its unique key first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from itertools import combinations
+from functools import cache
+from typing import Any, NamedTuple
 
-Rows = Mapping[str, tuple]
-"""Rows by key: ``run:1`` is ``(state, batch, limit)``, ``batch:1`` is ``(pending, failed, total, state)``, ``link:2`` is ``(parent, outcome)``."""
+
+class Run(NamedTuple):
+    """A run; ``group`` is its batch, or the step of a flow, as in ``flow:1/a``."""
+
+    state: str
+    group: str | None = None
+    limit: str | None = None
+
+
+class Batch(NamedTuple):
+    """A batch with its counts; ``parent`` is its outer batch."""
+
+    pending: int
+    failed: int
+    total: int
+    state: str = "running"
+    parent: str | None = None
+
+
+class Part(NamedTuple):
+    """A step of a flow: the steps before it, its state, its last run, and the number of its runs so far."""
+
+    name: str
+    after: tuple[str, ...]
+    state: str
+    run: str | None = None
+    tries: int = 0
+
+
+Rows = Mapping[str, Any]
+"""Rows by key: ``run:1``, ``batch:1``; ``flow:1`` is a tuple of steps, ``link:2`` is ``(parent, outcome)``, ``key:1`` is ``(run,)``."""
 ACTIVE = {"awaiting", "enqueued", "running"}
 OVER = {"succeeded", "failed", "cancelled", "deleted"}
 LIMIT = 1
@@ -22,54 +51,59 @@ class LockedError(Exception):
     """The step needs a lock that another transaction holds."""
 
 
-@dataclass(frozen=True)
-class Actor:
+class Actor(NamedTuple):
     """A transaction in progress, with a program, the number of the next step and the uncommitted writes."""
 
     program: str
     step: int = 0
-    writes: tuple[tuple[str, tuple | None], ...] = ()
+    writes: tuple[tuple[str, Any], ...] = ()
     locks: frozenset[str] = frozenset()
     over: bool = False
 
 
-@dataclass(frozen=True)
-class World:
+class Table(dict[str, Any]):
+    """Committed rows. :data:`table` makes equal tables the same object, so that worlds are compared quickly."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+table = cache(Table)
+
+
+class World(NamedTuple):
     """Committed rows and the actors."""
 
-    rows: tuple[tuple[str, tuple], ...]
+    table: Table
     actors: tuple[Actor, ...]
 
 
 class View:
-    """What a step of an actor sees and changes."""
+    """What a step of an actor sees and changes. ``following`` is the next step; ``ends`` rolls the transaction back."""
 
     def __init__(self, world: World, number: int) -> None:
         self.actor = world.actors[number]
-        self.rows = dict(world.rows)
-        self.taken = {
-            key
-            for place, other in enumerate(world.actors)
-            if place != number
-            for key in other.locks
-        }
-        self.writes: dict[str, tuple | None] = dict(self.actor.writes)
+        self.rows = world.table
+        self.others = [other for place, other in enumerate(world.actors) if place != number]
+        self.writes: dict[str, Any] = dict(self.actor.writes)
         self.locks = set(self.actor.locks)
         self.ends = False
+        self.following = self.actor.step + 1
 
-    def lock(self, key: str) -> None:
-        if key in self.taken:
+    def lock(self, key: str | None) -> None:
+        if any(key in other.locks for other in self.others):
             raise LockedError
-        self.locks.add(key)
+        if key is not None:
+            self.locks.add(key)
 
-    def get(self, key: str) -> tuple | None:
-        return self.writes[key] if key in self.writes else self.rows.get(key)
+    def get(self, key: str | None) -> Any:
+        return self.writes[key] if key in self.writes else self.rows.get(key or "")
 
-    def put(self, key: str, row: tuple | None) -> None:
+    def put(self, key: str, row: Any) -> None:
         self.lock(key)
         self.writes[key] = row
 
-    def all(self, kind: str) -> Iterator[tuple[str, tuple]]:
+    def all(self, kind: str) -> Iterator[tuple[str, Any]]:
         every = {**self.rows, **self.writes}
         return ((key, row) for key, row in sorted(every.items()) if row and key.startswith(kind))
 
@@ -77,114 +111,137 @@ class View:
 Step = Callable[[View], None]
 
 
-# Rules that several programs share.
+def state_of(row: Any) -> str:
+    """Return the state of a run or batch; ``deleted`` without a row."""
+    return "deleted" if row is None else row.state
 
 
-def _end_run(view: View, run: str, state: str) -> None:
-    """Write the end of a run whose row is locked."""
-    row = view.get(run)
-    if row is None or row[0] not in ACTIVE:
-        view.ends = True  # another transaction was faster: the call is refused
-        return
-    view.put(run, (state, *row[1:]))
+def _group(view: View, key: str | None) -> str | None:
+    """Return the batch or flow of a run or batch, as committed."""
+    row = view.rows.get(key or "")
+    group = row.group if isinstance(row, Run) else row.parent if isinstance(row, Batch) else None
+    return group and group.partition("/")[0]
 
 
-def _resolve(view: View, parent: str) -> None:
+def _resolve(view: View, parent: str | None) -> None:
     """Lock the children of a parent, write the outcome into their links, and decide about each."""
-    row = view.get(parent)
-    outcome = "deleted" if row is None else row[3] if parent.startswith("batch") else row[0]
-    if outcome not in OVER:
-        return
-    for key, (waits_for, heard) in list(view.all("link:")):
+    outcome = state_of(view.get(parent)) if parent and not parent.startswith("flow") else "running"
+    for key, (waits_for, heard) in list(view.all("link:")) if outcome in OVER else ():
         child = f"run:{key.partition(':')[2]}"
         if waits_for != parent or heard is not None:
             continue
         view.lock(child)
-        state = view.get(child)
+        run = view.get(child)
         view.put(key, (parent, outcome))
-        if state is None or state[0] != "awaiting":
+        if state_of(run) == "awaiting":
+            goes = "enqueued" if outcome == "succeeded" else "cancelled"
+            view.put(child, run._replace(state=goes))
+
+
+def _count(view: View, key: str | None) -> None:
+    """Count a run or batch that went from active to over, or away, in its group; end the group with its last member."""
+    before, after, group = view.rows.get(key or ""), view.get(key), _group(view, key)
+    if group is None or before.state not in ACTIVE or state_of(after) in ACTIVE:
+        return
+    view.lock(group)
+    if group.startswith("flow"):
+        _advance(view, group, before.group)
+    elif (batch := view.get(group)) is not None:
+        gone, failed = after is None, after is not None and after.state != "succeeded"
+        batch = Batch(batch.pending - 1, batch.failed + failed, batch.total - gone, *batch[3:])
+        if not batch.pending and batch.state == "running":
+            batch = batch._replace(state="failed" if batch.failed else "succeeded")
+        view.put(group, batch)
+
+
+def _advance(view: View, flow: str, group: str) -> None:
+    """Write the outcome of a step without an active run into a locked flow, and go on."""
+    if not any(run.group == group and run.state in ACTIVE for _, run in view.all("run:")):
+        parts = {part.name: part for part in view.get(flow)}
+        part = parts[group.partition("/")[2]]
+        if part.state == "running":
+            parts[part.name] = part._replace(state=state_of(view.get(part.run)))
+        _go_on(view, flow, parts)
+
+
+def _go_on(view: View, flow: str, parts: dict[str, Part]) -> None:
+    """Start the waiting steps of a locked flow whose earlier steps have succeeded; cancel those that never can."""
+    for name, part in parts.items():
+        before = {parts[item].state for item in part.after}
+        if part.state != "waiting" or not before <= OVER:
             continue
-        view.put(child, ("enqueued" if outcome == "succeeded" else "cancelled", *state[1:]))
-        _count(view, child, state)
+        parts[name] = part._replace(state="cancelled")
+        if before <= {"succeeded"}:
+            run = f"run:{name}{part.tries + 1}"
+            parts[name] = part._replace(state="running", run=run, tries=part.tries + 1)
+            view.put(run, Run("enqueued", f"{flow}/{name}"))
+    view.put(flow, tuple(parts.values()))
 
 
-def _count(view: View, run: str, before: tuple) -> None:
-    """Count a run that went from active to over, or away, in its batch; end the batch with its last member."""
-    after, batch = view.get(run), before[1]
-    if batch is None or before[0] not in ACTIVE or (after is not None and after[0] in ACTIVE):
-        return
-    view.lock(batch)
-    row = view.get(batch)
-    if row is None:
-        return
-    pending, failed, total, state = row
-    gone, bad = after is None, after is not None and after[0] != "succeeded"
-    pending, failed, total = pending - 1, failed + bad, total - gone
-    if not pending and state == "running":
-        state = "failed" if failed else "succeeded"
-    view.put(batch, (pending, failed, total, state))
-
-
-# Programs.
+def _effects(key: str) -> tuple[Step, ...]:
+    """Resolve the children of a run, count the run in its group, and so on with the group and the outer batch."""
+    outer = lambda view: _group(view, _group(view, key))  # noqa: E731
+    return (
+        lambda view: _resolve(view, key) if state_of(view.rows.get(key)) in ACTIVE else None,
+        lambda view: _count(view, key),
+        lambda view: _resolve(view, _group(view, key)),
+        lambda view: _count(view, _group(view, key)),
+        lambda view: _resolve(view, outer(view)),
+    )
 
 
 def _settle(run: str, state: str) -> tuple[Step, ...]:
-    """End a run: lock it, write, resolve its children, count it in its batch, resolve the children of the batch."""
-    batch_of = lambda view: (view.rows.get(run) or (None, None))[1]  # noqa: E731
-    return (
-        lambda view: view.lock(run),
-        lambda view: _end_run(view, run, state),
-        lambda view: _resolve(view, run),
-        lambda view: _count(view, run, view.rows[run]),
-        lambda view: _resolve(view, batch_of(view)) if batch_of(view) else None,
-    )
+    def end(view: View) -> None:
+        row = view.get(run)
+        if state_of(row) not in ACTIVE:
+            view.ends = True  # another transaction was faster: the call is refused
+        else:
+            view.put(run, row._replace(state=state))
+
+    return lambda view: view.lock(run), end, *_effects(run)
 
 
 def _delete(run: str) -> tuple[Step, ...]:
-    def remove(view: View) -> None:
-        row = view.get(run)
-        if row is None or row[0] == "running":
+    def leave_key(view: View) -> None:
+        if state_of(view.get(run)) in {"running", "deleted"}:
             view.ends = True
-        else:
-            view.put(run, None)
+        for key, (owner,) in list(view.all("key:")):
+            if owner == run:
+                view.put(key, None)
 
     return (
         lambda view: view.lock(run),
-        remove,
-        lambda view: _resolve(view, run) if view.rows[run][0] in ACTIVE else None,
-        lambda view: _count(view, run, view.rows[run]),
-        lambda view: _resolve(view, view.rows[run][1]) if view.rows[run][1] else None,
+        leave_key,
+        lambda view: view.put(run, None),
+        *_effects(run),
     )
 
 
-def _add(batch: str, run: str) -> tuple[Step, ...]:
-    """Add a run to a running batch: the count and the row are written under the lock of the batch."""
+def _add(batch: str, key: str, row: Any, *more: tuple[str, Any]) -> tuple[Step, ...]:
+    """Add a run or an inner batch to a running batch: the count and the rows are written under the lock of the batch."""
 
     def grow(view: View) -> None:
-        pending, failed, total, state = view.get(batch) or (0, 0, 0, "gone")
-        if state != "running":
+        counts = view.get(batch)
+        if state_of(counts) != "running":
             view.ends = True
             return
-        view.put(batch, (pending + 1, failed, total + 1, state))
+        view.put(batch, Batch(counts.pending + 1, counts.failed, counts.total + 1, *counts[3:]))
 
-    return (
-        lambda view: view.lock(batch),
-        grow,
-        lambda view: view.put(run, ("enqueued", batch, None)),
-    )
+    added = ((key, row), *more)
+    puts = tuple(lambda view, item=item: view.put(*item) for item in added)
+    return lambda view: view.lock(batch), grow, *puts
 
 
 def _follow(parent: str, child: str) -> tuple[Step, ...]:
     """Create a dependent: lock the parent, then insert by its state."""
 
     def insert(view: View) -> None:
-        row = view.get(parent)
-        if row is None:
+        state = state_of(view.get(parent))
+        if state == "deleted":
             view.ends = True
             return
-        state = row[3] if parent.startswith("batch") else row[0]
         goes = {"succeeded": "enqueued"}.get(state, "cancelled" if state in OVER else "awaiting")
-        view.put(child, (goes, None, None))
+        view.put(child, Run(goes))
         link = f"link:{child.partition(':')[2]}"
         view.put(link, (parent, state if state in OVER else None))
 
@@ -192,28 +249,30 @@ def _follow(parent: str, child: str) -> tuple[Step, ...]:
 
 
 def _rerun(run: str, new: str) -> tuple[Step, ...]:
-    """Rerun an ended run: its batch loses the old run, counts the new run as pending, and is running again."""
+    """Rerun an ended run: its batch loses the old run, counts the new run as pending, and is running again, as its outer batch is."""
 
     def leave(view: View) -> None:
         row = view.get(run)
-        if row is None or row[0] not in OVER:
+        if state_of(row) not in OVER - {"deleted"}:
             view.ends = True
             return
-        view.put(run, (row[0], None, row[2]))
+        view.put(run, row._replace(group=None))
 
-    def reopen(view: View) -> None:
-        state, batch, _ = view.rows[run]
-        if batch is None:
+    def reopen(view: View, key: str) -> None:
+        group, ended = _group(view, key), view.rows.get(key)
+        if group is None or ended.state in ACTIVE:
             return
-        view.lock(batch)
-        pending, failed, total, _ = view.get(batch) or (0, 0, 0, "")
-        view.put(batch, (pending + 1, failed - (state != "succeeded"), total, "running"))
+        view.lock(group)
+        batch = view.get(group)
+        failed = batch.failed - (ended.state != "succeeded")
+        view.put(group, batch._replace(pending=batch.pending + 1, failed=failed, state="running"))
 
     return (
         lambda view: view.lock(run),
         leave,
-        reopen,
-        lambda view: view.put(new, ("enqueued", view.rows[run][1], None)),
+        lambda view: reopen(view, run),
+        lambda view: reopen(view, _group(view, run) or ""),
+        lambda view: view.put(new, Run("enqueued", _group(view, run))),
     )
 
 
@@ -222,29 +281,92 @@ def _claim(run: str, limit: str) -> tuple[Step, ...]:
 
     def begin(view: View) -> None:
         row = view.get(run)
-        taking = sum(item[0] == "running" and item[2] == limit for _, item in view.all("run:"))
-        if row is None or row[0] != "enqueued":
+        taking = sum(item.state == "running" and item.limit == limit for _, item in view.all("run"))
+        if state_of(row) != "enqueued":
             view.ends = True
         elif taking < LIMIT:
-            view.put(run, ("running", *row[1:]))
+            view.put(run, row._replace(state="running"))
 
     return lambda view: view.lock(run), lambda view: view.lock(limit), begin
 
 
-START: dict[str, tuple] = {
-    "batch:1": (2, 1, 3, "running"),
-    "run:1": ("enqueued", "batch:1", None),
-    "run:2": ("enqueued", "batch:1", None),
-    "run:3": ("failed", "batch:1", None),
-    "run:4": ("awaiting", None, None),
+def _unique(key: str, run: str) -> tuple[Step, ...]:
+    """Create a run with a unique key: insert the key, or look at its run, lock the key of a run that is over, and take it over.
+
+    The insert waits for another transaction that writes the key. The lock counts only if the key still belongs to the same run.
+    """
+
+    def insert(view: View) -> None:
+        if any(key in dict(other.writes) for other in view.others):
+            raise LockedError
+        if view.rows.get(key) is None:
+            view.put(key, (None,))
+
+    def look(view: View) -> None:
+        if key not in view.writes and (row := view.rows.get(key)) is not None:
+            view.writes["note:holder"] = row[0]
+            view.ends = state_of(view.rows.get(row[0])) in ACTIVE  # that run stands for the new run
+
+    def take(view: View) -> None:
+        if key not in view.writes:
+            view.lock(key)
+            holder = view.rows.get(key)
+            if holder is None or holder[0] != view.writes.get("note:holder"):
+                view.following = 0
+
+    def give(view: View) -> None:
+        view.put(run, Run("enqueued"))
+        view.put(key, (run,))
+
+    return insert, look, take, give
+
+
+def _of_flow(flow: str, *, again: bool) -> tuple[Step, ...]:
+    """Rerun the failed steps of a flow and the steps after them, or cancel its waiting steps."""
+
+    def change(view: View) -> None:
+        parts = {part.name: part for part in view.get(flow)}
+        bad = {"failed", "cancelled", "deleted"} if again else {"waiting"}
+        chosen: set[str] = set()
+        for name, part in parts.items():
+            if part.state in bad or chosen & {*part.after}:
+                chosen.add(name)
+        groups = {f"{flow}/{name}" for name in chosen}
+        busy = any(run.group in groups and run.state in ACTIVE for _, run in view.all("run:"))
+        view.ends = not chosen or busy or any(parts[name].state == "running" for name in chosen)
+        for name in () if view.ends else chosen:
+            parts[name] = parts[name]._replace(state="waiting" if again else "cancelled")
+        _go_on(view, flow, parts)
+
+    return lambda view: view.lock(flow), change
+
+
+START: dict[str, Any] = {
+    "batch:1": Batch(3, 2, 5),
+    "run:1": Run("enqueued", "batch:1"),
+    "run:2": Run("enqueued", "batch:1"),
+    "run:3": Run("failed", "batch:1"),
+    "run:4": Run("awaiting"),
     "link:4": ("run:1", None),
-    "run:5": ("awaiting", None, None),
+    "run:5": Run("awaiting"),
     "link:5": ("batch:1", None),
-    "run:6": ("enqueued", None, "limit:1"),
-    "run:7": ("enqueued", None, "limit:1"),
+    "run:6": Run("enqueued", None, "limit:1"),
+    "run:7": Run("enqueued", None, "limit:1"),
     "limit:1": (LIMIT,),
+    "batch:2": Batch(1, 0, 1, parent="batch:1"),
+    "run:8": Run("enqueued", "batch:2"),
+    "batch:3": Batch(0, 1, 1, "failed", "batch:1"),
+    "run:9": Run("failed", "batch:3"),
+    "key:1": ("run:1",),
+    "flow:1": (
+        Part("a", (), "failed", "run:a1", 1),
+        Part("b", (), "running", "run:b1", 1),
+        Part("c", ("a", "b"), "waiting"),
+    ),
+    "run:a1": Run("failed", "flow:1/a"),
+    "run:b1": Run("enqueued", "flow:1/b"),
 }
-"""A batch with two active members and a failed member, a dependent of a member and of the batch, and two runs under a limit of 1."""
+"""A batch with active, failed and inner members, dependents, runs under a limit, a unique key, and a flow whose step a has failed."""
 PROGRAMS: dict[str, tuple[Step, ...]] = {
     "settle 1": _settle("run:1", "succeeded"),
     "fail 2": _settle("run:2", "failed"),
@@ -252,103 +374,23 @@ PROGRAMS: dict[str, tuple[Step, ...]] = {
     "delete 1": _delete("run:1"),
     "delete 2": _delete("run:2"),
     "delete 3": _delete("run:3"),
-    "add": _add("batch:1", "run:10"),
-    "add more": _add("batch:1", "run:14"),
+    "add": _add("batch:1", "run:10", Run("enqueued", "batch:1")),
     "follow 1": _follow("run:1", "run:11"),
     "follow batch": _follow("batch:1", "run:12"),
     "rerun 3": _rerun("run:3", "run:13"),
     "claim 6": _claim("run:6", "limit:1"),
     "claim 7": _claim("run:7", "limit:1"),
-}
-
-
-# Exploration.
-
-
-def advance(world: World, number: int, programs: Mapping[str, tuple[Step, ...]]) -> World | None:
-    """Take the next step of an actor; ``None`` if the actor has to wait. The step after the last commits."""
-    actor, view = world.actors[number], View(world, number)
-    steps = programs[actor.program]
-    rows = world.rows
-    if actor.step < len(steps):
-        try:
-            steps[actor.step](view)
-        except LockedError:
-            return None
-        after = replace(
-            actor,
-            step=len(steps) if view.ends else actor.step + 1,
-            writes=(
-                () if view.ends else tuple(sorted(view.writes.items(), key=lambda item: item[0]))
-            ),
-            locks=frozenset(view.locks),
-        )
-    else:
-        new = {**dict(world.rows), **dict(actor.writes)}
-        rows = tuple(sorted((key, row) for key, row in new.items() if row is not None))
-        after = Actor(actor.program, actor.step, over=True)
-    actors = (*world.actors[:number], after, *world.actors[number + 1 :])
-    return World(rows, actors)
-
-
-@dataclass
-class Explored:
-    """Result of an exploration: the number of states, and the wrong ends with the order of steps that led there."""
-
-    states: int
-    wrong: list[tuple[list[str], tuple[int, ...]]]
-
-
-def explore(
-    names: tuple[str, ...], programs: Mapping[str, tuple[Step, ...]] | None = None
-) -> Explored:
-    """Explore all interleavings of some programs; each state is visited once."""
-    programs = programs or PROGRAMS
-    first = World(tuple(sorted(START.items())), tuple(Actor(name) for name in names))
-    seen, left = {first}, [(first, ())]
-    result = Explored(0, [])
-    while left:
-        world, path = left.pop()
-        moves = [number for number, actor in enumerate(world.actors) if not actor.over]
-        after = [(number, advance(world, number, programs)) for number in moves]
-        if not moves:
-            if wrong := complaints(dict(world.rows)):
-                result.wrong.append((wrong, path))
-        elif all(item is None for _, item in after):
-            result.wrong.append((["the transactions wait for each other"], path))
-        for number, item in after:
-            if item is not None and item not in seen:
-                seen.add(item)
-                left.append((item, (*path, number)))
-    result.states = len(seen)
-    return result
-
-
-def complaints(rows: Rows) -> list[str]:
-    """Return the broken rules of committed rows at rest."""
-    wrong = []
-    for key, row in rows.items():
-        if key.startswith("batch:"):
-            members = [run[0] for name, run in rows.items() if name[:4] == "run:" and run[1] == key]
-            pending = sum(state in ACTIVE for state in members)
-            failed = sum(state in OVER - {"succeeded"} for state in members)
-            if row[0] != pending or row[1] < failed or row[2] < len(members):
-                wrong.append(f"{key} counts {row[:3]}, its members are {members}")
-            if (row[3] == "running") != (pending > 0):
-                wrong.append(f"{key} is {row[3]} with {pending} pending members")
-        if key.startswith("link:"):
-            parent, outcome = row
-            child = rows.get(f"run:{key.partition(':')[2]}")
-            owner = rows.get(parent)
-            state = "deleted" if owner is None else owner[3] if parent[0] == "b" else owner[0]
-            if child and child[0] == "awaiting" and state in OVER and outcome is None:
-                wrong.append(f"{key} waits for {parent}, which is {state}")
-    taking = sum(row[0] == "running" for key, row in rows.items() if key[:4] == "run:")
-    if taking > LIMIT:
-        wrong.append(f"{taking} runs take a limit of {LIMIT}")
-    return wrong
-
-
-def triples() -> Iterator[tuple[str, str, str]]:
-    """Return all sets of three programs."""
-    return combinations(PROGRAMS, 3)
+    "settle 8": _settle("run:8", "succeeded"),
+    "delete 8": _delete("run:8"),
+    "add inner": _add("batch:2", "run:14", Run("enqueued", "batch:2")),
+    "nest": _add("batch:1", "batch:4", Batch(1, 0, 1, parent="batch:1"), ("run:15", Run("enqueued", "batch:4"))),
+    "rerun 9": _rerun("run:9", "run:16"),
+    "unique": _unique("key:1", "run:17"),
+    "unique too": _unique("key:1", "run:18"),
+    "new key": _unique("key:2", "run:19"),
+    "new key too": _unique("key:2", "run:20"),
+    "settle b": _settle("run:b1", "succeeded"),
+    "delete b": _delete("run:b1"),
+    "rerun flow": _of_flow("flow:1", again=True),
+    "cancel flow": _of_flow("flow:1", again=False),
+}  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -246,6 +247,8 @@ def prepare(
     notes = (*_own_folder(target), *package.notes, *edits.notes)
     if package.is_new:
         notes = (*notes, *_already_declared(declared), *_exclusions(target, package, project))
+        if any(file.path.startswith("vendor/") for file in files):
+            notes = (*notes, *image_notes(target.root))
         if declared.added:
             files.append(_requirements(declared))
     return Prepared(
@@ -323,6 +326,36 @@ def _exclusions(target: Target, package: TargetPackage, project: dict[str, Any])
         return []
 
     return exclusions(target.root, project)
+
+
+_INSTALLS = re.compile(
+    r"^RUN\b.*\b(pip3?\s+install\s+(-r|--requirement|\.|-e)|pip-sync|uv\s+sync|uv\s+pip\s+(install|sync)|poetry\s+install|pdm\s+(install|sync)|pipenv\s+(install|sync))",
+    re.IGNORECASE,
+)
+_COPIES_ALL = re.compile(r"^(COPY|ADD)\b(?!.*--from=).*(\s\.{1,2}/?\s|\bvendor\b)", re.IGNORECASE)
+
+
+def image_notes(root: Path) -> list[str]:
+    """Return a note if the app's Dockerfile installs requirements before it copies `vendor/`, which has the scheduler's wheel.
+
+    Args:
+        root: The app's folder.
+    """
+    path = root / "Dockerfile"
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8", errors="replace")
+    joined = re.sub(r"\\\r?\n", lambda match: " " + "\0" * match[0].count("\n"), text)
+    number = 1
+    for line in joined.splitlines():
+        if _COPIES_ALL.search(line.strip()):
+            return []
+        if _INSTALLS.search(line.strip()):
+            return [
+                f"Dockerfile:{number}: the image installs before it has the scheduler: add COPY vendor ./vendor above"
+            ]
+        number += 1 + line.count("\0")
+    return []
 
 
 def _with_known(plan: Plan, kept: Sequence[TreeFile]) -> Plan:

@@ -169,22 +169,16 @@ def _places(folder: Path, name: str) -> list[Path]:
 
 
 def _spec(layout: Layout, pyproject: dict[str, Any], package: str, ways: dict[str, str]) -> Spec:
-    """Build a spec with one example job that runs every minute."""
+    """Build a spec with one example job that runs every hour."""
     from pydantic import ValidationError
 
-    from targcc_gen.spec import ProjectSpec, Spec, build_job
+    from targcc_gen.spec import FIRST_JOB, ProjectSpec, Spec, build_job
 
-    heartbeat = {
-        "cron": "* * * * *",
-        "description": "Shows that the scheduler is alive",
-        "retries": 0,
-        "timeout": "30s",
-    }
     try:
         project = ProjectSpec(
             name=_name(layout.root, pyproject), package=package, inside=layout.inside
         )
-        jobs = {"Heartbeat": build_job("Heartbeat", heartbeat)}
+        jobs = {"Heartbeat": build_job("Heartbeat", FIRST_JOB)}
         return Spec.model_validate({"targcc": 1, "project": project, "jobs": jobs, **ways})
     except ValidationError as error:
         reason = error.errors()[0]["msg"]

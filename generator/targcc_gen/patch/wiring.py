@@ -8,6 +8,7 @@ recognised by their meaning, even when moved, reformatted or renamed. Lines adde
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -129,6 +130,16 @@ class Wiring:
         # Releases before 0.2 imported it from `scheduler.app`.
         return self._absolute(name) in {f"{self.module}.{ROUTER}", f"{self.module}.app.{ROUTER}"}
 
+    def is_own(self, node: ast.stmt, *, relative: bool) -> bool:
+        """Whether an import is of the project's own code, in the section that the scheduler's import belongs to."""
+        own = {self.module.partition(".")[0], self.package.partition(".")[0]}
+        if isinstance(node, ast.ImportFrom):
+            if node.level or relative:
+                return bool(node.level) and relative
+            return (node.module or "").partition(".")[0] in own
+        names = node.names if isinstance(node, ast.Import) else ()
+        return not relative and any(alias.name.partition(".")[0] in own for alias in names)
+
     def takes_app(self, name: str) -> bool:
         """Whether a qualified name means `with_scheduler` or `mount`."""
         return self._absolute(name) in {f"{self.module}.{wrapper}" for wrapper in (WRAPPER, MOUNT)}
@@ -205,8 +216,7 @@ def wire(file: AppFile, app: App, wiring: Wiring) -> Patched:
     changes = []
     if name is None:
         name = _free_name(file, wiring)
-        line = wiring.import_line(name, relative=_uses_relative(file))
-        changes.append(insertion(_import_place(file, app), line))
+        changes.append(_import(file, app, wiring, name))
     for place in app.places:
         line = include_line(app, name, wiring.prefix)
         change = (_named if place.is_returned else _follow)(file, place, line)
@@ -243,7 +253,7 @@ def _numbered(changes: Sequence[Replacement]) -> tuple[tuple[int, str], ...]:
         numbered += [
             (change.first + moved + index, line)
             for index, line in enumerate(change.lines)
-            if index not in kept
+            if index not in kept and line
         ]
         moved += len(change.lines) - old
     return tuple(numbered)
@@ -333,16 +343,52 @@ def _uses_relative(file: AppFile) -> bool:
     return any(isinstance(node, ast.ImportFrom) and node.level for node in file.nodes)
 
 
-def _import_place(file: AppFile, app: App) -> int:
-    """Return the line to insert the import before: below the last import above the app, or at the file's first code."""
-    last, outer = 0, _outer_line(file, app)
+def _import(file: AppFile, app: App, wiring: Wiring, name: str) -> Replacement:
+    """Insert the import where isort and ruff expect it: in its order among the package's own imports, or in a section of its own."""
+    relative = _uses_relative(file)
+    line = wiring.import_line(name, relative=relative)
+    imports, outer = _imports(file, app), _outer_line(file, app)
+    if not imports:
+        return insertion(_first_code(file), line)
+    own = list(
+        itertools.takewhile(
+            lambda node: node in imports and wiring.is_own(node, relative=relative),
+            file.module.body[file.module.body.index(imports[-1]) :: -1],
+        )
+    )
+    key = _sort_key(ast.parse(line).body[0])
+    later = [node for node in own if _sort_key(node) > key]
+    if later and len(file.line_mates(later[-1])) == 1:
+        return insertion(file.line_of(later[-1]), line)
+    last = file.last_line_of(file.line_mates(imports[-1])[-1])
+    if last >= outer:
+        return insertion(_first_code(file), line)
+    is_section = not own and isinstance(imports[-1], ast.Import | ast.ImportFrom)
+    return insertion(last + 1, *([""] * (is_section and _is_blank(file, last + 1))), line)
+
+
+def _imports(file: AppFile, app: App) -> list[ast.stmt]:
+    """Return the module's imports above the app; an opening docstring counts."""
+    outer, imports = _outer_line(file, app), []
     for index, statement in enumerate(file.module.body):
         if file.last_line_of(statement) >= outer:
             break
-        imports = isinstance(statement, ast.Import | ast.ImportFrom)
-        if imports or (index == 0 and ast.get_docstring(file.module, clean=False) is not None):
-            last = file.last_line_of(file.line_mates(statement)[-1])
-    return last + 1 if last and last < outer else _first_code(file)
+        is_docstring = index == 0 and ast.get_docstring(file.module, clean=False) is not None
+        if is_docstring or isinstance(statement, ast.Import | ast.ImportFrom):
+            imports.append(statement)
+    return imports
+
+
+def _sort_key(node: ast.stmt) -> tuple[bool, int, str]:
+    """Return the key by which isort orders the imports of a section: `from` last, more dots first, then the module."""
+    if isinstance(node, ast.ImportFrom):
+        return True, -node.level, (node.module or "").casefold()
+    return False, 0, ""
+
+
+def _is_blank(file: AppFile, line: int) -> bool:
+    """Return whether a line is empty, so that an import above the line ends a block of imports."""
+    return line <= len(file.source.lines) and not file.source.lines[line - 1].rstrip("\r\n")
 
 
 def _outer_line(file: AppFile, app: App) -> int:
@@ -390,9 +436,16 @@ def _next_removal(file: AppFile, wiring: Wiring) -> Replacement | None:
         return _returned_again(file, statement) or _remove_part(file, statement)
     for node, alias in router_imports(file, wiring):
         if len(node.names) == 1:
-            return _remove_part(file, node)
+            return _without_section(file, _remove_part(file, node))
         return _remove_alias(file, node.names, alias)
     return None
+
+
+def _without_section(file: AppFile, removal: Replacement) -> Replacement:
+    """Extend the removal of an import between two empty lines to the line above."""
+    first, last = removal.first, removal.last
+    alone = first > 1 and _is_blank(file, first - 1) and _is_blank(file, last + 1)
+    return replace(removal, first=first - 1) if alone and not removal.lines else removal
 
 
 def _returned_again(file: AppFile, include: ast.stmt) -> Replacement | None:

@@ -73,7 +73,7 @@ class RowRepair:
         if len(pieces) == len(self.columns):
             return [pieces] if self._fits(pieces) else []
         self._steps = min(self._steps + _STEPS_A_LETTER * len(text), _STEPS)
-        if not len(self.columns) < len(pieces) <= MAX_PIECES:
+        if len(pieces) < len(self.columns) or len(pieces) > MAX_PIECES:
             return []
         self._steps -= len(pieces) * len(self.columns)
         return self._search(pieces) if self._steps > 0 else []

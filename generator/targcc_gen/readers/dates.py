@@ -112,7 +112,7 @@ def _in_order(match: re.Match[str], order: str) -> datetime:
         parts = {"d": day, "m": month, "y": third}
     else:
         parts["y"] += 1900 if parts["y"] >= _PIVOT else 2000
-    return _at(parts["y"], parts["m"], parts["d"], match.groups()[4:9])
+    return _at(parts["y"], parts["m"], parts["d"], match.groups()[4:])
 
 
 def usual_order(text: str) -> str | None:
@@ -131,11 +131,11 @@ def _spelled(text: str) -> datetime:
     for pattern in (_YEAR_FIRST, _COMPACT):
         if match := pattern.fullmatch(text):
             year, month, day = (int(part) for part in match.groups()[:3])
-            return _at(year, month, day, match.groups()[3:8])
+            return _at(year, month, day, match.groups()[3:])
     if match := _MONTH_FIRST.fullmatch(text):
-        return _at(int(match[3]), _month(match[1]), int(match[2]), match.groups()[3:8])
+        return _at(int(match[3]), _month(match[1]), int(match[2]), match.groups()[3:])
     if match := _DAY_MONTH.fullmatch(text):
-        return _at(int(match[3]), _month(match[2]), int(match[1]), match.groups()[3:8])
+        return _at(int(match[3]), _month(match[2]), int(match[1]), match.groups()[3:])
     raise ValueError(f'"{text}" is no date that can be read')
 
 

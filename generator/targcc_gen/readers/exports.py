@@ -285,7 +285,7 @@ def _items(
 
 def _kind(head: str, suffix: str) -> str:
     """Return the kind of a file, for messages and to choose the reader, by its beginning and suffix."""
-    start = head.lstrip()[:40]
+    start = head.lstrip()
     marked = start.startswith("{") or start.lstrip('"').startswith("JSON_F52E2B61")
     if suffix in {".json", ".jsonl"} or marked:
         return "JSON"

@@ -121,10 +121,6 @@ class TextFile:
                 if not data:
                     return
 
-    def text(self) -> str:
-        """Return the whole text, for formats that are not streamed."""
-        return "".join(self.chunks())
-
     def _undecodable(self, error: UnicodeDecodeError, done: int, *, at_end: bool) -> InputError:
         if at_end:
             return ExportError(

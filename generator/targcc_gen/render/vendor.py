@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _OF_DISTRIBUTION = ("LICENSE", "README.md", "pyproject.toml")
 
-_NOTICE = "Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours."
+_NOTICE = "Managed by targcc-gen: regenerate merges edits; `targcc-gen eject PATH` makes it yours"
 _COMMENTS = {
     ".css": "/* {} */",
     ".html": "{{# {} #}}",
@@ -77,7 +77,7 @@ def source_tree() -> Iterator[tuple[str, bytes]]:
 
 def scheduler_module(spec: Spec) -> bytes:
     """Return the text of `src/<package>/scheduler.py`."""
-    source = f'''"""The scheduler of this project: settings from targcc.yaml, and the names that jobs import."""
+    source = f'''"""The scheduler of this project: settings from targcc.yaml, public names."""
 
 from typing import TYPE_CHECKING, Any
 

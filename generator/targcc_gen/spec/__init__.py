@@ -1,6 +1,6 @@
 """The spec: YAML in, frozen models out, each error with its position."""
 
-from targcc_gen.spec.blueprint_names import BLUEPRINTS
+from targcc_gen.spec.blueprint_names import BLUEPRINTS, FIRST_JOB
 from targcc_gen.spec.dump import SCHEMA_LINE, dump_spec, job_values
 from targcc_gen.spec.edit import (
     add_job,
@@ -20,6 +20,7 @@ from targcc_gen.spec.times import format_duration
 
 __all__ = [
     "BLUEPRINTS",
+    "FIRST_JOB",
     "PARAM_TYPES",
     "SCHEMA_LINE",
     "AlertsSpec",

@@ -29,6 +29,15 @@ BLUEPRINTS = (
 )
 """The generator's own blueprints."""
 
+FIRST_JOB = {
+    "cron": "0 * * * *",
+    "description": "Shows that the scheduler works",
+    "blueprint": "heartbeat",
+    "retries": 0,
+    "timeout": "30s",
+}
+"""The job of a new or patched project, as in the spec."""
+
 PARTS = ("blueprint.yaml", "job.py.jinja", "test.py.jinja")
 """The files of a blueprint."""
 

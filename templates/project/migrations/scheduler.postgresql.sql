@@ -1,4 +1,4 @@
--- Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
+-- Managed by targcc-gen: regenerate merges edits; `targcc-gen eject PATH` makes it yours
 -- The scheduler's tables in an empty database, for review; `targcc migrate` creates the tables.
 -- For a database with tables of an earlier release: targcc migrate --sql postgresql --since REVISION
 

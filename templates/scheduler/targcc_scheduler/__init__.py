@@ -73,6 +73,13 @@ if TYPE_CHECKING:
     from .services.settings import ServiceSettings
     from .settings import Settings
     from .testing import inline, next_attempt, recorded, run_job
+    from .web.host_users import (
+        by_dependency,
+        by_django_session,
+        by_flask_login,
+        by_litestar_guards,
+        by_starlette_session,
+    )
     from .web.router import (
         create_app,
         make_router,
@@ -81,7 +88,7 @@ if TYPE_CHECKING:
         scheduler_router,
         with_scheduler,
     )
-    from .web.state import get_scheduler
+    from .web.state import get_client, get_scheduler
 
 __all__ = [
     "SYSTEM",
@@ -135,9 +142,15 @@ __all__ = [
     "__version__",
     "add_secret_source",
     "around",
+    "by_dependency",
+    "by_django_session",
+    "by_flask_login",
+    "by_litestar_guards",
+    "by_starlette_session",
     "client",
     "configure",
     "create_app",
+    "get_client",
     "get_scheduler",
     "inline",
     "is_not_ours",
@@ -228,6 +241,13 @@ _HOMES = {
     "services.settings": ("ServiceSettings",),
     "settings": ("Settings",),
     "testing": ("inline", "next_attempt", "recorded", "run_job"),
+    "web.host_users": (
+        "by_dependency",
+        "by_django_session",
+        "by_flask_login",
+        "by_litestar_guards",
+        "by_starlette_session",
+    ),
     "web.router": (
         "create_app",
         "make_router",
@@ -236,7 +256,7 @@ _HOMES = {
         "scheduler_router",
         "with_scheduler",
     ),
-    "web.state": ("get_scheduler",),
+    "web.state": ("get_client", "get_scheduler"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

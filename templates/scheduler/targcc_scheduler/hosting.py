@@ -7,6 +7,7 @@ import logging
 import pickle
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -313,6 +314,7 @@ class Host:
             self.store, self.engine, self.clock, self._settings, events, self.registry.hooks
         )
         jobs = self._job_loop() if work else None
+        make_container = self._services if jobs is None else lambda: jobs.container
         node = Node(
             services,
             definitions,
@@ -325,7 +327,7 @@ class Host:
             queue_limits=current().queue_limits,
             schedule=schedule,
             own=lambda: self.registry.own,
-            look_again=self.registry.look_again,
+            look_again=partial(self._look_for_files, make_container),
             changers=tuple(self._changers.values()),
         )
         try:
@@ -339,7 +341,7 @@ class Host:
                 await node.send_rest()
             raise
         self.node, self._told = node, ""
-        self._report_checks(self._services if jobs is None else lambda: jobs.container)
+        self._report_checks(make_container)
 
     def check_jobs(self, make_container: MakeContainer | None = None) -> list[JobFinding]:
         """Check the jobs in the code; see :func:`~.kernel.jobs.checks.check_jobs`."""
@@ -353,14 +355,23 @@ class Host:
         self.registry.report_failing(broken_of(findings))
         return findings
 
-    def _report_checks(self, make_container: MakeContainer) -> None:
-        """Check the jobs at the start; an error of a check keeps no node from working."""
+    def _look_for_files(self, make_container: MakeContainer) -> None:
+        """Import job files that were added since the start, and check the jobs as at the start."""
+        known = {job.name for job in self.registry.own}
+        self.registry.look_again()
+        if any(job.name not in known for job in self.registry.own):
+            self._report_checks(make_container, told=self.findings)
+
+    def _report_checks(
+        self, make_container: MakeContainer, told: Collection[JobFinding] = ()
+    ) -> None:
+        """Check the jobs and log findings that ``told`` lacks; an error of a check keeps no node from working."""
         try:
             self.findings = self.check_jobs(make_container)
         except Exception:
             log.exception("the jobs could not be checked")
         for item in self.findings:
-            if item.job is not None:
+            if item.job is not None and item not in told:
                 log.log(logging.ERROR if item.fails else logging.WARNING, "%s", item)
 
     def _follow(self, name: str, work: Coroutine[Any, Any, None]) -> None:

@@ -200,6 +200,8 @@ class Settings(BaseSettings):
 
     send_alerts: bool = True
     """Whether this process sends alerts; ``targcc dev`` sends none."""
+    send_webhooks: bool = True
+    """Whether this process calls webhooks; ``targcc dev`` calls none: the log names each message, which fails as held until somebody redelivers it."""
     alert_email: str = ""
     """Addresses, separated by commas, that get the alerts of jobs which name nobody."""
 

@@ -1,4 +1,5 @@
 from fastapi import FastAPI
+
 from acme.scheduler.app import scheduler_router
 
 

@@ -1,4 +1,5 @@
 import fastapi.applications
+
 from acme.scheduler.app import scheduler_router
 
 app = fastapi.applications.FastAPI()

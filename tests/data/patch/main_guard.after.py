@@ -1,5 +1,6 @@
 import uvicorn
 from fastapi import FastAPI
+
 from acme.scheduler.app import scheduler_router
 
 if __name__ == "__main__":

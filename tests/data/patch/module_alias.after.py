@@ -1,4 +1,5 @@
 import fastapi as fa
+
 from acme.scheduler.app import scheduler_router
 
 service = fa.FastAPI()

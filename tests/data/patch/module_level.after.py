@@ -1,6 +1,7 @@
 """The shop."""
 
 from fastapi import FastAPI
+
 from acme.scheduler.app import scheduler_router
 
 app = FastAPI(title="Shop")

@@ -1,5 +1,6 @@
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+
 from acme.scheduler.app import scheduler_router
 
 app = FastAPI()

@@ -1,6 +1,7 @@
 import logging
 
 from fastapi import FastAPI
+
 from acme.scheduler.app import scheduler_router
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,5 @@
 from fastapi import APIRouter, FastAPI as F
+
 from acme.scheduler.app import scheduler_router
 
 router = APIRouter()

@@ -1,4 +1,5 @@
 from fastapi import APIRouter, FastAPI
+
 from acme.scheduler.app import scheduler_router as targcc_scheduler_router
 
 scheduler_router = APIRouter(prefix="/calendar")

@@ -2,6 +2,7 @@ import os
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+
 from acme.scheduler.app import scheduler_router
 
 if os.environ.get("DEBUG"):

@@ -1,4 +1,5 @@
 import fastapi
+
 from acme.scheduler.app import scheduler_router
 
 

@@ -1,6 +1,7 @@
 import os
 
 from fastapi import FastAPI
+
 from acme.scheduler.app import scheduler_router
 
 app = FastAPI()

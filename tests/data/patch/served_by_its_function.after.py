@@ -1,5 +1,6 @@
 import uvicorn
 from fastapi import FastAPI
+
 from acme.scheduler.app import scheduler_router
 
 

@@ -1,4 +1,5 @@
 from fastapi import *
+
 from acme.scheduler.app import scheduler_router
 
 app = FastAPI()

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+
 from acme.scheduler.app import scheduler_router
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 import warnings
 
 from fastapi import FastAPI
+
 from acme.scheduler.app import scheduler_router
 
 with warnings.catch_warnings():

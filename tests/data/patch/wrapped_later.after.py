@@ -1,5 +1,6 @@
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
+
 from acme.scheduler.app import scheduler_router
 
 app = FastAPI()

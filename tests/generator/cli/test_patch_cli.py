@@ -279,7 +279,7 @@ def test_a_second_app_of_a_project_with_a_spec_uses_its_scheduler(run: Patch, tm
     assert status == 0
     assert "create" not in output
     assert (tmp_path / "src/acme_jobs/ops.py").read_text() == (
-        "from fastapi import FastAPI\nfrom acme_jobs.scheduler import scheduler_router\n\n"
+        "from fastapi import FastAPI\n\nfrom acme_jobs.scheduler import scheduler_router\n\n"
         "ops = FastAPI()\nops.include_router(scheduler_router)\n"
     )
     assert Lock.load(tmp_path).templates == pinned

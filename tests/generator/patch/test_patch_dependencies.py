@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from targcc_gen.dependencies.declare import Texts, declare, undeclare
 from targcc_gen.dependencies.dependency import Dependency, index_dependency
-from targcc_gen.patch.prepare import exclusions
+from targcc_gen.patch.prepare import exclusions, image_notes
 from targcc_gen.render.package import Origin
 
 WHEEL = "vendor/targcc_scheduler-1.0-py3-none-any.whl"
@@ -278,3 +278,20 @@ def test_a_folder_and_a_repository_are_declared_as_each_tool_has_them(tmp_path: 
         assert line in declared.after.decode()
         undeclare(texts, [needed])
         assert texts.read(path) == before.encode()
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "line"),
+    [
+        ("FROM python:3.13\nCOPY requirements.txt .\nRUN pip install -r requirements.txt\nCOPY . .\n", 3),
+        ("FROM python:3.13\nCOPY pyproject.toml \\\n  uv.lock ./\nRUN --mount=type=cache,target=/c \\\n  uv sync --locked\n", 4),
+        ("FROM python:3.13\nCOPY . .\nRUN pip install -r requirements.txt\n", None),
+        ("FROM python:3.13\nCOPY requirements.txt vendor ./\nRUN pip install -r requirements.txt\n", None),
+        ("FROM python:3.13\nRUN pip install uv\nCOPY ./ /app\nRUN uv sync\n", None),
+        ("FROM python:3.13\nCOPY --from=build /vendor /opt\nRUN poetry install\n", 3),
+    ],
+)  # fmt: skip
+def test_an_image_that_installs_before_it_has_the_wheel_is_named(tmp_path, dockerfile, line):
+    (tmp_path / "Dockerfile").write_text(dockerfile, encoding="utf-8")
+    notes = image_notes(tmp_path)
+    assert [note.partition(": ")[0] for note in notes] == ([f"Dockerfile:{line}"] if line else [])

@@ -97,9 +97,27 @@ def test_a_declared_encoding_stays(encoding: str):
     text = f"# -*- coding: {encoding} -*-\nfrom fastapi import FastAPI\n\napp = FastAPI(title='{words}')\nlast = '{words}'\n"
     before = text.encode(encoding)
     after = patched(before)
-    assert before.splitlines() == [
-        line for line in after.splitlines() if b"scheduler_router" not in line
+    assert [line for line in before.splitlines() if line] == [
+        line for line in after.splitlines() if line and b"scheduler_router" not in line
     ]
+    assert undone(after) == before
+
+
+@pytest.mark.parametrize(
+    ("imports", "line", "expected"),
+    [
+        ("from fastapi import FastAPI\n", "from acme.scheduler.app", 3),
+        ("from fastapi import FastAPI\n\nfrom acme.a import x\nfrom acme.z import y\n", "from acme.scheduler.app", 4),
+        ("from fastapi import FastAPI\n\nfrom .a import x\nfrom .z import y\n", "from .scheduler.app", 4),
+        ("from fastapi import FastAPI\n\nimport acme.z\nfrom acme.a import x\n", "from acme.scheduler.app", 5),
+        ("from fastapi import FastAPI\n\nfrom acme.z import x\n\nfrom .a import y\n", "from .scheduler.app", 6),
+    ],
+)  # fmt: skip
+def test_the_import_is_where_ruff_sorts_it(imports, line, expected):
+    before = f"{imports}\napp = FastAPI(title=x)\n".encode()
+    after = patched(before)
+    lines = after.decode().splitlines()
+    assert [number for number, text in enumerate(lines, 1) if text.startswith(line)] == [expected]
     assert undone(after) == before
 
 

@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
+from xml.parsers import expat
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 from zoneinfo import ZoneInfo
 
@@ -15,7 +17,15 @@ from targcc_gen.readers import csv as csv_reader
 from targcc_gen.readers import excel, exports
 from targcc_gen.readers import text as text_reader
 from targcc_gen.readers.csv import MAX_PIECES, RowRepair, read_csv
-from targcc_gen.readers.database import Contents, Session, Wanted, _isolation, _line, parse_address
+from targcc_gen.readers.database import (
+    Contents,
+    Session,
+    Wanted,
+    _isolation,
+    _line,
+    _Reader,
+    parse_address,
+)
 from targcc_gen.readers.database import _value as database_value
 from targcc_gen.readers.dates import AmbiguousDateError, orders_of, read_date, usual_order
 from targcc_gen.readers.exports import Survey, read_exports, surveyed
@@ -368,6 +378,7 @@ def test_the_dates_of_a_file_decide_its_order(texts, orders, remark):
     assert survey.orders == orders
     remarks = [item.text for item in survey.remarks]
     assert len(remarks) == (remark is not None)
+    assert {item.line for item in survey.remarks} <= {0}  # of the whole file
     assert remark is None or remark in remarks[0]
 
 
@@ -653,6 +664,78 @@ def test_each_part_of_a_workbook_is_measured(tmp_path, packed):
         excel.refuse_bombs(path)
 
 
+def test_a_part_is_measured_wherever_it_stands_in_the_file(tmp_path):
+    class Unseekable(io.BytesIO):
+        """As of a program that writes into a pipe: lengths follow each part."""
+
+        def seekable(self):
+            return False
+
+        def seek(self, *_):
+            raise io.UnsupportedOperation
+
+    stream = Unseekable()
+    with ZipFile(stream, "w", ZIP_DEFLATED) as file:
+        file.writestr("a.xml", cells("A1"))
+        file.writestr("b.xml", cells("A1", "A2000000"))
+    path = tmp_path / "x.xlsx"
+    path.write_bytes(stream.getvalue())
+    with pytest.raises(ExportError, match="of 2,000,000 cells"):
+        excel.refuse_bombs(path)
+
+
+def _sheet(xml):
+    texts, meant = [], Counter()
+    sheet = excel._Sheet(texts, meant)
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = sheet.start, sheet.end
+    parser.CharacterDataHandler = sheet.data
+    parser.Parse(f"<x>{xml}</x>", True)  # noqa: FBT003 - expat's own
+    return sheet, texts, meant
+
+
+@pytest.mark.parametrize(
+    ("xml", "area"),
+    [
+        ("", 0),
+        ("<row><c/><c/></row>", 2),
+        ("<row><c/></row><row><c/><c/></row>", 4),
+        ('<row r="3"><c/></row><row r="5"><c/></row>', 3),
+        ('<row r="3"><c/></row><row><c/></row>', 2),
+        ('<row r="x"><c/></row><row><c/></row>', 2),
+        ('<row><c r="B2"/><c/></row><row><c r="D9"/></row>', 24),
+        ('<n:row r="3"><n:c r="A3"/></n:row><n:row r="4"><n:c/></n:row>', 2),
+    ],
+)
+def test_the_area_of_a_sheet_is_the_smallest_rectangle(xml, area):
+    assert _sheet(xml.replace("<x>", "<x xmlns:n='n'>"))[0].area == area
+
+
+@pytest.mark.parametrize(
+    ("cell", "meant"),
+    [
+        ('<c t="s"><v>7</v></c>', {7: 1}),
+        ('<c t="s"><v> 7 </v></c><c t="s"><v>7</v></c>', {7: 2}),
+        ('<c t="n"><v>7</v></c>', {}),
+        ("<c><v>7</v></c>", {}),
+        ('<c t="s"><v>7</v></c><c><v>8</v></c>', {7: 1}),
+        ('<c t="s"><f>3</f><v>7</v></c>', {7: 1}),
+        ('<c t="s"><v>x</v></c>', {}),
+        ('<c t="s"><v>1234567890123</v></c>', {}),
+    ],
+)
+def test_a_cell_may_mean_a_shared_text(cell, meant):
+    assert _sheet(f"<row>{cell}</row>")[2] == meant
+
+
+def test_the_length_of_each_shared_text_counts_all_its_pieces():
+    assert _sheet("<si><t>abc</t></si><si><r><t>de</t></r><r><t>f</t></r></si><si/>")[1] == [
+        3,
+        3,
+        0,
+    ]
+
+
 def test_a_workbook_may_begin_behind_other_bytes(tmp_path):
     path = tmp_path / "x.xlsx"
     path.write_bytes(b"#" * 100)
@@ -810,3 +893,102 @@ def test_a_cell_of_a_database(value, expected):
 @pytest.mark.parametrize(("identity", "line"), [(5, 5), (0, 3), (-1, 3), ("5", 3), (1, 1)])
 def test_the_line_of_a_row_is_its_id(identity, line):
     assert _line({"id": identity}, 3) == line
+
+
+@pytest.mark.parametrize(("names", "shown"), [("a", "a"), ("ab", "a or b"), ("abc", "a, b or c")])
+def test_the_names_of_tables_are_listed(names, shown):
+    tables = KnownTables(names=dict(zip(names, names, strict=True)), main="a", signs={})
+    assert tables.shown == shown
+
+
+def _zeros(even, odd, length=200):
+    """Return bytes with zeros at some even and some odd places."""
+    content = bytearray(b"x" * length)
+    content[0 : 2 * even : 2] = bytes(even)
+    content[1 : 2 * odd + 1 : 2] = bytes(odd)
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("even", "odd", "codec"),
+    [
+        (0, 100, "utf-16-le"),
+        (100, 0, "utf-16-be"),
+        (0, 31, "utf-16-le"),
+        (31, 0, "utf-16-be"),
+        (0, 30, None),
+        (30, 0, None),
+        (9, 91, "utf-16-le"),
+        (91, 9, "utf-16-be"),
+        (9, 90, None),
+        (90, 9, None),
+        (9, 89, None),
+        (89, 9, None),
+        (0, 0, None),
+    ],
+)
+def test_zeros_at_every_other_place_are_wide_text(even, odd, codec):
+    assert text_reader._wide(_zeros(even, odd)) == codec
+
+
+@pytest.mark.parametrize(
+    ("head", "is_binary"),
+    [
+        (b"\x01" * 8, False),
+        (b"\x01" * 9, True),
+        (b"a" * 491 + b"\x01" * 9, False),
+        (b"a" * 989 + b"\x01" * 20, False),
+        (b"a" * 979 + b"\x01" * 21, True),
+        (b"a" * 500 + b"\0" * 20, True),
+        (b"a\t" * 30 + b"\0" * 20, False),
+    ],
+)
+def test_more_than_a_few_control_characters_are_a_binary_file(head, is_binary):
+    if is_binary:
+        with pytest.raises(ExportError, match="a binary file"):
+            text_reader._refuse_control("x", head)
+    else:
+        text_reader._refuse_control("x", head)
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "codec", "skip"),
+    [
+        (b"\xef\xbb\xbfid", "utf8", "utf-8", 3),
+        (b"id", "utf8", "utf-8", 0),
+        (b"\xff\xfei\0", "utf-16", "utf-16-le", 2),
+        (b"\xfe\xff\0i", "utf-16", "utf-16-be", 2),
+        (b"i\0d\0", "utf-16", "utf-16-le", 0),
+        (b"\xff\xfei\0", "cp1252", "cp1252", 0),
+    ],
+)
+def test_a_named_encoding_skips_its_own_mark(tmp_path, content, encoding, codec, skip):
+    path = tmp_path / "x.csv"
+    path.write_bytes(content)
+    opened = open_text(path, encoding=encoding)
+    assert (opened.encoding, opened.skip) == (codec, skip)
+
+
+@pytest.mark.parametrize(
+    ("content", "page", "well"),
+    [
+        ("שלום".encode("cp1255"), "cp1255", True),
+        ("straße".encode("cp1252"), "cp1252", True),
+        (b"\x81\x8d", "cp1252", False),  # no characters of this page
+        ("ö\N{EN DASH}".encode("cp1252"), "cp1252", False),
+        (("ö" * 9 + "\N{EN DASH}").encode("cp1252"), "cp1252", True),
+    ],
+)
+def test_a_page_reads_well_if_nearly_all_its_characters_are_letters(content, page, well):
+    assert text_reader._reads_well(content, page) is well
+
+
+def test_a_choice_of_schema_is_told_before_the_rows():
+    items = []
+    reader = SimpleNamespace(
+        _send=items.append, _wanted=Wanted(TABLES, ZoneInfo("UTC")), _doing="", _compared=None
+    )
+    remark = Remark(RemarkKind.WARNING, "x", 0, "in b, which was read")
+    known = SimpleNamespace(places=list, remarks=[remark])
+    assert _Reader._tables_of(reader, known, again=False) == 0
+    assert items == [remark]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from targcc_gen.render import Owner, Tree, render_project
 from targcc_gen.spec import load_spec
 from targcc_scheduler.core.states import RunState
@@ -13,7 +14,7 @@ from targcc_scheduler.kernel.jobs.declaration import JobOptions
 
 SPEC = Path(__file__).parents[2] / "data" / "e2e" / "every-blueprint.yaml"
 PACKAGE = "vendor/targcc-scheduler/targcc_scheduler"
-HEADER = re.compile("Managed by targcc-gen.*regenerate merges your edits")
+HEADER = re.compile("Managed by targcc-gen.*regenerate merges edits")
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +215,33 @@ def test_no_text_of_a_spec_stands_in_what_machines_run(texts):
     ):
         assert again[path] == texts[path]
     assert again["README.md"] != texts["README.md"]
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_update_tools_find_versions_in_the_formats_that_they_read(ci):
+    """The default patterns of Renovate's managers pep621, dockerfile, docker-compose, github-actions and gitlabci."""
+    spec = load_spec(SPEC).model_copy(update={"ci": ci})
+    texts = {
+        file.path: file.content.decode()
+        for file in render_project(spec)
+        if b"\0" not in file.content
+    }
+    project = tomllib.loads(texts["pyproject.toml"])
+    groups = [project["project"]["dependencies"], *project["dependency-groups"].values()]
+    images = re.findall(r"(?m)^(?:FROM|COPY --from=)\s*([^\s/]*[/\w.-]+:\S+)", texts["Dockerfile"])
+    composed = yaml.safe_load(texts["compose.yaml"])["services"].values()
+    images += [service["image"] for service in composed if "image" in service]
+    if ci == "gitlab":
+        jobs = yaml.safe_load(texts[".gitlab-ci.yml"]).values()
+        images += [job["image"] for job in jobs]
+    else:
+        uses = re.findall(r"(?m)^ +- uses: (.*)$", texts[".github/workflows/ci.yml"])
+        assert len(uses) == 3
+        assert all(
+            re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use) for use in uses
+        )
+
+    assert all(Requirement(text).specifier for group in groups for text in group)
+    assert len(images) >= 4
+    assert all(re.search(r":v?\d+(\.\d+)*(-\w+)?$", image) for image in images), images
+    assert "uv.lock" not in texts[".gitignore"]

@@ -487,6 +487,8 @@ def test_a_name_without_vowels_becomes_the_number_of_its_row_and_stays_the_displ
 def test_a_job_that_the_project_has_under_a_spelled_key_keeps_that_key(bring):
     text = 'targcc: 1\nproject: {name: shop}\njobs: {GyvvyLyly: {cron: "0 5 * * *", name: גיבוי לילי}}\n'
 
-    job = only(bring(cron_row(number=247, name="גיבוי לילי"), project=parse_spec(text, "targcc.yaml")))
+    job = only(
+        bring(cron_row(number=247, name="גיבוי לילי"), project=parse_spec(text, "targcc.yaml"))
+    )
 
     assert job.key == "GyvvyLyly"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import croniter  # noqa: F401 - the import starts the program `file`, which no test of ring 1 may
 import pytest
 from targcc_gen.importing.project import new_project
 from targcc_gen.parity.compare import compared, differences

@@ -1,6 +1,8 @@
 """The lock and merged text by tables: versions, damaged lines, locks of two branches, line ends and conflict markers."""
 
+import contextlib
 import json
+from dataclasses import replace
 
 import pytest
 from targcc_gen import __version__
@@ -19,7 +21,7 @@ from targcc_gen.sync.merge import (
     plain,
     whole_file,
 )
-from targcc_gen.sync.merge_driver import Versions, _by_kind, merge_locks
+from targcc_gen.sync.merge_driver import Versions, _by_kind, merge_locks, merge_versions
 
 HEADER = json.dumps({"targcc_lock": 1, "generator": "0.1.0"})
 
@@ -290,3 +292,55 @@ def test_versions_that_are_missing_were_not_merged_by_git():
 
 def test_labels_and_line_ends_of_a_conflict_do_not_count():
     assert _plain("<<<<<<< HEAD\r\na\r\n>>>>>>> branch\r\n") == "<<<<<<<\na\n>>>>>>>\n"
+
+
+def test_a_lock_that_cannot_be_read_is_damaged(tmp_path, monkeypatch):
+    assert Lock.load(tmp_path) == Lock()
+    place = tmp_path / LOCK_PATH
+    place.parent.mkdir()
+    place.write_text(f"{HEADER}\n")
+    assert Lock.load(tmp_path).generator == "0.1.0"
+    size = place.stat().st_size
+    for largest, is_damaged in ((size, False), (size - 1, True)):
+        monkeypatch.setattr("targcc_gen.sync.lock._MAX_LOCK", largest)
+        with (
+            contextlib.nullcontext()
+            if not is_damaged
+            else pytest.raises(
+                DamagedError, match=r"lock\.jsonl:1: the lock is damaged: it is larger"
+            )
+        ):
+            Lock.load(tmp_path)
+    place.write_bytes(b"\xff")
+    with pytest.raises(DamagedError, match=r"jsonl:1: the lock is damaged: it cannot be read"):
+        Lock.load(tmp_path)
+    place.unlink()
+    place.mkdir()
+    with pytest.raises(DamagedError, match=r"jsonl:1: the lock is damaged: it is a folder"):
+        Lock.load(tmp_path)
+
+
+def test_the_bases_of_a_lock_hold_no_more_text_than_any_project_has(monkeypatch):
+    entry = _entry(text=b"x" * 100)
+    monkeypatch.setattr("targcc_gen.sync.lock._MAX_UNPACKED", 199)
+    unpacked = entry.unpacked
+    assert entry.base == b"x" * 100
+    twin = replace(_entry(text=b"x" * 100), unpacked=unpacked)
+    with pytest.raises(DamagedError, match=r"jsonl: a\.py: the lock is damaged: its bases hold"):
+        assert twin.base
+
+
+@pytest.mark.parametrize("binary", ["base", "ours", "theirs"])
+def test_binary_versions_are_not_merged(binary):
+    versions = {"base": b"a\n", "ours": b"a\n", "theirs": b"b\n", binary: b"\0"}
+    assert merge_versions("a.bin", Versions(**versions)) == (versions["ours"], False)
+
+
+def test_modules_whose_decorators_collide_are_merged_by_line():
+    texts = [f'@job("{minute} * * * *")\ndef a(): ...\n'.encode() for minute in (1, 2, 3)]
+    text, is_clean = merge_versions("a.py", Versions(*texts))
+    assert not is_clean
+    assert [line for line in text.splitlines() if line[:3] in {b"<<<", b">>>"}] == [
+        b"<<<<<<< ours",
+        b">>>>>>> theirs",
+    ]

@@ -17,7 +17,9 @@ from targcc_gen.sync import (
     plan_eject,
 )
 
-HEADER = "# Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.\n"
+HEADER = (
+    "# Managed by targcc-gen: regenerate merges edits; `targcc-gen eject PATH` makes it yours\n"
+)
 FIRST = HEADER + "a = 1\nb = 2\nc = 3\nd = 4\ne = 5\n"
 SECOND = FIRST.replace("e = 5", "e = 50")
 

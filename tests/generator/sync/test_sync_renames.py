@@ -14,7 +14,9 @@ OLD = "vendor/targcc-scheduler/targcc_scheduler/runs.py"
 NEW = "vendor/targcc-scheduler/targcc_scheduler/storage/runs.py"
 CLAIM = "vendor/targcc-scheduler/targcc_scheduler/storage/claim.py"
 SETTLE = "vendor/targcc-scheduler/targcc_scheduler/storage/settle.py"
-HEADER = "# Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.\n"
+HEADER = (
+    "# Managed by targcc-gen: regenerate merges edits; `targcc-gen eject PATH` makes it yours\n"
+)
 
 HEAD = '''"""Runs."""
 

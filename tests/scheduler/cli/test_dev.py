@@ -87,6 +87,7 @@ def test_the_development_database_is_the_only_one_of_the_server(
     named.pop("TARGCC_DEV_DATABASE_URL", None)
     assert set(named.values()) == {""}
     assert chosen["TARGCC_SEND_ALERTS"] == "false"
+    assert chosen["TARGCC_SEND_WEBHOOKS"] == "false"
 
 
 def test_a_database_of_jobs_is_replaced_by_the_marked_one(tmp_path: Path):

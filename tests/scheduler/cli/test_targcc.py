@@ -468,6 +468,10 @@ def test_roles_of_ones_own_are_made_changed_given_and_removed(targcc: Targcc, tm
     )
     assert "there is no role fnance: there are viewer, operator, admin, finance" in wrong.stderr
     assert "ci, dana have the role" in targcc("role", "remove", "finance", status=2).stderr
+    targcc("role", "assign", "admin", "dana")
+    refused = targcc("role", "assign", "viewer", "dana", status=2).stderr
+    assert "error[TS713]: the user dana is the last admin" in refused
+    targcc("user", "add", "noa", "--role", "admin", "--password-stdin", text=text)
     targcc("role", "assign", "viewer", "dana")
     targcc("token", "revoke", "ci")
     targcc("role", "remove", "finance")

@@ -5,7 +5,10 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from targcc_scheduler.kernel.jobs.options import LimitPolicy
+from targcc_scheduler.kernel.runs import claim
 from targcc_scheduler.kernel.runs.claim import MOST_MISFITS, POISON_AFTER, Choice
+from targcc_scheduler.kernel.runs.values import ClaimTerms, Identity
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -169,3 +172,98 @@ def test_a_claim_stops_looking_after_many_runs_it_cannot_take(misfits, expired, 
     keys = None if more is None else SimpleNamespace(more=more)
     choice = _choice(keys=keys, misfits=[None] * misfits, expired=[0] * expired)
     assert choice.goes_on is goes_on
+
+
+@pytest.mark.parametrize(
+    ("keyed", "rows", "expected"),
+    [
+        (False, [(2, False, False, 7), (2, False, False, 8)], ([7, 8], 2, False, False)),
+        (True, [(3, True, False, 7), (3, True, False, 7)], ([7], 3, True, False)),  # two entries
+        (False, [(1, False, True, None)], ([], 1, False, True)),
+        (False, [(0, False, False, None)], None),
+    ],
+)
+async def test_a_claim_by_one_statement_tells_what_it_looked_at(monkeypatch, keyed, rows, expected):
+    """An empty answer may mean that the node has no place: only then the place is looked up."""
+    given, places = [], []
+
+    class Statement:
+        async def all(self, connection, parameters):
+            assert connection == "connection"
+            given.append(parameters)
+            return [
+                SimpleNamespace(
+                    **_claimed(run_id), looked_at=count, has_rest=rest, has_bundle=bundle
+                )
+                for count, rest, bundle, run_id in rows
+            ]
+
+    async def require_place(connection, server_id):
+        places.append((connection, server_id))
+
+    monkeypatch.setattr(claim, "require_place", require_place)
+    monkeypatch.setattr(claim, "_statement", lambda entries, *, keyed: Statement())  # noqa: ARG005
+    terms = ClaimTerms(
+        server_id="node", limits={}, poison_here=False, now=NOW, fits=lambda *_: None,
+        keyed={"Work": LimitPolicy(most=1)}, identity=Identity("f", "node", "1"),
+    )  # fmt: skip
+    taken = await claim.claim_fast("connection", None, {"count": 5}, terms, ["Work"], keyed=keyed)
+    assert places == ([] if expected else [("connection", "node")])
+    run_ids, count, rest, bundle = expected or ([], 0, False, False)
+    assert [item.run_id for item in taken.claims] == run_ids
+    assert (taken.count, taken.rest, taken.bundle) == (count, rest, bundle)
+    (parameters,) = given
+    assert parameters["most_lost"] == POISON_AFTER - 1
+    assert (parameters["count"], parameters["plain"]) == (5, ["Work"])
+    assert (parameters["server_id"], parameters["now"]) == ("node", NOW)
+    assert ("terms" in parameters) is keyed
+
+
+def _claimed(run_id):
+    given = dict.fromkeys(column.name for column in claim.CLAIMED)
+    return {**given, "Id": run_id, "JobName": "Work", "Ties": 0}
+
+
+async def test_no_queue_is_looked_at_if_none_is_offered():
+    terms = SimpleNamespace(tell=None, now=NOW, poison_here=False, fits=None, keyed={})
+    offer = SimpleNamespace(queues=())
+    choice = await claim.next_waiting(None, offer, terms)
+    assert (choice.run_ids, choice.limits, choice.busy) == ([], {}, Counter())
+
+
+@pytest.mark.parametrize(
+    ("limits", "busy", "offered", "asked"),
+    [
+        ({"Work": 2}, {}, ["Work"], []),  # there is room for more than is offered
+        ({"Work": 2}, {}, ["Work"] * 2, [("plain", 2)]),
+        ({"Work": 2}, {"Work": 1}, ["Work"] * 3, [("plain", 1)]),
+        ({"Work": 2}, {"Work": 2}, ["Work"] * 3, []),
+        ({"Work": 1}, {}, ["Work"], [("aged", 1)]),
+        ({"Work": 1}, {}, ["Other"], []),
+    ],
+)
+async def test_the_next_runs_of_a_job_go_first_if_its_limit_would_be_full(
+    monkeypatch, limits, busy, offered, asked
+):
+    calls = []
+
+    def statement(name):
+        class Statement:
+            async def all(self, connection, parameters):
+                assert connection == "connection"
+                calls.append((name, parameters["count"]))
+                given = {"job": "Work", "queue": "default", "refused": "%f%"}
+                given |= {"aging": 9, "now": NOW} if name == "aged" else {}
+                assert parameters == given | {"count": parameters["count"]}
+                return [name]
+
+        return Statement()
+
+    monkeypatch.setattr(claim, "_NEXT_OF_JOB", statement("plain"))
+    monkeypatch.setattr(claim, "_NEXT_AGED_OF_JOB", statement("aged"))
+    choice = _choice(limits=limits, busy=Counter(busy))
+    rows = [_row(number, job) for number, job in enumerate(offered)]
+    aging = {"default": 9} if ("aged", 1) in asked else {}
+    first = await claim._next_of_full("connection", choice, rows, aging, "%f%")
+    assert calls == asked
+    assert first == [name for name, _ in asked]

@@ -319,3 +319,82 @@ async def test_a_person_fails_a_run_that_waits_for_a_node(store):
                 await eligibility.fail(connection, run_id, "dana", NOW)
         with pytest.raises(UnknownRun, match="there is no run 9"):
             await eligibility.fail(connection, 9, "dana", NOW)
+
+
+def _refused_by(*fingerprints):
+    return "".join(f"{name}\tat\tn\tr\twhy\n" for name in fingerprints)
+
+
+@pytest.mark.parametrize(
+    ("columns", "nodes", "offered"),
+    [
+        ({}, [("f2", "q")], True),
+        ({}, [("f2", "r, q")], True),
+        ({}, [("f2", "r")], False),  # takes nothing from the queue of the run
+        ({}, [("f1", "q")], False),  # is as the node that refuses
+        ({"RefusedBy": _refused_by("f2")}, [("f2", "q")], False),
+        ({"RefusedBy": _refused_by("f2")}, [("f2", "q"), ("f3", "q")], True),
+        ({}, [(None, "q")], False),  # a node of an earlier release
+        ({}, [], False),
+        ({"State": RUNNING}, [("f2", "q")], False),
+    ],
+)
+async def test_a_refused_run_is_offered_to_nodes_that_may_know_it(store, columns, nodes, offered):
+    terms = _terms(identity=Identity("f1", "node one", "r1"))
+    async with store.write() as connection:
+        for number, (fingerprint, queues) in enumerate(nodes):
+            values = {**SERVER, "Queues": queues, "Fingerprint": fingerprint}
+            await connection.execute(sa.insert(job_server).values(Id=f"m{number}", **values))
+        await _insert(connection, 1, Priority=3, **columns)
+        others, again = await eligibility.refuse(connection, [Misfit(1, "A", "no job")], terms)
+    waiting = eligibility.Waiting(1, "q", 3, NOW - MINUTE)
+    assert (others, again) == ([waiting] * offered, [])
+
+
+async def test_a_run_whose_job_was_renamed_meanwhile_is_not_refused(store):
+    terms = _terms(identity=Identity("f1", "node one", "r1"))
+    async with store.write() as connection:
+        await _insert(connection, 1, JobName="B")
+        others, again = await eligibility.refuse(connection, [Misfit(1, "A", "no job")], terms)
+        row = (await connection.execute(sa.select(job_run))).one()
+    assert (others, again) == ([], [eligibility.Waiting(1, "q", 0, NOW - MINUTE)])
+    assert (row.RefusedBy, row.UnknownSince) == (None, None)
+
+
+async def test_a_node_asks_for_runs_that_other_nodes_refused(store, monkeypatch):
+    async with store.write() as connection:
+        rows = [
+            {"RefusedBy": _refused_by("f2")},
+            {"RefusedBy": _refused_by("f2", "f1")},
+            {"RefusedBy": _refused_by("f2"), "Queue": "r"},
+            {},
+            {"RefusedBy": _refused_by("f2"), "State": RUNNING},
+            {"RefusedBy": _refused_by("f3")},
+        ]
+        for run_id, columns in enumerate(rows, 1):
+            since = NOW if "RefusedBy" in columns else None
+            await _insert(connection, run_id, UnknownSince=since, **columns)
+
+        async def asked(*words):
+            return [run.run_id for run in await eligibility.not_asked_yet(connection, "f1", *words)]
+
+        assert await asked(["q"]) == [1, 6]
+        assert await asked(["q", "r"]) == [1, 3, 6]
+        assert await asked(["q"], 1) == [6]
+        monkeypatch.setattr(eligibility, "_MOST", 1)
+        assert await asked(["q"]) == [1]
+
+
+async def test_runs_that_no_node_knows_are_told_once_by_job(store):
+    async with store.write() as connection:
+        for run_id, job, since in ((1, "A", HOUR), (2, "B", HOUR), (3, "A", 2 * HOUR), (4, "A", SECOND)):  # fmt: skip
+            await _insert(connection, run_id, JobName=job, UnknownSince=NOW - since, RefusedBy=_refused_by("f"))  # fmt: skip
+        await _insert(connection, 5, UnknownSince=NOW - HOUR, RefusedBy="", State=RUNNING)
+        told = await eligibility.to_tell(connection, NOW - HOUR)
+        assert {job: [row.Id for row in rows] for job, rows in told.items()} == {
+            "A": [1, 3],
+            "B": [2],
+        }
+        assert await eligibility.to_tell(connection, NOW - HOUR) == {}
+        waits = await eligibility.unknown(connection)
+        assert (waits.since, waits.untold_since) == (NOW - 2 * HOUR, NOW - SECOND)

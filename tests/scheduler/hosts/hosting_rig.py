@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+import tempfile
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
@@ -67,17 +68,65 @@ async def until(check: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.02)
 
 
+_django_files = tempfile.TemporaryDirectory()
+
+
 def configure_django() -> None:
-    """Set Django's settings, once per process."""
+    """Set Django's settings, once per process, with a login form and three users: a superuser, a member of the staff, and neither."""
     import django
     from django.conf import settings
-    from django.http import JsonResponse
+    from django.http import HttpResponse, HttpResponseRedirect, JsonResponse
     from django.urls import path
+    from django.views.decorators.csrf import csrf_exempt
 
     if settings.configured:
         return
+
+    @csrf_exempt
+    def signin(request: Any) -> Any:
+        from django.contrib.auth import get_user_model, login
+
+        if request.method == "GET":
+            return HttpResponse(
+                '<form method="post"><input name="name"><button>Sign in</button></form>'
+            )
+        user = get_user_model().objects.get(username=request.POST["name"])
+        login(request, user)
+        return HttpResponseRedirect("/jobs")
+
     urls = types.ModuleType("django_urls")
-    urls.urlpatterns = [path("own", lambda _: JsonResponse({"own": "hello"}))]  # type: ignore[attr-defined]
+    urls.urlpatterns = [  # type: ignore[attr-defined]
+        path("own", lambda _: JsonResponse({"own": "hello"})),
+        path("signin", signin),
+    ]
     sys.modules["django_urls"] = urls
-    settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF="django_urls", SECRET_KEY="test")
+    auth = ("django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions")
+    database = {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": f"{_django_files.name}/site.db",
+    }
+    settings.configure(
+        ALLOWED_HOSTS=["*"],
+        ROOT_URLCONF="django_urls",
+        SECRET_KEY="test",
+        INSTALLED_APPS=auth,
+        DATABASES={"default": database},
+        MIDDLEWARE=["django.contrib.sessions.middleware.SessionMiddleware"],
+    )
     django.setup()
+
+
+def make_django_users() -> None:
+    """Make the tables and users of Django's database, once per process, outside of an event loop."""
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+    from django.db import connections
+
+    configure_django()
+    call_command("migrate", verbosity=0)
+    users = get_user_model().objects
+    if not users.exists():
+        users.create(username="ada", is_superuser=True, is_staff=True)
+        users.create(username="otto", is_staff=True)
+        users.create(username="vera")
+    connections.close_all()

@@ -1,5 +1,7 @@
 """What cannot work is found at the start: each finding names file, line, cause and the way out."""
 
+import asyncio
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,6 +159,28 @@ async def test_a_node_starts_and_counts_the_job_as_broken(
         [broken] = scheduler.broken
         assert (broken.line, broken.advice[:14]) == (9, "add a @provide")
         assert set(scheduler.definitions) == {"TaxExport", "Good"}
+
+
+def add_file(scheduler: Scheduler, text: str) -> Path:
+    package = sys.modules[scheduler.definitions["Good"].module.partition(".")[0]]
+    path = Path(package.__path__[0], "added.py")
+    path.write_text(HEAD + text, encoding="utf-8")
+    return path
+
+
+async def test_a_file_that_is_added_while_a_node_runs_is_checked_too(
+    make_scheduler: MakeScheduler, migrated_sqlite_url: str, caplog: pytest.LogCaptureFixture
+):
+    scheduler = make_scheduler(NO_CHANNEL, migrated_sqlite_url)
+    async with scheduler:
+        caplog.clear()
+        added = add_file(scheduler, ASKS)
+
+        await asyncio.to_thread(scheduler._host.node.releases._look_again)
+
+        assert [item.path for item in scheduler.broken if item.line == 9] == [str(added)]
+        assert "add a @provide" in caplog.text
+        assert "pigeon" not in caplog.text  # logged at the start
 
 
 async def test_a_web_process_without_workers_counts_it_too(

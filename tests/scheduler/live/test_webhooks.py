@@ -254,3 +254,26 @@ async def test_what_was_sent_by_a_node_that_was_killed_before_it_said_so_is_sent
         [sent] = await until_ended(second, hook.id, 1)
     assert (sent.status, sent.attempts) == ("delivered", 2)
     assert [headers["webhook-id"] for headers, _ in slow.got] == [sent.message_id] * 2
+
+
+async def test_a_process_that_calls_no_webhooks_holds_and_names_each_message(
+    settings, monkeypatch, alerts, sinks, caplog
+):
+    sink = Sink()
+    sinks.append(sink)
+    silent = settings.model_copy(update={"send_webhooks": False})
+    async for scheduler in begun(silent, monkeypatch, alerts):
+        hook = await event_actions.create(scheduler, sink.url, [], [], DANA)
+        run_id = await scheduler.enqueue("DailyReport")
+        [held] = await until_ended(scheduler, hook.id, 1)
+        assert (held.status, held.answer) == ("failed", event_loops.HELD)
+        [shown] = await scheduler.read(event_model.webhooks)
+        assert shown.failing_since is None
+    assert sink.got == []
+    assert f"not called about run {run_id}" in caplog.text
+    assert "s3cret" not in caplog.text
+
+    async for scheduler in begun(settings, monkeypatch, alerts):
+        await event_actions.redeliver(scheduler, hook.id, held.id, DANA)
+        [sent] = await until_ended(scheduler, hook.id, 1)
+        assert sent.status == "delivered"

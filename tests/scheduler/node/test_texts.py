@@ -3,10 +3,13 @@
 import asyncio
 from datetime import UTC, datetime
 
+import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import JobContext, Scheduler, job
 from targcc_scheduler.core.search_language import only
+from targcc_scheduler.db.tables import job_text_due
 from targcc_scheduler.kernel import text_index as index_keeper
+from targcc_scheduler.kernel.node.maintenance import pause_after
 from targcc_scheduler.kernel.queries import run_search
 from targcc_scheduler.kernel.queries.run_search import RunFilter
 
@@ -31,3 +34,27 @@ async def test_a_node_indexes_what_ended(scheduler: Scheduler, monkeypatch):
     wanted = RunFilter(search=only(text="porcupine"))
     page = await scheduler.read(lambda db: run_search.list_runs(db, wanted))
     assert [run.id for run in page.runs] == ids[::-1]
+
+
+@pytest.mark.parametrize(
+    ("waits", "behind", "pause"),
+    [(0, False, 0.5), (49, False, 0.5), (50, False, 30), (1_000, False, 30), (1_000, True, 1.0)],
+)
+def test_an_index_that_is_far_behind_does_not_wait_for_the_end_of_a_burst(
+    waits: int, *, behind: bool, pause: float
+):
+    assert pause_after(waits, usual=0.5, behind=behind) == pause
+
+
+async def test_the_index_is_behind_when_more_runs_wait_than_a_burst_leaves(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(index_keeper, "BEHIND", 3)
+    await scheduler.change(
+        lambda db: db.execute(job_text_due.insert(), [{"RunId": 1}, {"RunId": 2}])
+    )
+    assert not await scheduler.change(index_keeper.is_behind)
+    await scheduler.change(
+        lambda db: db.execute(job_text_due.insert(), [{"RunId": 3}, {"RunId": 4}])
+    )
+    assert await scheduler.read(index_keeper.is_behind)

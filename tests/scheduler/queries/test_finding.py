@@ -168,6 +168,59 @@ async def test_runs_from_before_the_index_are_found_and_indexed_in_steps(
     assert await find(db, '"number 3 of"') == [ids[3]]
 
 
+async def test_a_search_of_the_index_alone_says_how_far_the_index_is(
+    db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run_search, "_LOOKED_AT", 1)
+    monkeypatch.setattr(run_search, "_FEW_LEFT", 2)
+    ids = [await add(db, JobName="Old", Message=f"number {n} of a porcupine") for n in range(10)]
+    await db.execute(sa.delete(job_text_due))
+    unseen = {"Name": index_keeper.UNSEEN, "Value": str(ids[-1]), "UpdatedAt": NOW}
+    await db.execute(sa.insert(job_setting).values(unseen))
+    search = parse("porcupine", now=NOW, zone=ZoneInfo("UTC"))
+
+    async def page(**more: Any) -> tuple[list[int], int | None]:
+        wanted = RunFilter(search=search, indexed_only=True, **more)
+        answer = await run_search.list_runs(db, wanted)
+        return [run.id for run in answer.runs], answer.indexed
+
+    assert await page() == (ids[-1:], 0)
+    assert await index_keeper.catch_up(db, 4) == 4
+    assert await page() == (ids[:-5:-1], 40)
+    assert await page(limit=3) == (ids[:-4:-1], 40)
+    assert await index_keeper.catch_up(db, 4) == 4
+    assert await page() == (ids[::-1], None)  # few are left
+    late = await add(db, JobName="Late", Message="a porcupine")
+    for _ in range(3):
+        await add(db, JobName="Late")
+    assert await page() == ([*ids[:-9:-1]], 57)
+    await index(db)
+    assert await page() == ([late, *ids[::-1]], None)
+
+
+async def test_runs_before_the_index_are_not_read_for_a_page_that_newer_runs_fill(
+    db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run_search, "_LOOKED_AT", 1)
+    ids = [await add(db, JobName="Old", Message=f"number {n} of a porcupine") for n in range(10)]
+    await index(db)
+    unseen = {"Name": index_keeper.UNSEEN, "Value": str(ids[4]), "UpdatedAt": NOW}
+    await db.execute(sa.insert(job_setting).values(unseen))
+    statements: list[str] = []
+
+    def note(_: Any, _cursor: Any, statement: str, *__: Any) -> None:
+        statements.append(statement)
+
+    engine = db.engine.sync_engine
+    sa.event.listen(engine, "before_cursor_execute", note)
+    assert await find(db, "porcupine", limit=3) == ids[:-4:-1]
+    few = len(statements)
+    statements.clear()
+    assert await find(db, "porcupine", limit=8) == ids[:-9:-1]
+    assert len(statements) == few + 1
+    sa.event.remove(engine, "before_cursor_execute", note)
+
+
 async def test_without_an_index_runs_are_read(db: AsyncConnection, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run_search, "_LOOKED_AT", 1)
     dialect = run_search.known.of(db)
@@ -189,7 +242,7 @@ async def test_filters_count_the_runs_that_a_search_finds(
     for values in RUNS:
         await add(db, **values)
     names = frozenset({"DailyReport", "DailyMail", "Sync"})
-    for text in (*FOUND, "state:failed queue:slow", "since:2d -queue:slow", "batch:1"):
+    for text in (*FOUND, "state:failed queue:slow", "since:2d -queue:slow"):
         wanted = RunFilter(search=parse(text, now=NOW, zone=ZoneInfo("UTC")), arguments_of=names)
         counts = await run_search.facets(db, wanted)
         for key in ("state", "queue", "job"):

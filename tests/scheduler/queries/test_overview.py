@@ -61,7 +61,7 @@ def run(state: RunState, **values: Any) -> Run:
 
 def job(*newest_first: RunState) -> JobOverview:
     recent = tuple(run(state) for state in newest_first)
-    return JobOverview(definition=DAILY, words="", pause=None, next_run=None, recent=recent)
+    return JobOverview(definition=DAILY, pause=None, next_run=None, recent=recent)
 
 
 S, F, M = RunState.SUCCEEDED, RunState.FAILED, RunState.MISSED
@@ -124,7 +124,7 @@ def test_a_schedule_after_start_counts_from_the_start_of_the_last_run():
 def test_next_runs_end_where_the_schedule_ends():
     at = NOW + timedelta(hours=1)
     once = define(work, at=at, name="Once", timezone="UTC")
-    shown = JobOverview(definition=once, words="", pause=None, next_run=at, recent=())
+    shown = JobOverview(definition=once, pause=None, next_run=at, recent=())
     assert next_runs(shown, 5) == [at]
 
 
@@ -213,7 +213,7 @@ async def test_runs_that_wait_do_not_hide_the_outcomes_before_them(site: Site):
     for state in ("succeeded", "succeeded", "succeeded", "failed"):
         failed = await site.add_run("DailyReport", state)
     await wait_for_retry(site, "DailyReport", failed, 24)
-    daily = next(entry for entry in (await view_of(site)).jobs if entry.name == "DailyReport")
+    daily = next(entry for entry in (await view_of(site)).board if entry.name == "DailyReport")
     assert daily.last is not None
     assert daily.last.id == failed
     assert (daily.success_rate, daily.failing_runs, daily.needs_attention) == (0.75, 1, True)

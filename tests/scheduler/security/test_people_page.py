@@ -100,6 +100,10 @@ async def test_the_last_admin_stays_and_no_admin_changes_the_own_account(site):
         refused = await dana.send(PEOPLE, name="dana", **form)
         assert refused.status_code == 422
         assert "The user dana is the last admin" in refused.text
+    dana.client.cookies.set("targcc_language", "he")
+    refused = await dana.send(PEOPLE, name="dana", act="remove-user")
+    assert "הוא המנהל האחרון" in refused.text
+    dana.client.cookies.set("targcc_language", "en")
     await site.add_user("yossi", "admin")
     for form in (*acts, {"act": "new-password"}, {"act": "end-sessions"}):
         refused = await dana.send(PEOPLE, name="dana", **form)

@@ -1,5 +1,6 @@
 """Reruns: the dependencies that a rerun takes over, by tables, and the statements that find replaced runs, on both databases."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ from targcc_scheduler.db.tables import job_link, job_run
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.kernel import dependencies
 from targcc_scheduler.kernel.runs import rerun
-from targcc_scheduler.kernel.runs.values import After, NewRun, RunId, Tie
+from targcc_scheduler.kernel.runs.values import After, Effects, NewRun, Ready, RunId, Tie
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -232,3 +233,72 @@ async def test_a_cancelled_run_that_comes_back_waits_for_its_parents(store, link
         (run,) = await rerun.waiting(connection, [_new(20)])
     assert (run.after is not None) is waits
     assert not waits or run.after.parents == tuple((RUN, parent) for parent, _ in links)
+
+
+async def test_a_rerun_submits_what_a_key_moved_and_what_a_batch_made_ready(monkeypatch):
+    """An existing run may stand for the rerun. The batch then has a member less, which may end the batch."""
+    moved, ready = Ready(5, "q", 0, NOW), Ready(6, "q", 0, NOW)
+    settled = [object(), object()]
+    given = []
+
+    class Batches:
+        async def rejoin(self, _connection, runs):
+            return [replace(run, batch_id=3) for run in runs]
+
+        async def stood_for(self, _connection, runs, ids, now):
+            given.append(([run.batch_id for run in runs], ids, now))
+            return Effects(ready=[ready], settled=settled[:1])
+
+    async def outcomes(*_):
+        return {}
+
+    async def insert_many(_connection, runs, _now):
+        new = [(RunId(9), runs[0])]
+        return SimpleNamespace(ids=[RunId(9), RunId.of(5, existing=True)], new=new, moved=[moved])
+
+    async def tie(_connection, new, _ended, _now):
+        assert [run_id for run_id, _ in new] == [9]
+        return settled[1:]
+
+    monkeypatch.setattr(rerun, "load", lambda _: [Batches()])
+    monkeypatch.setattr(rerun.deferred_keys, "insert_many", insert_many)
+    for function in (outcomes, tie):
+        monkeypatch.setattr(dependencies, function.__name__, function)
+    done = rerun.Reruns()
+    assert await rerun._create(None, [], NOW, done) == []
+    assert await rerun._create(None, [_new(1), _new(2)], NOW, done) == [9, 5]
+    assert given == [([3, 3], [9, 5], NOW)]
+    assert (done.moved, done.settled) == ([moved, ready], settled)
+    assert [(run_id, run.retry_of) for run_id, run in done.new] == [(9, 1)]
+    assert done.consequences == Effects(ready=done.moved, settled=settled)
+
+
+@pytest.mark.parametrize(
+    ("runs", "held"),
+    [
+        ([(1, Tie.FOLLOWED), (2, 0)], [1]),
+        ([(1, Tie.FOLLOWED), (2, Tie.FOLLOWED | Tie.BATCH)], [1, 2]),
+        ([(1, Tie.BATCH), (None, Tie.FOLLOWED)], None),
+    ],
+)
+async def test_old_runs_with_dependents_are_locked_before_anything_is_created(
+    monkeypatch, runs, held
+):
+    acts = []
+
+    async def hold(_connection, run_ids):
+        acts.append(run_ids)
+
+    async def create(_connection, new, _now, _done):
+        acts.append(len(new))
+        return [RunId(7)] * len(new)
+
+    async def nothing(*_):
+        return []
+
+    for name in ("_take_place", "_discarded", "_copies"):
+        monkeypatch.setattr(rerun, name, nothing)
+    monkeypatch.setattr(rerun, "_hold", hold)
+    monkeypatch.setattr(rerun, "_create", create)
+    await rerun.rerun(None, [_new(*run) for run in runs], "dana", NOW)
+    assert acts[:2] == ([len(runs)] if held is None else [held, len(runs)])

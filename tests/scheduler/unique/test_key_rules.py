@@ -1,15 +1,19 @@
-"""Unique keys, idempotency keys and expiry of a run, by tables, without a database."""
+"""Unique keys, idempotency keys and expiry of a run, by tables; the rows of unique keys on both databases."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
 from targcc_scheduler import RunState
-from targcc_scheduler.core.errors import IdempotencyError
+from targcc_scheduler.core.errors import IdempotencyError, RunStateError
+from targcc_scheduler.db.tables import job_run, job_unique
+from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.kernel import unique
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.jobs.options import Unique, digest_of
-from targcc_scheduler.kernel.runs.values import NewRun, UniqueKey
+from targcc_scheduler.kernel.runs.values import NewRun, Ready, Tie, UniqueKey
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -237,3 +241,190 @@ def test_an_idempotency_key_belongs_to_its_caller():
     )
     assert shared.former == (digest_of(["Old", shared_plain]),)
     assert unique.call_key(_job(), "{}", "k", "dana").key == digest_of(["dana", "k"])
+
+
+@pytest.fixture
+async def store(migrated_url):
+    made = Store(migrated_url)
+    yield made
+    await made.dispose()
+
+
+A, B = ("Work", "a"), ("Work", "b")
+
+
+async def _keys(connection):
+    rows = await connection.execute(sa.select(job_unique))
+    return {(row.JobName, row.UniqueKey): (row.RunId, row.Scope, row.Until) for row in rows}
+
+
+async def _run(connection, run_id, **columns):
+    given = {"Id": run_id, "JobName": "Work", "JobType": "Manual", "State": "enqueued"}
+    given |= {"Queue": "q", "Priority": 3, "DueAt": NOW, "CreatedAt": NOW, "TriggeredBy": "dana"}
+    await connection.execute(sa.insert(job_run).values(**given | columns))
+
+
+async def test_new_keys_belong_to_nobody_until_the_runs_are_inserted(store):
+    async with store.write() as connection:
+        runs = {A: _new(RUN), B: _new(HOUR)}
+        assert await unique.take(connection, runs, NOW) == runs
+        nobody = (unique.NOBODY, "running", None)
+        assert await _keys(connection) == {A: nobody, B: nobody}
+
+
+async def test_keys_are_given_to_the_inserted_runs_with_their_rules(store):
+    async with store.write() as connection:
+        await unique.take(connection, {A: _new(RUN), B: _new(RUN)}, NOW)
+        throttled = replace(_new(THROTTLE), unique=UniqueKey("a", THROTTLE))
+        await unique.give(connection, {7: throttled, 8: replace(_new(), unique=None)})
+        keys = await _keys(connection)
+        assert keys == {A: (7, THROTTLE.scope, NOW), B: (unique.NOBODY, "running", None)}
+        await unique.give(connection, {9: replace(_new(HOUR), unique=UniqueKey("b", HOUR))})
+        assert (await _keys(connection))[B] == (9, "1h", None)
+
+
+async def test_keys_are_left_if_no_run_was_inserted(store):
+    async with store.write() as connection:
+        await unique.take(connection, {A: _new(RUN), B: _new(RUN)}, NOW)
+        await unique.give(connection, {7: replace(_new(RUN), unique=UniqueKey("b", RUN))})
+        await unique.leave(connection, [A, B, ("Other", "a")])
+        assert set(await _keys(connection)) == {B}
+        await unique.take(connection, {A: _new(RUN)}, NOW)
+        await unique.leave(connection, [("Other", "a"), ("Work", "c")])
+        assert set(await _keys(connection)) == {A, B}
+
+
+@pytest.mark.parametrize(
+    ("columns", "rule", "is_free"),
+    [
+        ({}, RUN, False),
+        ({"State": "running", "Attempt": 1}, RUN, False),
+        ({"State": "running", "Attempt": 1}, QUEUED, True),
+        ({"State": "failed", "CompletedAt": NOW}, RUN, True),
+        ({"State": "succeeded", "CompletedAt": NOW}, HOUR, False),
+        ({"State": "succeeded", "CompletedAt": NOW - 60 * MINUTE}, HOUR, True),
+        (None, RUN, True),  # the run was removed
+    ],
+)
+async def test_a_key_is_taken_over_once_its_run_is_over(store, columns, rule, is_free):
+    async with store.write() as connection:
+        if columns is not None:
+            await _run(connection, 5, **columns)
+        await unique.take(connection, {A: _new(RUN)}, NOW)
+        await unique.give(connection, {5: replace(_new(RUN), unique=UniqueKey("a", RUN))})
+        new = replace(_new(rule), unique=UniqueKey("a", rule))
+        outcomes = await unique.take(connection, {A: new, B: _new(rule)}, NOW)
+        assert outcomes[A] == (new if is_free else unique.Standing(5))
+        assert outcomes[B] == _new(rule)
+
+
+async def test_held_keys_return_the_rows_of_their_runs(store):
+    async with store.write() as connection:
+        await _run(connection, 5, State="running", Attempt=2)
+        await unique.take(connection, {A: _new(RUN), B: _new(RUN)}, NOW)
+        await unique.give(connection, {5: replace(_new(RUN), unique=UniqueKey("a", RUN))})
+        rows = await unique.held(connection, [A, B, ("Work", "c")])
+        assert {pair: (row.RunId, row.State, row.Attempt) for pair, row in rows.items()} == {
+            A: (5, "running", 2)
+        }
+        await unique.tie(connection, [])
+        await unique.tie(connection, [5])
+        ties = await connection.scalar(sa.select(job_run.c.Ties).where(job_run.c.Id == 5))
+        assert ties == Tie.KEYED
+
+
+REPLACE = Unique(duplicate="replace")
+
+
+@pytest.mark.parametrize(
+    ("rule", "state", "due", "moves"),
+    [
+        (REPLACE, "enqueued", NOW, False),
+        (REPLACE, "scheduled", NOW, False),
+        (DEBOUNCE, "enqueued", NOW, False),
+        (DEBOUNCE, "scheduled", NOW + 3 * MINUTE, True),
+    ],
+)
+async def test_a_standing_run_takes_the_arguments_of_the_newest_call(
+    store, rule, state, due, moves
+):
+    new = replace(_new(rule), arguments_json='{"number": 2}', expires_at=NOW + MINUTE)
+    async with store.write() as connection:
+        await _run(connection, 5, State=state)
+        standing = await unique._stand(connection, _holder(state), new, NOW)
+        row = (await connection.execute(sa.select(job_run))).one()
+    assert (row.ArgumentsJson, row.DueAt) == ('{"number": 2}', due)
+    assert row.ExpiresAt == (due + MINUTE if moves else None)
+    assert standing == unique.Standing(5, Ready(5, "q", 3, due) if moves else None)
+
+
+@pytest.mark.parametrize("columns", [{"State": "running"}, {"Attempt": 1}])
+async def test_a_run_that_has_begun_meanwhile_does_not_stand_for_a_newer_call(store, columns):
+    async with store.write() as connection:
+        await _run(connection, 5, **columns)
+        assert await unique._stand(connection, _holder(), _new(REPLACE), NOW) is None
+
+
+async def test_files_of_the_newest_call_come_along(monkeypatch):
+    added = []
+
+    async def add(*given):
+        added.append(given[1:])
+
+    async def changed(*_):
+        return 1
+
+    monkeypatch.setattr(unique, "changed", changed)
+    monkeypatch.setattr(unique.blobs, "add", add)
+    for contents in ((), ("file",)):
+        await unique._stand(None, _holder(), replace(_new(REPLACE), contents=contents), NOW)
+    assert added == [(5, ("file",), NOW)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "keeps_locks", "tries", "statements"),
+    [
+        ("a", True, ["a"], []),
+        ("ab", False, ["a", "b"], []),
+        ("ab", True, ["ab"], ["SAVEPOINT", "RELEASE"]),
+        ("ab", True, ["a", "ab"], ["SAVEPOINT", "ROLLBACK", "RELEASE"]),
+        ("ab", True, ["", "b", "ab"], ["SAVEPOINT", "ROLLBACK", "ROLLBACK", "RELEASE"]),
+    ],
+)
+async def test_no_key_stays_locked_while_another_is_waited_for(
+    monkeypatch, keys, keeps_locks, tries, statements
+):
+    executed, asked = [], []
+    given = iter(tries)
+
+    class Connection:
+        async def execute(self, statement):
+            executed.append(str(statement).split()[0])
+
+    async def attempt(_connection, wanted, _now):
+        asked.append("".join(sorted(wanted)))
+        return {key: wanted[key] for key in next(given) if key in wanted}
+
+    async def keeps(_connection):
+        return keeps_locks
+
+    monkeypatch.setattr(unique, "_try", attempt)
+    monkeypatch.setattr(unique, "_keeps_locks", keeps)
+    wanted = {key: _new() for key in keys}
+    assert await unique.take(Connection(), wanted, NOW) == wanted
+    assert executed == statements
+    assert asked[0] == keys
+    assert all(item == keys for item in asked) is (keeps_locks or len(tries) == 1)
+
+
+async def test_a_key_that_is_never_free_ends_in_an_error(monkeypatch):
+    tries = []
+
+    async def attempt(*_):
+        tries.append("")
+        return {}
+
+    monkeypatch.setattr(unique, "_try", attempt)
+    with pytest.raises(RunStateError, match="taken and left again all the time"):
+        await unique.take(None, {A: _new()}, NOW)
+    assert len(tries) == 1000

@@ -77,6 +77,11 @@ async def test_servers_are_drained_and_releases_chosen_by_operators(busy_site: S
     await program.post(f"/api/releases/{release['name']}/use")
     [release] = (await program.get("/api/releases")).json()
     assert release["chosen_by"].startswith("API (")
+    shown = (
+        (await dana.page("/jobs/system")).partition('id="releases"')[2].partition("</section>")[0]
+    )
+    assert "in force" in shown
+    assert "hold" not in shown
     await dana.send(f"/jobs/releases/{release['name']}/use-newest")
     [release] = (await program.get("/api/releases")).json()
     assert release["chosen_by"] is None

@@ -1,5 +1,6 @@
 """Pages in English and Hebrew: complete translations, per-person choice, and English in stored data."""
 
+import pickle
 import re
 from datetime import UTC, datetime
 from typing import get_args
@@ -10,7 +11,9 @@ import sqlalchemy as sa
 from babel.messages.pofile import read_po
 from targcc_scheduler.core import humanize
 from targcc_scheduler.core import languages as core_languages
+from targcc_scheduler.core.errors import UnknownRun
 from targcc_scheduler.core.languages import (
+    Localized,
     Reader,
     catalogue,
     gettext,
@@ -248,3 +251,14 @@ async def test_times_are_in_the_zone_of_who_looks(site: Site):
     assert "in Europe/London</span>" in page  # the slot in the job's own zone
     visitor.client.cookies.set("targcc_zone", "../../etc/passwd")
     assert "Times are in <bdi>Europe/Berlin</bdi>." in await visitor.page("/jobs")
+
+
+def test_the_text_of_an_error_is_in_the_language_of_its_reader():
+    error = UnknownRun(Localized("there is no run %(run)s", run=7))
+    with reading(Reader(catalogue("he"))):
+        assert str(error) == f"{error}" == "אין הרצה 7"
+        assert error.args[0] == "there is no run 7"
+    assert str(error) == str(pickle.loads(pickle.dumps(error))) == "there is no run 7"
+    nested = Localized("run %(run)s is %(state)s: there is nothing to cancel", run=7, state=Localized("succeeded"))  # fmt: skip
+    with reading(Reader(catalogue("he"))):
+        assert "succeeded" not in str(nested)

@@ -5,10 +5,13 @@ from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from targcc_scheduler.kernel import text_index
+from targcc_scheduler.kernel.queries import run_search
 from targcc_scheduler.web.dashboard import rendering
 from web_fixtures import Site
 
 _CHOICE = re.compile(r'<a class="chip" href="([^"]+)"( aria-current="true")?>(.*?)</a>', re.DOTALL)
+_RUN = re.compile(r'<tr id="run-(\d+)"')
 _TAG = re.compile(r"<[^>]+>")
 
 
@@ -133,3 +136,35 @@ async def test_shortcuts_lead_to_pages_that_are_installed(
     few = tuple(link for link in rendering.navigation() if link.key != "inbox")
     monkeypatch.setattr(rendering, "navigation", lambda: few)
     assert 'data-go="i"' not in await person.page("/jobs/runs")
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [("/jobs/account", "Account"), ("/api/docs", "REST API"), ("/jobs/help", "Guides")],
+)
+async def test_a_page_without_an_entry_of_its_own_is_named_in_the_navigation(
+    site: Site, path: str, place: str
+):
+    page = await (await site.user("viewer")).page(path)
+    navigation = page.partition("<nav")[2].partition("</nav>")[0]
+    assert re.findall(r'aria-current="page">([^<]+)<', navigation) == [place]
+
+
+async def test_a_search_says_how_far_the_index_of_texts_is(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run_search, "_LOOKED_AT", 1)
+    monkeypatch.setattr(run_search, "_FEW_LEFT", 2)
+    ids = [await site.add_run("DailyReport", "succeeded", Message="a porcupine") for _ in range(5)]
+    person = await site.user("viewer")
+    page = await person.page("/jobs/runs?q=porcupine")
+    assert "The index of texts is 0% complete." in page
+    assert _RUN.findall(page) == [str(ids[-1])]
+    [whole] = re.findall(r'href="([^"]+)">Search all runs', page)
+    page = await person.page(unescape(whole))
+    assert "The index of texts" not in page
+    assert _RUN.findall(page) == [str(run_id) for run_id in reversed(ids)]
+    await site.change(lambda db: text_index.step(db, 100))
+    page = await person.page("/jobs/runs?q=porcupine")
+    assert "The index of texts" not in page
+    assert _RUN.findall(page) == [str(run_id) for run_id in reversed(ids)]

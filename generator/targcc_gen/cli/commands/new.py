@@ -172,24 +172,17 @@ def first_spec(dest: Path, answers: dict[str, str]) -> Spec:
     """
     from pydantic import ValidationError
 
-    from targcc_gen.spec import Spec
+    from targcc_gen.spec import FIRST_JOB, Spec
 
     project = {"name": _name_of(dest), **answers}
     choices = {key: project.pop(key) for key in _CHOICES if key in project}
-    heartbeat = {
-        "cron": "0 * * * *",
-        "description": "Shows that the scheduler works",
-        "blueprint": "heartbeat",
-        "retries": 0,
-        "timeout": "30s",
-    }
     try:
         return Spec.model_validate(
             {
                 "targcc": 1,
                 "project": project,
                 **choices,
-                "jobs": {"Heartbeat": heartbeat},
+                "jobs": {"Heartbeat": FIRST_JOB},
             }
         )
     except ValidationError as error:

@@ -154,9 +154,11 @@ class _Editor(cst.CSTTransformer):
             star = cst.ParamStar()
         if not named and isinstance(star, cst.ParamStar):
             star = cst.MaybeSentinel.DEFAULT
-        changed = params.with_changes(
-            params=self._changed(params.params), kwonly_params=named, star_arg=star
-        )
+        plain = self._changed(params.params)
+        follows = named or isinstance(star, cst.Param) or params.star_kwarg is not None
+        if plain and params.kwonly_params and not follows:  # a comma stood before the star
+            plain[-1] = plain[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
+        changed = params.with_changes(params=plain, kwonly_params=named, star_arg=star)
         return updated_node.with_changes(params=changed)
 
     def _changed(self, params: Iterable[cst.Param]) -> list[cst.Param]:

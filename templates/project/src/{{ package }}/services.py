@@ -5,9 +5,9 @@ The constructor of a job names its services by type::
     def __init__(self, database: Database, mailer: Mailer) -> None: ...
 
 The scheduler provides ``Database``, ``Cursors``, ``Mailer`` and ``httpx.AsyncClient``.
-To add a service, write its class, and a ``@provide`` method in :class:`Services`; a method
-that yields cleans up after its ``yield``. ``Scope.APP`` makes one instance per process,
-``Scope.REQUEST`` one instance per attempt of a run.
+To add a service, write its class, and a ``@provide`` method in :class:`Services`; a
+method that yields cleans up after its ``yield``. ``Scope.APP`` makes one instance per
+process, ``Scope.REQUEST`` one instance per attempt of a run.
 """
 
 from dishka import AsyncContainer, make_async_container
@@ -31,9 +31,9 @@ __all__ = [
 
 
 class Services(StandardServices):
-    """The services of this project, one ``@provide`` method each, beside the services of the scheduler."""
+    """The services of this project: one ``@provide`` method each."""
 
 
 def make_container() -> AsyncContainer:
-    """Return the container of services. The scheduler calls this once in each process."""
+    """Return the container of services; called once in each process."""
     return make_async_container(Services())

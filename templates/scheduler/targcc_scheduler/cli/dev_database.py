@@ -26,12 +26,13 @@ _NEVER = {
     "TARGCC_PING_URL": "",
     "TARGCC_ALERT_EMAIL": "",
     "TARGCC_SEND_ALERTS": "false",
+    "TARGCC_SEND_WEBHOOKS": "false",
     "TARGCC_MODE": "embedded",
     "TARGCC_HOST": "127.0.0.1",
     "TARGCC_BASE_URL": "",
     "TARGCC_MIGRATE_ON_START": "true",
 }
-"""Settings of the process that serves: no other database, no alert, no ping, this machine only."""
+"""Settings of the process that serves: no other database, no alert, no webhook, no ping, this machine only."""
 
 
 def development_environment(

@@ -53,15 +53,18 @@ def serve_child() -> None:
     project = current()
     options = {**project.job_options, EVERY_JOB: _NO_RETRIES}
     adopt(replace(project, retries=0, job_options=options, alerts={}, oncall={}))
+    from ..web.state import shared_state
     from .log_setup import configure_logging
 
     chosen = settings()
     configure_logging(chosen)
-    logging.getLogger("targcc").setLevel(logging.CRITICAL)  # attempts and broken files are printed
+    log = logging.getLogger("targcc")
+    log.setLevel(logging.CRITICAL)  # attempts and broken files are printed
+    log.getChild("events.loops").setLevel(logging.WARNING)  # held messages to webhooks
     version = prepare(chosen)
     listener = listen(chosen)
     app = load_app(None)
-    app.state.targcc_work = True
+    shared_state(app).targcc_work = True
     last = asyncio.run(_last_attempt(chosen))
     DevServer(app, chosen, version, order, last).run(sockets=[listener])
 

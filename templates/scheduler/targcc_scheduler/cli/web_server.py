@@ -323,7 +323,9 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.should_exit:
             return
-        web = getattr(self._app.state, "targcc", None)
+        from ..web.state import shared_state
+
+        web = getattr(shared_state(self._app), "targcc", None)
         if web is None:
             click.echo(
                 "warning: the app does not include scheduler_router: it serves no dashboard",

@@ -218,6 +218,25 @@ class AuthError(ValueError):
     code = "TS705"
 
 
+class LastAdminError(AuthError):
+    """A change would leave the project without an admin.
+
+    Args:
+        name: The user.
+    """
+
+    code = "TS713"
+
+    def __init__(self, name: str) -> None:
+        from .languages import Localized
+
+        super().__init__(
+            Localized(
+                "the user %(name)s is the last admin: make another user an admin first", name=name
+            )
+        )
+
+
 class CredentialsRefused(Exception):  # noqa: N818 - reads as what it is
     """A request carries wrong credentials: the request has no principal, and no further identity provider is asked."""
 

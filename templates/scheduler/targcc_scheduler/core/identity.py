@@ -105,6 +105,11 @@ class Principal:
 # Identity providers.
 
 
+def page_cookie(package: str) -> str:
+    """Return the name of the cookie of a browser that has exchanged a token of a project's host for a session."""
+    return f"targcc_page_{package}"
+
+
 class IdentityProvider(Protocol):
     """Authenticate requests in one way. Providers are asked in order; the first principal counts."""
 

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 from zoneinfo import ZoneInfo
 
 from .text import isolated
@@ -192,6 +192,36 @@ def ngettext(one: str, many: str, number: int, **values: object) -> str:
     """Translate a message with a number and fill in its placeholders; ``%(num)s`` is the number."""
     placeholders = {"num": f"{number:,}", **values}
     return translated_plural(one, many, number) % _isolated(placeholders)
+
+
+class Localized(str):
+    """The text of an error: English as a value, and in the reader's language where ``str()`` turns it into text.
+
+    An exception whose only argument is such a text is thus shown in the language of the page that catches it; logs and stored texts
+    stay English.
+
+    Args:
+        message: The English text, with placeholders as for :func:`gettext`.
+        values: The values of the placeholders.
+    """
+
+    __slots__ = ("_message", "_values")
+    _message: str
+    _values: Mapping[str, object]
+
+    def __new__(cls, message: str, **values: object) -> Self:
+        """Fill in the placeholders."""
+        text = super().__new__(cls, message % values)
+        text._message, text._values = message, values
+        return text
+
+    def __str__(self) -> str:
+        """Return the text in the reader's language."""
+        return gettext(self._message, **self._values)
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        """Another process gets the English text."""
+        return str, (str.__str__(self),)
 
 
 def _isolated(values: Mapping[str, object]) -> dict[str, object]:

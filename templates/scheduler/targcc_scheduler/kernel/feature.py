@@ -224,9 +224,11 @@ class Identify(Part):
 
     Args:
         programs: Whether the provider identifies programs. An app whose host identifies people asks for programs only.
+        beside_host: Whether the provider identifies people of the host, and only an app whose host identifies people asks the provider.
     """
 
     programs: bool = False
+    beside_host: bool = False
 
 
 @dataclass(frozen=True, slots=True)

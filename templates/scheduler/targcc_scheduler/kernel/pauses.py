@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import Actor
 from ..core.errors import PauseError
+from ..core.languages import Localized
 from ..db.columns import UtcDateTime
 from ..db.dialects import known
 from ..db.dialects.frequent import FrequentStatement
@@ -98,9 +99,13 @@ async def _pause(
     until: datetime | None,
 ) -> None:
     if until is not None and until <= now:
-        raise PauseError(f"until {until.isoformat(timespec='minutes')} is in the past")
+        raise PauseError(
+            Localized("until %(when)s is in the past", when=until.isoformat(timespec="minutes"))
+        )
     if until is not None and until.year > _LAST_YEAR:
-        raise PauseError(f"until {until.year} is as good as for ever: leave the end out")
+        raise PauseError(
+            Localized("until %(year)s is as good as for ever: leave the end out", year=until.year)
+        )
     values = {
         "PausedBy": str(by),
         "PausedAt": now,

@@ -25,6 +25,8 @@ UNSEEN = "unindexed runs"
 """Name of the ``c_JobSetting`` row with the largest run id that is older than the index and not indexed yet."""
 Tell = Callable[[AsyncConnection, Sequence[int]], Awaitable[None]]
 _COUNTED = 1_000
+BEHIND = 20_000
+"""Number of runs in ``c_JobTextDue`` from which the index is behind; fewer wait while the database is busy."""
 _MINE = job_setting.c.Name == UNSEEN
 WAITS = sa.or_(
     sa.exists().select_from(job_text_due),
@@ -68,6 +70,12 @@ async def look(connection: AsyncConnection, now: datetime) -> Look:
     return Look(row.waits, int(row.unseen or 0), row.due is not None)
 
 
+async def is_behind(connection: AsyncConnection) -> bool:
+    """Return whether :data:`BEHIND` runs wait for the index. The statement reads as many rows: ask now and then."""
+    due = sa.select(job_text_due.c.RunId).order_by(job_text_due.c.RunId)
+    return await connection.scalar(due.offset(BEHIND - 1).limit(1)) is not None
+
+
 async def step(connection: AsyncConnection, most: int, tell: Tell | None = None) -> int:
     """Index up to ``most`` runs that ended or were deleted, in a transaction, and call ``tell`` with their ids. Return the number of runs."""
     c = job_text_due.c
@@ -86,6 +94,30 @@ async def step(connection: AsyncConnection, most: int, tell: Tell | None = None)
 async def unseen(connection: AsyncConnection) -> int:
     """Return the largest id of runs older than the index that may be missing in the index; 0 if none."""
     return int(await connection.scalar(sa.select(job_setting.c.Value).where(_MINE)) or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Progress of the index.
+
+    Args:
+        left: Approximate number of runs that are not indexed yet.
+        per_cent: Share of the indexed runs, from 0 to 99; 100 if no run is left.
+    """
+
+    left: int
+    per_cent: int
+
+
+async def progress(connection: AsyncConnection) -> Progress:
+    """Return the progress of the index. The number of older runs is the difference of two ids."""
+    last, c = await unseen(connection), job_run.c
+    first = int(await connection.scalar(sa.select(c.Id).order_by(c.Id).limit(1)) or 0)
+    newest = int(await connection.scalar(sa.select(c.Id).order_by(c.Id.desc()).limit(1)) or 0)
+    waits = int(await connection.scalar(sa.select(sa.func.count()).select_from(job_text_due)) or 0)
+    left = waits + (max(min(last, newest) - first + 1, 0) if last else 0)
+    every = max(newest - first + 1, left, 1)
+    return Progress(left, min(100 * (every - left) // every, 99) if left else 100)
 
 
 async def catch_up(connection: AsyncConnection, most: int) -> int:

@@ -22,11 +22,13 @@ class Throttle:
         seconds: Target duration of a transaction; the duration of the last transaction sets the number of rows of the next.
         pause: Pause after a transaction, as a share of the transaction's duration.
         size: The number of rows.
+        least: The least number of rows.
     """
 
     seconds: float
     pause: float
     size: int = _LEAST
+    least: int = _LEAST
 
     @classmethod
     def on(cls, store: Store) -> Self:
@@ -44,5 +46,5 @@ class Throttle:
             The seconds to pause.
         """
         wanted = int(self.size * self.seconds / max(taken, 0.001))
-        self.size = max(_LEAST, min(_MOST, self.size * 2, wanted))
+        self.size = max(self.least, min(_MOST, self.size * 2, wanted))
         return min(taken, self.seconds) * self.pause

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from ..kernel.feature import Routes
 from ..kernel.feature import parts as feature_parts
+from .headers_only import HeadersOnly
 
 # Paths of the API, the OpenAPI document, the health checks and the metrics. A test compares the list with the routes.
 
@@ -150,7 +151,7 @@ def scope_below(scope: Scope, prefix: str) -> Scope:
 
 def address_routes(prefix: str = "") -> list[BaseRoute]:
     """Return one route for each path; the first request imports the endpoints."""
-    answers, paths = _Answers(prefix), [*PATHS, *_feature_paths()]
+    answers, paths = HeadersOnly(_Answers(prefix)), [*PATHS, *_feature_paths()]
     return [Route(f"{prefix}{path}", answers, include_in_schema=False) for path in paths]
 
 

@@ -22,9 +22,10 @@ from ..project import current
 from ..scheduler import Scheduler
 from ..settings import Settings
 from .addresses import is_below, path_within, scope_below
+from .headers_only import HeadersOnly
 from .host_login import HostLogin, ProxyLogin
 from .metrics import Metrics
-from .state import NOBODY_SIGNS_IN, SCOPE_KEY, Web, remember
+from .state import NOBODY_SIGNS_IN, SCOPE_KEY, Web, remember, shared_state
 
 # One scheduler in one host: a separate app below the prefix, and a start in the background.
 
@@ -94,28 +95,28 @@ class Guest:
 
     def _known(self, running: Scheduler) -> tuple[IdentityProvider, ...]:
         """Return the identity providers of the host, or of the proxy and the features."""
-        programs, people = (
-            [
+
+        def providers(*, programs: bool = False, beside_host: bool = False) -> list[Any]:
+            return [
                 feature.load(part)(running)
                 for feature, part in parts(Identify)
-                if part.programs is of
+                if (part.programs, part.beside_host) == (programs, beside_host)
             ]
-            for of in (True, False)
-        )
+
         if self._login is not None:
-            self._login.ask_also(*programs)
+            self._login.ask_also(*providers(programs=True), *providers(beside_host=True))
             return (self._login,)
         proxy = (ProxyLogin(self._settings),) if self._settings.proxy_user_header else ()
-        return (*programs, *proxy, *people)
+        return (*providers(programs=True), *proxy, *providers())
 
     @contextlib.asynccontextmanager
     async def lifespan(self, host: Any) -> AsyncIterator[None]:
         """Start the scheduler with the host and stop the scheduler at the end. The host starts and serves even when the scheduler fails.
 
         Args:
-            host: The host app. An attribute ``state`` of the app holds the shared state of the pages, for :func:`get_scheduler`.
+            host: The host app; see :func:`~.state.shared_state`.
         """
-        web, state = self.web(), getattr(host, "state", None)
+        web, state = self.web(), shared_state(host)
         self._ended = False
         if state is not None:
             state.targcc = web
@@ -151,8 +152,9 @@ class Guest:
 
 
 def compress(app: FastAPI) -> None:
-    """Compress the responses of an app for clients that accept gzip."""
+    """Compress the responses of an app for clients that accept gzip, and answer HEAD with the headers of GET."""
     app.add_middleware(GZipMiddleware, minimum_size=_WORTH_COMPRESSING, compresslevel=5)
+    app.add_middleware(HeadersOnly)  # outside: the headers are those of a compressed response
 
 
 async def _start(web: Web, stopping: asyncio.Event, *, work: bool) -> None:
@@ -199,20 +201,53 @@ Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 class Outer:
     """An ASGI app around the host: the scheduler answers requests below its prefix, and the host answers all other requests.
 
+    Every other attribute is the host's, to read and to set, and ``isinstance`` sees the host's class: code and test clients that use the host
+    work with this app.
+
     Args:
         app: The host.
         guest: The scheduler.
 
     Attributes:
-        state: The shared state of the scheduler's pages, like ``app.state`` of a FastAPI app.
+        app: The host.
         prefix: The prefix of the scheduler.
+        targcc_state: The shared state of the scheduler's pages; also ``state``, if the host has no such attribute.
     """
+
+    __slots__ = ("__weakref__", "_guest", "app", "prefix", "targcc_state")
+    # No __dict__: vars() and test tools see the host's.
 
     def __init__(self, app: Any, guest: Guest) -> None:
         self.app = app
-        self.state = State()
         self.prefix = guest.prefix
+        self.targcc_state = State()
         self._guest = guest
+
+    def __getattr__(self, name: str) -> Any:
+        if name in Outer.__slots__:  # not set yet
+            raise AttributeError(name)
+        try:
+            return getattr(self.app, name)
+        except AttributeError:
+            if name == "state":
+                return self.targcc_state
+            raise
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in Outer.__slots__:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self.app, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self.app, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*Outer.__slots__, *dir(self.app)})
+
+    @property  # type: ignore[misc]  # mypy knows __class__ as an attribute
+    def __class__(self) -> Any:  # the test client of Litestar asks isinstance(app, Litestar)
+        return self.app.__class__
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request, or handle the lifespan."""

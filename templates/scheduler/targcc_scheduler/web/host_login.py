@@ -59,7 +59,7 @@ class HostLogin:
         return overrides
 
     def ask_also(self, *programs: IdentityProvider) -> None:
-        """Set the providers that identify programs."""
+        """Set the providers that identify programs, and the browsers that have a session for a token of the host."""
         self._programs = programs
 
     async def authenticate(self, request: Request) -> Principal | None:
@@ -83,8 +83,26 @@ class HostLogin:
             raise _problem(refusal)
         return program
 
+    async def by_bearer(self, request: Request) -> tuple[str, str] | None:
+        """Return the name and role that the host knows by the header ``Authorization: Bearer …`` alone.
+
+        Returns:
+            ``None`` if the host knows nobody, or knows the caller without the header, too, as by a cookie that browsers send by themselves.
+
+        Raises:
+            Problem: the host refuses.
+        """
+        try:
+            identity = await self._identify(request)
+        except HTTPException as error:
+            raise _problem(error) from None
+        if identity is None or not await self._is_program(request):
+            return None
+        principal = _principal(identity, None)
+        return principal.name, principal.role
+
     async def _program(self, request: Request) -> Principal | None:
-        """Return the principal from the first provider for programs that recognizes the request."""
+        """Return the principal from the first provider for programs, or for sessions from tokens, that recognizes the request."""
         for provider in self._programs:
             try:
                 principal = await provider.authenticate(request)
@@ -150,12 +168,17 @@ def _with_request(identify: Callable[..., Any]) -> Callable[..., Any]:
         return identify
 
     async def of_request(request: Request) -> Any:
-        if _is_async(identify):
-            return await identify(request)
-        identity = await run_in_threadpool(identify, request)
-        return await identity if inspect.isawaitable(identity) else identity
+        return await called(identify, request)
 
     return of_request
+
+
+async def called(function: Callable[[Any], Any], value: Any) -> Any:
+    """Return the result of a function of the host: await an async function, call any other function in a thread."""
+    if _is_async(function):
+        return await function(value)
+    result = await run_in_threadpool(function, value)
+    return await result if inspect.isawaitable(result) else result
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
@@ -167,7 +190,8 @@ def _endpoint(identify: Callable[..., Any]) -> Callable[..., Any]:
     dependency = Depends(identify)
 
     async def keep(request: Request, identity: Any = dependency) -> Response:
-        request.scope[_SAID] = identity
+        identified = await identity if inspect.isawaitable(identity) else identity
+        request.scope[_SAID] = identified
         return Response()
 
     return keep

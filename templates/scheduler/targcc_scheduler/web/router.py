@@ -70,7 +70,8 @@ def mount(
         prefix: Default: ``dashboard_path`` of the settings, whose default is ``/jobs``.
         identify: Function of the request that identifies the user, or a dependency of a FastAPI app such as its ``current_user``. A plain
             function is called in a thread. The function returns a name and a role (``viewer``, ``operator`` or ``admin``), returns ``None`` for an
-            unknown user, or raises ``HTTPException``. With ``identify``, the scheduler has no login page; API tokens still work.
+            unknown user, or raises ``HTTPException``. With ``identify``, the scheduler has no login page; API tokens still work. Ready-made
+            functions: :mod:`.host_users`.
         login_url: Login page of the app; without this address, unknown users get status 401.
         scheduler: Default: a scheduler that starts and stops with the app.
         settings: Default: from the environment and ``.env``.

@@ -1,1 +1,1 @@
-"""The jobs, one per file. The scheduler finds every class or function with ``@job`` in this folder."""
+"""The jobs, one per file. The scheduler finds each class or function with ``@job``."""

@@ -45,6 +45,7 @@ def serve(*, host: str | None, port: int | None, no_worker: bool, where: str | N
       targcc serve
       targcc serve --host 0.0.0.0 --port 9000 --no-worker
     """
+    from ...web.state import shared_state
     from ..log_setup import configure_logging
 
     with from_extra("run", "targcc serve"):
@@ -64,7 +65,7 @@ def serve(*, host: str | None, port: int | None, no_worker: bool, where: str | N
     os.environ["TARGCC_HOST"], os.environ["TARGCC_PORT"] = host, str(port)
     os.environ["TARGCC_MODE"] = chosen.mode
     app = load_app(where)
-    app.state.targcc_work = not no_worker
+    shared_state(app).targcc_work = not no_worker
     _exit_on_signals()
     serve_app(app, chosen, version, listener)
 

@@ -165,6 +165,18 @@ class Dialect(Protocol):
         The numbers are sent as a single parameter, so that the statement is compiled once.
         """
 
+    def newest_each(
+        self,
+        columns: Sequence[sa.Column[Any]],
+        jobs: Sequence[str],
+        each: int,
+        where: Sequence[sa.ColumnElement[bool]],
+    ) -> sa.Select[Any]:
+        """Select columns of the newest ``each`` runs of each job that meet conditions on ``c_JobRun``.
+
+        The jobs are a single parameter, so that a statement for a thousand jobs is compiled once. An index finds the runs of each job.
+        """
+
     async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
         """Return up to ``pages`` unused pages of the database to the system, in a transaction; return whether more may be left."""
 

@@ -323,6 +323,21 @@ class PostgreSQLDialect:
         """Compare with an array."""
         return column == sa.any_(sa.literal(list(keys), ARRAY(sa.BigInteger)))
 
+    def newest_each(
+        self,
+        columns: Sequence[sa.Column[Any]],
+        jobs: Sequence[str],
+        each: int,
+        where: Sequence[sa.ColumnElement[bool]],
+    ) -> sa.Select[Any]:
+        """Join an array with a lateral subquery."""
+        names = sa.func.unnest(sa.literal(list(jobs), ARRAY(sa.Text)))
+        job = names.table_valued(sa.column("name", sa.Text), name="job").render_derived()
+        c = job_run.c
+        runs = sa.select(*columns).where(c.JobName == job.c.name, *where)
+        newest = runs.order_by(c.Id.desc()).limit(each).correlate(job).lateral("newest")
+        return sa.select(*newest.c).select_from(job.join(newest, sa.true()))
+
     async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
         """Return false: autovacuum reuses the pages."""
         del connection, pages

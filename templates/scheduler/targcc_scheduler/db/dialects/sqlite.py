@@ -329,6 +329,21 @@ class SQLiteDialect:
         listed = sa.func.json_each(json.dumps(list(keys))).table_valued("value")
         return column.in_(sa.select(listed.c.value))
 
+    def newest_each(
+        self,
+        columns: Sequence[sa.Column[Any]],
+        jobs: Sequence[str],
+        each: int,
+        where: Sequence[sa.ColumnElement[bool]],
+    ) -> sa.Select[Any]:
+        """Join a list in JSON with the ids from a correlated subquery; SQLite has no ``LATERAL``."""
+        job = sa.func.json_each(json.dumps(list(jobs))).table_valued("value", name="job")
+        c, newest = job_run.c, job_run.alias("newest")
+        ids = sa.select(c.Id).where(c.JobName == job.c.value, *where)
+        ids = ids.order_by(c.Id.desc()).limit(each).correlate(job)
+        both = job.join(newest, newest.c.Id.in_(ids))
+        return sa.select(*(newest.c[column.name] for column in columns)).select_from(both)
+
     async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
         """Run ``incremental_vacuum`` on files created for it. Free page by page, because the pragma frees a page for each row that is read."""
         if not await _is_incremental(connection):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...core.errors import SchemaError
+from ...core.library_logs import quiet
 from ...core.states import WAITING, RunState
 from ...core.stored_values import LARGE, REFERENCE
 from ...core.version import __version__
@@ -38,6 +40,8 @@ DIRECTORY = Path(__file__).resolve().parent
 
 DIALECTS = ("sqlite", "postgresql", "mssql")
 """The databases for which the migrations can be printed as SQL."""
+
+log = logging.getLogger("targcc.db.migrations.upgrade")
 
 _ALEMBIC = threading.Lock()
 """Serialises Alembic calls of this process's threads, because Alembic keeps its context in globals."""
@@ -79,11 +83,16 @@ def upgrade(url: str | sa.URL, *, also: Sequence[SchemaStep] = ()) -> str:
             _carry_over(connection)
             if _is_newer(connection):  # another process upgraded first
                 return current_revision(connection) or head
+            before = current_revision(connection)
             _run_alembic(connection, "upgrade", "head")
             for step in also:
                 if not step.is_current(connection):
                     step.install(connection)
         _analyze(engine)
+    if before is None:
+        log.info("created the scheduler's tables, at revision %s", head)
+    elif before != head:
+        log.info("upgraded the scheduler's tables from revision %s to %s", before, head)
     return head
 
 
@@ -322,11 +331,11 @@ def _shared_columns() -> list[sa.schema.SchemaItem]:
 
 
 def _run_alembic(connection: sa.Connection, command: str, revision: str) -> None:
-    from alembic import command as commands  # a slow import
+    with _ALEMBIC, quiet("alembic.runtime"):
+        from alembic import command as commands  # a slow import, which logs
 
-    config = _config(connection.dialect.name, connection=connection)
-    run: Any = getattr(commands, command)
-    with _ALEMBIC:
+        config = _config(connection.dialect.name, connection=connection)
+        run: Any = getattr(commands, command)
         run(config, revision)
 
 

@@ -24,6 +24,7 @@ from ...web.dashboard.common import SchedulerOf, Viewer
 from ...web.dashboard.flash import Flash, back, base_path, local_path, secure_cookies
 from ...web.dashboard.page_route import PageRoute, page_needs
 from ...web.dashboard.rendering import Frame, environment, render
+from ...web.headers_only import HEAD_KEY
 from ...web.problems import Problem
 from ...web.state import Web, get_web
 from . import passwords, second_factor, sessions, users
@@ -75,7 +76,7 @@ async def login_page(
     left: str = "",
 ) -> Response:
     """The login page; a valid link token signs in directly."""
-    if not token:
+    if not token or HEAD_KEY in request.scope:  # the preview of a link uses no link
         return await login_form(request, web, next=to, left=bool(left))
     if not web.shared(SignIn).links.use(token):
         error = gettext(

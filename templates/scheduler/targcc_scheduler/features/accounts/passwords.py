@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from ...core.errors import AuthError
+from ...core.languages import Localized
 from ...project import current
 
 LEAST_PASSWORD = 10
@@ -201,12 +202,18 @@ def hash_password(password: str, name: str = "") -> str:
         AuthError: the password is too short or too long, or is common.
     """
     if len(password) < LEAST_PASSWORD:
-        raise AuthError(f"a password has at least {LEAST_PASSWORD} characters")
+        raise AuthError(
+            Localized("a password has at least %(number)s characters", number=LEAST_PASSWORD)
+        )
     if len(password) > MOST_PASSWORD:
-        raise AuthError(f"a password has at most {MOST_PASSWORD} characters")
+        raise AuthError(
+            Localized("a password has at most %(number)s characters", number=MOST_PASSWORD)
+        )
     if is_common(password, name):
         raise AuthError(
-            "guessers try this password first: take several words that have nothing to do with each other"
+            Localized(
+                "guessers try this password first: take several words that have nothing to do with each other"
+            )
         )
     return str(_hasher().hash(password))
 

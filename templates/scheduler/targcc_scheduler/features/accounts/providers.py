@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.clock import Clock
 from ...core.errors import CredentialsRefused
-from ...core.identity import Principal
+from ...core.identity import Principal, page_cookie
 from ...project import current
 from ...scheduler import Scheduler
 from . import passwords, sessions, users
@@ -66,18 +66,49 @@ class PasswordProvider:
 
     async def authenticate(self, request: Request) -> Principal | None:
         """Return the principal of the cookie's session; ``None`` without a cookie, or when the session has ended."""
-        cookie = request.cookies.get(session_cookie())
-        if not cookie:
+        cookie = request.cookies.get(session_cookie(), "")
+        if cookie.startswith(sessions.HOST_MARK):
             return None
-        now = self._database.clock.now()
-        session = await self._database.read(
-            lambda db: sessions.find_session(db, cookie, now, self._idle)
-        )
+        session = await _open_session(self._database, request, cookie, self._idle)
+        return session.principal if session is not None else None
+
+
+class HostSessions:
+    """Authenticate a browser that has exchanged a token of the host for a session; see :mod:`.token_pages`.
+
+    Args:
+        database: The database of the sessions.
+        idle: Time without use after which a session ends.
+    """
+
+    def __init__(self, database: Database, idle: timedelta = sessions.IDLE_LIFE) -> None:
+        self._database = database
+        self._idle = idle
+
+    async def authenticate(self, request: Request) -> Principal | None:
+        """Return the principal of the cookie's session, as the host named it; ``None`` without a cookie, or when the session has ended."""
+        cookie = request.cookies.get(page_cookie(current().package), "")
+        if not cookie.startswith(sessions.HOST_MARK):
+            return None
+        session = await _open_session(self._database, request, cookie, self._idle)
         if session is None:
             return None
-        if session.is_worth_noting(now) and not _is_refresh(request):
-            await self._database.change(lambda db: sessions.note_use(db, cookie, now))
-        return session.principal
+        return Principal(
+            session.name.removeprefix(sessions.HOST_PREFIX), session.role, session.csrf
+        )
+
+
+async def _open_session(
+    database: Database, request: Request, cookie: str, idle: timedelta
+) -> sessions.Session | None:
+    """Return the open session of a cookie and note its use; ``None`` without a cookie."""
+    if not cookie:
+        return None
+    now = database.clock.now()
+    session = await database.read(lambda db: sessions.find_session(db, cookie, now, idle))
+    if session is not None and session.is_worth_noting(now) and not _is_refresh(request):
+        await database.change(lambda db: sessions.note_use(db, cookie, now))
+    return session
 
 
 def _is_refresh(request: Request) -> bool:
@@ -171,6 +202,11 @@ class TokenProvider:
             name = token.name
             await self._database.change(lambda db: sessions.note_token_use(db, name, now))
         return Principal(token.account, token.role, jobs=token.jobs)
+
+
+def host_sessions_of(scheduler: Scheduler) -> HostSessions:
+    """Return the provider for the sessions of people of the host."""
+    return HostSessions(scheduler, scheduler.settings.session_idle)
 
 
 def sessions_of(scheduler: Scheduler) -> PasswordProvider:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.errors import AuthError
+from ...core.errors import AuthError, LastAdminError
 from ...core.identity import BUILT_IN, Grant, Role
+from ...core.languages import Localized
 from . import model
 
 # Custom roles: each has grants for some jobs, such as operator for jobs whose names begin with ``finance:``.
@@ -67,10 +68,13 @@ async def create(connection: AsyncConnection, name: str, grants: Iterable[Grant]
     """
     if not _NAME.fullmatch(name):
         raise AuthError(
-            f"not a name of a role: {name!r}; small letters, digits, - and _ make one, up to 20"
+            Localized(
+                "not a name of a role: %(name)s; small letters, digits, - and _ make one, up to 20",
+                name=repr(name),
+            )
         )
     if name in BUILT_IN or await model.find_role(connection, name) is not None:
-        raise AuthError(f"there is a role {name} already")
+        raise AuthError(Localized("there is a role %(name)s already", name=name))
     await _keep(connection, name, grants)
 
 
@@ -105,7 +109,13 @@ async def remove(connection: AsyncConnection, name: str) -> None:
     """
     await _existing(connection, name)
     if holders := await model.holders(connection, name):
-        raise AuthError(f"{', '.join(holders)} have the role {name}: give them another one first")
+        raise AuthError(
+            Localized(
+                "%(holders)s have the role %(name)s: give them another one first",
+                holders=", ".join(holders),
+                name=name,
+            )
+        )
     await model.remove_role(connection, name)
 
 
@@ -114,10 +124,13 @@ async def assign(connection: AsyncConnection, user: str, role: str) -> None:
 
     Raises:
         AuthError: there is no such role or user.
+        LastAdminError: the user is the last admin and the role is another one.
     """
     await check_role(connection, role)
+    if role != Role.ADMIN and await model.lock_admins(connection) == [user]:
+        raise LastAdminError(user)
     if not await model.change_role(connection, user, role):
-        raise AuthError(f"there is no user {user}")
+        raise AuthError(Localized("there is no user %(name)s", name=user))
 
 
 async def _existing(connection: AsyncConnection, name: str) -> tuple[Grant, ...]:
@@ -132,7 +145,9 @@ async def _keep(connection: AsyncConnection, name: str, grants: Iterable[Grant])
     entries = list(grants)
     for entry in entries:
         if not _PATTERN.fullmatch(entry.jobs):
-            raise AuthError(f"not a pattern of job names: {entry.jobs!r}")
+            raise AuthError(
+                Localized("not a pattern of job names: %(pattern)s", pattern=repr(entry.jobs))
+            )
     stored = json.dumps([[entry.may, entry.jobs] for entry in entries])
     await model.keep_role(connection, name, stored)
 

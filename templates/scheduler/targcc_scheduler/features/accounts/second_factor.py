@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import AuthError
+from ...core.languages import Localized
 from ...core.secrets import SEALS
 from ...core.text import digest
 from . import model
@@ -102,7 +103,9 @@ async def turn_on(
     step = step_of(secret, _plain(code), now) if is_secret(secret) else None
     if step is None:
         raise AuthError(
-            "that is not the code that the app shows now: is the clock of the phone right?"
+            Localized(
+                "that is not the code that the app shows now: is the clock of the phone right?"
+            )
         )
     codes = [_new_recovery_code() for _ in range(RECOVERY_CODES)]
     sealed = SEALS.seal({_SEALED: secret}, [_SEALED])[_SEALED]
@@ -110,7 +113,7 @@ async def turn_on(
     if not await model.add_second_factor(
         connection, name, json.dumps(sealed), step=step, recovery_json=stored
     ):
-        raise AuthError(f"{name} has a second factor already, or is no user")
+        raise AuthError(Localized("%(name)s has a second factor already, or is no user", name=name))
     return codes
 
 
@@ -121,7 +124,7 @@ async def turn_off(connection: AsyncConnection, name: str) -> None:
         AuthError: the user has no second factor.
     """
     if not await model.remove_second_factor(connection, name):
-        raise AuthError(f"{name} has no second factor")
+        raise AuthError(Localized("%(name)s has no second factor", name=name))
 
 
 async def reset(connection: AsyncConnection, name: str) -> None:

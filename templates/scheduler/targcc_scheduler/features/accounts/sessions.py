@@ -17,6 +17,7 @@ from ...core.actor import Actor
 from ...core.errors import AuthError
 from ...core.humanize import count
 from ...core.identity import ACCOUNT_NAME, Principal
+from ...core.languages import Localized
 from ...core.text import digest
 from ...kernel.audit import audit
 from ...project import current
@@ -26,6 +27,12 @@ from . import model
 
 LINK_SESSION_LIFE = timedelta(hours=12)
 """Lifetime of a session that a login link began."""
+HOST_SESSION_LIFE = timedelta(hours=1)
+"""Lifetime of a session for a token of the host: the host cannot end the session when it revokes the token."""
+HOST_MARK = "app."
+"""Beginning of the secrets of such sessions. No other secret has a dot, so neither kind of session counts as the other."""
+HOST_PREFIX = "app:"
+"""Prefix for the names in such sessions. Names of local users have no colon, so none can collide."""
 IDLE_LIFE = timedelta(hours=24)
 """Default time without use after which a session ends."""
 _NOTE_USE_EVERY = timedelta(minutes=1)
@@ -80,9 +87,10 @@ async def start_session(
     *,
     device: str = "",
     address: str = "",
+    mark: str = "",
 ) -> str:
-    """Begin a session and return the secret for the cookie; also delete expired sessions."""
-    secret = secrets.token_urlsafe(32)
+    """Begin a session and return the secret for the cookie, which begins with ``mark``; also delete expired sessions."""
+    secret = mark + secrets.token_urlsafe(32)
     await model.add_session(
         connection,
         digest(secret),
@@ -155,7 +163,9 @@ async def revoke(
             await model.remove_session(connection, row.TokenHash)
             await audit(connection, by, _ENDED, now, detail=f"{session_id} of {row.UserName}")
             return str(row.UserName)
-    raise AuthError(f"there is no session {session_id}: it may have ended")
+    raise AuthError(
+        Localized("there is no session %(number)s: it may have ended", number=session_id)
+    )
 
 
 async def revoke_all(
@@ -304,10 +314,18 @@ async def create_token(
     for token_name in (name, account or name):
         if not ACCOUNT_NAME.fullmatch(token_name):
             raise AuthError(
-                f"not a token name: {token_name!r}; letters, digits and . @ + - _ make one, up to 64"
+                Localized(
+                    "not a token name: %(name)s; letters, digits and . @ + - _ make one, up to 64",
+                    name=repr(token_name),
+                )
             )
     if await model.has_token(connection, name):
-        raise AuthError(f"there is a token {name} already: revoke it first, or choose another name")
+        raise AuthError(
+            Localized(
+                "there is a token %(name)s already: revoke it first, or choose another name",
+                name=name,
+            )
+        )
     secret = _TOKEN_PREFIX + secrets.token_urlsafe(32)
     await model.add_token(
         connection,
@@ -331,7 +349,7 @@ async def revoke_token(connection: AsyncConnection, name: str) -> None:
         AuthError: there is no such token.
     """
     if not await model.remove_token(connection, name):
-        raise AuthError(f"there is no token {name}")
+        raise AuthError(Localized("there is no token %(name)s", name=name))
 
 
 async def tokens(connection: AsyncConnection) -> tuple[Token, ...]:

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.errors import AuthError
+from ...core.errors import AuthError, LastAdminError
 from ...core.identity import ACCOUNT_NAME, Principal
+from ...core.languages import Localized
 from ...core.text import digest
 from . import model
 
@@ -40,10 +41,13 @@ async def add_user(
     """
     if not ACCOUNT_NAME.fullmatch(name):
         raise AuthError(
-            f"not a user name: {name!r}; letters, digits and . @ + - _ make one, up to 64"
+            Localized(
+                "not a user name: %(name)s; letters, digits and . @ + - _ make one, up to 64",
+                name=repr(name),
+            )
         )
     if await model.find_user(connection, name) is not None:
-        raise AuthError(f"there is a user {name} already")
+        raise AuthError(Localized("there is a user %(name)s already", name=name))
     await model.add_user(connection, name, password_hash=password_hash, role=role, now=now)
 
 
@@ -54,7 +58,7 @@ async def change_password(connection: AsyncConnection, name: str, password_hash:
         AuthError: there is no such user.
     """
     if not await model.change_password(connection, name, password_hash):
-        raise AuthError(f"there is no user {name}")
+        raise AuthError(Localized("there is no user %(name)s", name=name))
     await model.remove_sessions_of(connection, name)
 
 
@@ -65,7 +69,7 @@ async def remove_user(connection: AsyncConnection, name: str) -> None:
         AuthError: there is no such user.
     """
     if not await model.remove_user(connection, name):
-        raise AuthError(f"there is no user {name}")
+        raise AuthError(Localized("there is no user %(name)s", name=name))
     await model.remove_sessions_of(connection, name)
 
 
@@ -83,16 +87,17 @@ async def check_change(
         keeps_role: Whether the user has the role admin after the change if the user has it before.
 
     Raises:
-        AuthError: the change would lock out the last admin or the principal, or the principal is no admin any more.
+        LastAdminError: the change would lock out the last admin.
+        AuthError: the change would lock out the principal, or the principal is no admin any more.
     """
     admins = await model.lock_admins(connection)
     is_user = by.second_factor is not None
     if name in admins and len(admins) == 1 and not keeps_role:
-        raise AuthError(f"the user {name} is the last admin: make another user an admin first")
+        raise LastAdminError(name)
     if is_user and by.name not in admins:
-        raise AuthError("you are no admin any more")
+        raise AuthError(Localized("you are no admin any more"))
     if is_user and name == by.name:
-        raise AuthError("this is your own account: another admin has to change it")
+        raise AuthError(Localized("this is your own account: another admin has to change it"))
 
 
 async def users(connection: AsyncConnection) -> tuple[User, ...]:

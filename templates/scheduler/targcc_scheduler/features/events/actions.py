@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
 from ...core.errors import UnknownWebhook, WebhookError
-from ...core.languages import gettext, translated_in
+from ...core.languages import Localized, gettext, translated_in
 from ...core.masking import MASK
 from ...core.secrets import know
 from ...kernel.audit import audit
@@ -55,7 +55,7 @@ async def create(
     if unknown is not None:
         raise WebhookError(f"there is no event {unknown!r}: {', '.join(EVENTS)}")
     if len(" ".join(patterns)) > _LONGEST_JOBS:
-        raise WebhookError("those are too many jobs: use patterns such as Daily*")
+        raise WebhookError(Localized("those are too many jobs: use patterns such as Daily*"))
     know(url)
     secret, now = new_secret(), scheduler.clock.now()
     values = {
@@ -85,10 +85,14 @@ def _shown(url: str) -> str:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:  # the error's message may hold a part of a password
-        raise WebhookError("that is no address such as https://example.com/hook") from None
+        raise WebhookError(
+            Localized("that is no address such as https://example.com/hook")
+        ) from None
     fits = url.isprintable() and " " not in url and len(url) <= _LONGEST_URL
     if parts.scheme not in {"http", "https"} or not host or not fits:
-        raise WebhookError("an address begins with https:// or http://, and names a host")
+        raise WebhookError(
+            Localized("an address begins with https:// or http://, and names a host")
+        )
     where = f"[{host}]" if ":" in host else host
     where += f":{port}" if port is not None else ""
     hides = parts.path.strip("/") or parts.query or parts.username

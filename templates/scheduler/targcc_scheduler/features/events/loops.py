@@ -164,6 +164,8 @@ TAKEN_FOR = timedelta(seconds=60)
 _AT_ONCE, _AT_ONCE_EACH = 10, 3
 _GONE = 410
 _JITTER = 0.1
+HELD = "held: this process calls no webhooks (TARGCC_SEND_WEBHOOKS)"
+"""The answer of a message that was not sent."""
 
 
 class Deliveries:
@@ -223,21 +225,36 @@ class Deliveries:
             client = None
             try:
                 while (taken or self._sending) and not self._ending:
-                    if client is None and not all(hook.in_code for _, hook in taken):
+                    if client is None and any(map(self._calls_out, taken)):
                         from ...core.http_post import new_client
 
                         client = await stack.enter_async_context(new_client())
                     for delivery, hook in taken:
-                        sends = (
-                            self._call(delivery, hook)
-                            if hook.in_code
-                            else self._send(client, delivery, hook)
-                        )
+                        if hook.in_code:
+                            sends = self._call(delivery, hook)
+                        elif self._services.settings.send_webhooks:
+                            sends = self._send(client, delivery, hook)
+                        else:
+                            sends = self._hold(delivery, hook)
                         self._sending[asyncio.create_task(sends)] = hook.id
                     await self._until_one_is_sent()
                     taken = await self._take()
             finally:
                 await self._stop_sending()
+
+    def _calls_out(self, message: tuple[Delivery, Webhook]) -> bool:
+        return not message[1].in_code and self._services.settings.send_webhooks
+
+    async def _hold(self, delivery: Delivery, hook: Webhook) -> None:
+        """Record a message as held and name it in the log."""
+        now = self._services.clock.now()
+        await self._services.store.change(
+            lambda connection: model.hold(connection, delivery, HELD, now)
+        )
+        log.warning(
+            "webhook %s (%s) not called about run %s (%s): %s",
+            *(hook.id, hook.shown, delivery.run_id, delivery.event, HELD),
+        )
 
     async def _take(self) -> list[tuple[Delivery, Webhook]]:
         now, counts = self._services.clock.now(), Counter(self._sending.values())

@@ -364,6 +364,12 @@ async def refused(
     await connection.execute(failing.values(FailingSince=now))
 
 
+async def hold(connection: AsyncConnection, delivery: Delivery, answer: str, now: datetime) -> None:
+    """Record that a message is not sent. The webhook does not count as failing; :func:`redeliver` sends the message."""
+    values = {"DueAt": None, "Answer": answer[:200], "Status": FAILED, "EndedAt": now}
+    await connection.execute(_row(delivery).values(values))
+
+
 def _row(delivery: Delivery) -> sa.Update:
     """Update the row of a claimed message, unless the message was redelivered or its webhook disabled since the claim."""
     return sa.update(job_delivery).where(

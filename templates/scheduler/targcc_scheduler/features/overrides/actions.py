@@ -11,6 +11,7 @@ from typing import Any
 
 from ...core.actor import Actor
 from ...core.errors import ArgumentsError, OverrideError
+from ...core.languages import Localized
 from ...kernel.audit import audit
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.jobs.option_values import shown
@@ -140,9 +141,11 @@ def _overrides(job: JobDefinition, wish: Wish, by: str, now: datetime) -> list[O
     if not wish.values:
         raise OverrideError(f"say what is to be different: {', '.join(FIELDS)}")
     if not wish.reason.strip():
-        raise OverrideError("say why: whoever finds the job changed will want to know")
+        raise OverrideError(Localized("say why: whoever finds the job changed will want to know"))
     if wish.until is not None and not now < wish.until < now.replace(year=_LAST_YEAR, day=1):
-        raise OverrideError("an override ends in the future; leave the end out for one without")
+        raise OverrideError(
+            Localized("an override ends in the future; leave the end out for one without")
+        )
     return [
         Override(
             job.name,

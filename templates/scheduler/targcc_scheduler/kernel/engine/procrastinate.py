@@ -29,6 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ...core.clock import Clock, together
 from ...core.errors import NodeUnknown
+from ...core.library_logs import only_warnings
 from ...core.outage import OUTAGES, Outage
 from ...core.pools import BEHIND_ALL, LEAST_PLAIN, Pool, Turns, entry_priority
 from ...core.states import RunState
@@ -57,6 +58,8 @@ from .port import Submission, Worker
 #
 # An entry is only a hint: taking an entry of a run that is over or no longer waits has no effect, and neither has a second entry. So a run
 # that becomes due sooner gets another entry, and a cancelled run keeps its entry.
+
+only_warnings("procrastinate")  # at INFO it writes a line for each entry
 
 TASK = "targcc.run"
 """Task name of ordinary entries; the argument is a run's id."""

@@ -16,15 +16,34 @@ from .loops import Every, NodeContext, WhenSeen
 # Text index: also tell the features of ended runs, with low priority.
 
 _TEXT_SECONDS = 3.0
-_STEP_SECONDS = 0.03
-"""Target duration of a step. Texts are split on the scheduler's event loop, which is blocked meanwhile."""
 _MANY = 50
 """Number of waiting runs that marks a busy database."""
 _BESIDE_WORK = 30.0
 """Pause after a step of a busy database, in multiples of the step's duration.
 
-The index may fall behind: searches read unindexed runs directly.
+The index may fall behind by :data:`.text_index.BEHIND` runs: searches read unindexed runs directly.
 """
+_LEAST_AT_ONCE = 300
+"""Least number of runs in a transaction on PostgreSQL. Their texts are split on the event loop, in about 30 ms."""
+_STEPS = 50
+"""Number of steps between two looks whether the index is behind."""
+_BEHIND = 2.0
+"""Pause after a step of an index that is behind, in multiples of the usual pause."""
+
+
+def pause_after(waits: int, usual: float, *, behind: bool) -> float:
+    """Return the pause after a step of the index, as a share of the step's duration.
+
+    A loaded million of runs is indexed in minutes, beside other work. A burst of runs is indexed after the burst.
+
+    Args:
+        waits: The number of ended runs that wait for the index.
+        usual: The usual pause on this database.
+        behind: Whether many more runs wait than a burst leaves.
+    """
+    if behind:
+        return usual * _BEHIND
+    return _BESIDE_WORK if waits >= _MANY else usual
 
 
 class TextKeeper:
@@ -37,19 +56,26 @@ class TextKeeper:
     def __init__(self, context: NodeContext) -> None:
         self._context = context
         self._store = context.services.store
-        self._usual = Throttle.on(self._store).pause
-        self._pace = Throttle(_STEP_SECONDS, self._usual)
+        self._pace = Throttle.on(self._store)
+        if (
+            self._store.dialect.many_writers
+        ):  # nobody waits for the transaction, which has ten statements
+            self._pace.least = _LEAST_AT_ONCE
+        self._usual = self._pace.pause
 
     async def once(self) -> None:
         """Run steps until no work is left or the node stops."""
-        context, more = self._context, True
+        context, more, behind, steps = self._context, True, False, 0
         while more and not context.ending.is_set():
             async with self._store.read() as connection:
                 work = await text_index.look(connection, context.services.clock.now())
+                if steps % _STEPS == 0:
+                    behind = await text_index.is_behind(connection)
+            steps += 1
             if work.sends:
                 for listener in context.ended_runs:
                     listener.wake()
-            self._pace.pause = _BESIDE_WORK if work.waits >= _MANY else self._usual
+            self._pace.pause = pause_after(work.waits, self._usual, behind=behind)
             more = work.waits > 0 and await self._step(self._index)
             if work.unseen:
                 more = await self._step(text_index.catch_up) or more

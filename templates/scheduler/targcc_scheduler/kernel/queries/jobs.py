@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,7 +19,7 @@ from ..job_owner import Owner, Ownership
 from ..jobs.definition import JobDefinition
 from ..node import slots
 from . import runs, system
-from .models import Pause, Run
+from .models import Pause, RecentRun, StateAndTimes
 
 # A job's next start.
 
@@ -28,7 +29,7 @@ def next_run(
     *,
     now: datetime,
     pause: Pause | None,
-    recent: Iterable[Run] = (),
+    recent: Iterable[StateAndTimes] = (),
     busy: bool = False,
 ) -> datetime | None:
     """Return the instant at which a job's schedule starts the next run.
@@ -79,27 +80,26 @@ _DECIDED = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.MISSED, RunS
 BAD = frozenset({RunState.FAILED, RunState.MISSED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobOverview:
-    """A job with its recent runs, newest first.
+@dataclass(frozen=True, kw_only=True)
+class JobEntry:
+    """A job with its pause, its owner and its next start, without its runs.
 
     Args:
         definition: The job.
-        words: The schedule in words.
         pause: The job's pause, if paused.
         next_run: The instant when the next run starts, if known.
-        recent: The newest runs, at most :data:`RECENT`, newest first.
         ownership: The scheduler that runs the job, during a migration from the old server.
-        older: Runs with an outcome from before ``recent``, newest first; filled if ``recent`` contains runs without an outcome.
     """
 
     definition: JobDefinition
-    words: str
     pause: Pause | None
     next_run: datetime | None
-    recent: tuple[Run, ...]
     ownership: Ownership | None = None
-    older: tuple[Run, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The schedule in words, in the reader's language."""
+        return schedule_words(self.definition)
 
     @property
     def owner(self) -> Owner:
@@ -116,14 +116,27 @@ class JobOverview:
         """The job's stable key."""
         return self.definition.name
 
-    @property
-    def outcomes(self) -> tuple[Run, ...]:
+
+@dataclass(frozen=True, kw_only=True)
+class JobOverview(JobEntry):
+    """A job with its recent runs, newest first.
+
+    Args:
+        recent: The newest runs, at most :data:`RECENT`, newest first.
+        older: Runs with an outcome from before ``recent``, newest first; filled if ``recent`` contains runs without an outcome.
+    """
+
+    recent: tuple[RecentRun, ...]
+    older: tuple[RecentRun, ...] = ()
+
+    @cached_property
+    def outcomes(self) -> tuple[RecentRun, ...]:
         """The newest runs that succeeded, failed, were missed or were cancelled. Active and waiting runs and skipped slots have no outcome."""
         every = (*(run for run in self.recent if run.state in _DECIDED), *self.older)
         return every[:RECENT]
 
     @property
-    def last(self) -> Run | None:
+    def last(self) -> RecentRun | None:
         """The newest run with an outcome."""
         return next(iter(self.outcomes), None)
 
@@ -135,7 +148,7 @@ class JobOverview:
         return bool(ends) and (not failures or max(ends) > max(failures))
 
     @property
-    def active(self) -> tuple[Run, ...]:
+    def active(self) -> tuple[RecentRun, ...]:
         """The recent runs that are running or wait for a retry."""
         states = {RunState.RUNNING, RunState.RETRYING}
         return tuple(run for run in self.recent if run.state in states)
@@ -172,53 +185,76 @@ class JobOverview:
         return count
 
 
-async def job_overviews(
+async def job_entries(
     connection: AsyncConnection, definitions: Iterable[JobDefinition], now: datetime
-) -> tuple[JobOverview, ...]:
-    """Return jobs with recent runs, sorted by display name."""
+) -> tuple[JobEntry, ...]:
+    """Return jobs without their runs, sorted by display name. The number of statements does not grow with the number of jobs."""
     jobs = sorted(definitions, key=lambda job: job.display_name.casefold())
     paused = await system.pauses(connection, now)
     owned = await owners.load(connection)
-    recent = await runs.recent_runs(connection, [job.name for job in jobs], RECENT)
-    older = await _older_outcomes(connection, recent)
     after_runs = [job.name for job in jobs if isinstance(job.schedule, AfterRunSchedule)]
+    recent = await runs.recent_outcomes(connection, after_runs, RECENT)
     busy = await slots.busy_runs(connection, after_runs)
     return tuple(
-        JobOverview(
+        JobEntry(
             definition=job,
-            words=schedule_words(job),
             pause=paused.get(job.name),
             next_run=(
                 next_run(
                     job,
                     now=now,
                     pause=paused.get(job.name),
-                    recent=recent[job.name],
+                    recent=recent.get(job.name, ()),
                     busy=bool(busy.get(job.name)),
                 )
                 if (ownership := owned.get(job.name)) is None or ownership.owner is Owner.NEW
                 else None
             ),
+            ownership=ownership,
+        )
+        for job in jobs
+    )
+
+
+async def with_runs(
+    connection: AsyncConnection, entries: Iterable[JobEntry]
+) -> tuple[JobOverview, ...]:
+    """Read the recent runs of jobs, in a few statements for all of them."""
+    jobs = list(entries)
+    recent = await runs.recent_outcomes(connection, [job.name for job in jobs], RECENT)
+    older = await _older_outcomes(connection, recent)
+    return tuple(
+        JobOverview(
+            definition=job.definition,
+            pause=job.pause,
+            next_run=job.next_run,
+            ownership=job.ownership,
             recent=recent[job.name],
-            ownership=owned.get(job.name),
             older=older.get(job.name, ()),
         )
         for job in jobs
     )
 
 
+async def job_overviews(
+    connection: AsyncConnection, definitions: Iterable[JobDefinition], now: datetime
+) -> tuple[JobOverview, ...]:
+    """Return jobs with recent runs, sorted by display name."""
+    return await with_runs(connection, await job_entries(connection, definitions, now))
+
+
 async def _older_outcomes(
-    connection: AsyncConnection, recent: Mapping[str, tuple[Run, ...]]
-) -> dict[str, tuple[Run, ...]]:
+    connection: AsyncConnection, recent: Mapping[str, tuple[RecentRun, ...]]
+) -> dict[str, tuple[RecentRun, ...]]:
     """Read older outcomes for jobs whose recent runs include waiting, running or skipped runs; one index range per state."""
     names = [
         name
         for name, newest in recent.items()
         if len(newest) == RECENT and any(run.state not in _DECIDED for run in newest)
     ]
-    read: dict[str, list[Run]] = {name: [] for name in names}
+    read: dict[str, list[RecentRun]] = {name: [] for name in names}
     for state in sorted(_DECIDED) if names else ():
-        part = await runs.recent_runs(connection, names, RECENT, job_run.c.State == state)
+        part = await runs.recent_outcomes(connection, names, RECENT, job_run.c.State == state)
         for name, newest in part.items():
             read[name] += [run for run in newest if run.id < recent[name][-1].id]
     return {name: tuple(sorted(part, key=lambda run: -run.id)) for name, part in read.items()}

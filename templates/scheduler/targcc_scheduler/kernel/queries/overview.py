@@ -17,10 +17,13 @@ from ..job_owner import Ownership
 from ..jobs.definition import JobDefinition
 from . import runs, system
 from .chains import Chain, chains
-from .jobs import BAD, JobOverview, job_overviews
+from .jobs import BAD, JobEntry, JobOverview, job_entries, with_runs
 from .models import Run, Server
 from .statistics import EndedRuns, ended_runs
 from .upcoming import Upcoming, coming_slots, upcoming
+
+MOST_ON_BOARD = 120
+"""Limit of jobs outside chains that the page shows with their recent runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +31,10 @@ class Overview:
     """Overview page data.
 
     Args:
-        jobs: All jobs.
+        jobs: All jobs, without their runs.
+        board: The first jobs outside any chain, with their recent runs; at most :data:`MOST_ON_BOARD`.
+        usual: The median duration of the running jobs' recent runs, by job.
+        has_run: Whether any run is stored.
         chains: The chains of jobs, with their states.
         recovered: The jobs that failed or were missed in the window, have succeeded since, and have no rerun that waits or runs.
         window: Number of runs that ended in the window, by state.
@@ -42,7 +48,10 @@ class Overview:
     now: datetime
     since: datetime
     horizon: datetime
-    jobs: tuple[JobOverview, ...]
+    jobs: tuple[JobEntry, ...]
+    board: tuple[JobOverview, ...]
+    usual: Mapping[str, timedelta | None]
+    has_run: bool
     chains: tuple[Chain, ...] = ()
     recovered: tuple[JobOverview, ...]
     window: EndedRuns
@@ -55,10 +64,10 @@ class Overview:
     still_counting: int
 
     @property
-    def apart(self) -> tuple[JobOverview, ...]:
-        """Return the jobs outside any chain."""
+    def unlisted(self) -> int:
+        """Return the number of jobs that are neither on the board nor in a chain."""
         chained = {name for chain in self.chains for name in chain.jobs}
-        return tuple(job for job in self.jobs if job.name not in chained)
+        return len(self.jobs) - len(self.board) - len(chained)
 
     @property
     def has_recovered(self) -> bool:
@@ -78,22 +87,36 @@ async def overview(
     back: timedelta = timedelta(hours=24),
     ahead: timedelta = timedelta(hours=6),
 ) -> Overview:
-    """Read the overview page data in about a dozen queries; the cost does not grow with the number of runs."""
+    """Read the overview page data in about a dozen queries; the cost does not grow with the number of runs.
+
+    Recent runs are read of the jobs on the board, of running jobs, and of jobs that failed in the window.
+    """
     definitions = list(definitions)
-    jobs = await job_overviews(connection, definitions, now)
+    jobs = await job_entries(connection, definitions, now)
     since, horizon = now - back, now + ahead
     window = await ended_runs(connection, since, now)
     failed = window.jobs(*BAD) - await _with_reruns(connection)
     waiting = await runs.waiting_runs(connection)
+    running = await runs.running_runs(connection)
+    chained = await chains(connection, definitions)
+    in_chains = {name for chain in chained for name in chain.jobs}
+    board = [job.name for job in jobs if job.name not in in_chains][:MOST_ON_BOARD]
+    shown = {*board, *failed, *(run.job for run in running)}
+    read = {
+        job.name: job for job in await with_runs(connection, (j for j in jobs if j.name in shown))
+    }
     return Overview(
         now=now,
         since=since,
         horizon=horizon,
         jobs=jobs,
-        chains=await chains(connection, definitions),
-        recovered=tuple(job for job in jobs if job.name in failed and job.recovered),
+        board=tuple(read[name] for name in board),
+        usual={run.job: read[run.job].usual_duration for run in running if run.job in read},
+        has_run=await runs.are_any(connection),
+        chains=chained,
+        recovered=tuple(job for job in read.values() if job.name in failed and job.recovered),
         window=window,
-        running=await runs.running_runs(connection),
+        running=running,
         upcoming=upcoming(jobs, waiting, now),
         slots=tuple(coming_slots(jobs, now, horizon)),
         servers=await system.read_servers(connection),

@@ -106,12 +106,14 @@ class RunFilter:
         arguments_of: Jobs with searchable arguments: jobs without secret arguments.
         before: Id of the last run on the previous page.
         limit: Number of runs on a page.
+        indexed_only: Leave out runs without an entry in the text index while there are many.
     """
 
     search: Search = EVERYTHING
     arguments_of: frozenset[str] = frozenset()
     before: int | None = None
     limit: int = 50
+    indexed_only: bool = False
 
 
 def conditions(wanted: RunFilter) -> Iterator[Condition]:
@@ -279,25 +281,37 @@ _CLAUSES: dict[str, Callable[[Any, str], Clause]] = {
 # has indexed yet.
 
 _LOOKED_AT = 1_000
+_FEW_LEFT = 5_000
+"""Number of unindexed runs that every search compares."""
 _MOST_PARTS = 100  # SQLite takes at most 500 parts of a UNION
 _Rows = Sequence[sa.Row[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """A page of runs, newest first. ``next_before`` is the ``before`` of the next page, ``None`` on the last page."""
+    """A page of runs, newest first.
+
+    Args:
+        runs: The runs.
+        next_before: The ``before`` of the next page; ``None`` on the last page.
+        indexed: Share of the indexed runs in per cent, if runs that are not indexed yet may be missing; otherwise ``None``.
+    """
 
     runs: tuple[Run, ...]
     next_before: int | None
+    indexed: int | None = None
 
 
 async def list_runs(connection: AsyncConnection, wanted: RunFilter) -> RunPage:
     """Return a page of runs, newest first. Paging by id makes every page cost the same."""
     wanted = await with_names(connection, wanted)
-    text_clauses = clauses(wanted)
-    rows = await (_by_text(connection, wanted) if text_clauses else _first(connection, wanted))
+    indexed = None
+    if clauses(wanted):
+        rows, indexed = await _by_text(connection, wanted)
+    else:
+        rows = await _first(connection, wanted)
     runs = tuple(run_of(row) for row in rows[: wanted.limit])
-    return RunPage(runs, runs[-1].id if len(rows) > wanted.limit else None)
+    return RunPage(runs, runs[-1].id if len(rows) > wanted.limit else None, indexed)
 
 
 async def with_names(connection: AsyncConnection, wanted: RunFilter) -> RunFilter:
@@ -371,15 +385,18 @@ def _single(wanted: RunFilter, key: str) -> Term | None:
     return terms[0] if len(terms) == 1 and not terms[0].negated else None
 
 
-async def _by_text(connection: AsyncConnection, wanted: RunFilter) -> _Rows:
-    """Return the newest runs for a search that needs the text index."""
-    border = await _border(connection, wanted)
+async def _by_text(connection: AsyncConnection, wanted: RunFilter) -> tuple[_Rows, int | None]:
+    """Return the newest runs for a search that needs the text index, and the value of :attr:`RunPage.indexed`."""
+    border, indexed = await _border(connection, wanted), None
     near = [job_run.c.Id >= border] if border is not None else []
     rows_by_id = {row.Id: row for row in await _first(connection, wanted, *near)}
     if border is not None and len(rows_by_id) <= wanted.limit:
-        for older in await _far(connection, wanted, border):
-            rows_by_id |= {row.Id: row for row in (await connection.execute(older)).all()}
-    return [rows_by_id[run_id] for run_id in sorted(rows_by_id, reverse=True)[: wanted.limit + 1]]
+        statements, indexed = await _far(connection, wanted, border)
+        for newest_id, older in statements:
+            if sum(run_id > newest_id for run_id in rows_by_id) <= wanted.limit:
+                rows_by_id |= {row.Id: row for row in (await connection.execute(older)).all()}
+    newest = sorted(rows_by_id, reverse=True)[: wanted.limit + 1]
+    return [rows_by_id[run_id] for run_id in newest], indexed
 
 
 async def _border(connection: AsyncConnection, wanted: RunFilter) -> int | None:
@@ -396,24 +413,41 @@ async def _border(connection: AsyncConnection, wanted: RunFilter) -> int | None:
 _IN_ORDER = frozenset({"job", "state", "since", "until", "run"})
 
 
-async def _far(connection: AsyncConnection, wanted: RunFilter, border: int) -> list[sa.Select[Any]]:
-    """Return the statements for runs older than the border."""
+async def _far(
+    connection: AsyncConnection, wanted: RunFilter, border: int
+) -> tuple[list[tuple[int, sa.Select[Any]]], int | None]:
+    """Return the statements for runs older than the border, and the value of :attr:`RunPage.indexed`.
+
+    Each statement has the largest id of its results: the page does not need the statement if newer runs fill the page.
+    """
     c, limit = job_run.c, wanted.limit + 1
     every = sa.and_(*conditions(wanted), c.Id < border)
     plain = sa.select(job_run).where(every).order_by(c.Id.desc()).limit(limit)
     index = known.of(connection).texts
     if not await index.is_there(connection):
-        return [plain]
+        return [(border, plain)], None
     active = [sa.select(job_run).where(c.State == state, every) for state in sorted(ACTIVE)]
     due = sa.select(job_run).select_from(job_text_due.join(job_run, _IS_DUE)).where(every)
     statements = [
-        index.find(clauses(wanted), every, limit, border),
-        first_of(active, [c.Id.desc()], limit),
-        due.order_by(job_text_due.c.RunId.desc()).limit(limit),
+        (border, index.find(clauses(wanted), every, limit, border)),
+        (border, first_of(active, [c.Id.desc()], limit)),
     ]
+    progress = await _behind(connection) if wanted.indexed_only else None
+    if progress is not None:
+        return statements, progress.per_cent
+    statements.append((border, due.order_by(job_text_due.c.RunId.desc()).limit(limit)))
     if unseen := await index_keeper.unseen(connection):
-        statements.append(plain.where(c.Id <= unseen))
-    return statements
+        statements.append((unseen, plain.where(c.Id <= unseen)))
+    return statements, None
+
+
+async def _behind(connection: AsyncConnection) -> index_keeper.Progress | None:
+    """Return the progress of the index if more than :data:`_FEW_LEFT` runs are not indexed yet."""
+    waiting = sa.select(job_text_due.c.RunId).offset(_FEW_LEFT).limit(1)
+    if await connection.scalar(waiting) is None and not await index_keeper.unseen(connection):
+        return None
+    progress = await index_keeper.progress(connection)
+    return progress if progress.left > _FEW_LEFT else None
 
 
 _IS_DUE = sa.text("c_JobRun.Id = +c_JobTextDue.RunId")
@@ -473,8 +507,8 @@ def _without(wanted: RunFilter, key: str) -> RunFilter:
 
 
 def _is_fast(term: Term) -> bool:
-    """Return whether an index returns the term's runs in id order, or the term's runs are few."""
-    return not term.negated and (term.key in _IN_ORDER or term.key == "batch")
+    """Return whether an index returns the term's runs in id order."""
+    return not term.negated and term.key in _IN_ORDER
 
 
 def _count(
@@ -482,12 +516,12 @@ def _count(
 ) -> sa.Select[Any]:
     """Select the column's values with the number of matching runs among the newest :data:`COUNTED` runs, or the newest in a state.
 
-    The indexes find these runs by job, state, time and batch; the other terms are compared with these runs only.
+    The indexes find these runs by job, state and time; the other terms are compared with these runs only.
     """
     c, search = job_run.c, wanted.search
     inner = tuple(filter(_is_fast, search.terms))
     others = [_condition(term, wanted) for term in search.terms if not _is_fast(term)]
-    order = [(c.Id + 0).desc() if is_of_a_batch(wanted) else c.Id.desc()]
+    order = [c.Id.desc()]
     near = []
     if (
         state is not None

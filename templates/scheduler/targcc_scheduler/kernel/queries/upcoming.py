@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from ...schedules.intervals import AfterRunSchedule
 from ...schedules.zones import parse_zone
 from ..jobs.definition import JobDefinition
-from .jobs import JobOverview
+from .jobs import JobEntry
 from .models import Run
 
 
@@ -25,7 +25,7 @@ class Upcoming:
 
 
 def upcoming(
-    jobs: Iterable[JobOverview], waiting: Iterable[Run], now: datetime
+    jobs: Iterable[JobEntry], waiting: Iterable[Run], now: datetime
 ) -> tuple[Upcoming, ...]:
     """Return the next starts of all jobs: waiting, delayed and retrying runs, and each job's next slot."""
     due = [Upcoming(max(run.due_at, now), run.job, run) for run in waiting]
@@ -33,9 +33,7 @@ def upcoming(
     return tuple(sorted([*due, *slots], key=lambda one: (one.at, one.job)))
 
 
-def coming_slots(
-    jobs: Iterable[JobOverview], now: datetime, horizon: datetime
-) -> Iterator[datetime]:
+def coming_slots(jobs: Iterable[JobEntry], now: datetime, horizon: datetime) -> Iterator[datetime]:
     """Yield the jobs' slots from ``now`` to ``horizon``."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     for job in jobs:
@@ -58,7 +56,7 @@ def _slots_from(
     return tuple(itertools.islice(within, 500))
 
 
-def next_runs(job: JobOverview, count: int) -> list[datetime]:
+def next_runs(job: JobEntry, count: int) -> list[datetime]:
     """Return the next slots of a job's schedule, at most ``count``."""
     if job.next_run is None or job.definition.schedule is None:
         return []

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import RunStateError, UnknownRun
+from ...core.languages import Localized
 from ...core.states import WAITING, RunState
 from ...db.columns import UtcDateTime
 from ...db.dialects import known
@@ -249,7 +250,7 @@ async def fail(
     query = sa.select(job_run).where(job_run.c.Id == run_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     if row is None:
-        raise UnknownRun(f"there is no run {run_id}")
+        raise UnknownRun(Localized("there is no run %(run)s", run=run_id))
     if row.UnknownSince is None or row.State not in WAITING:
         raise RunStateError(f"run {run_id} does not wait for a node that knows it: cancel it")
     settlement = _failed(row, claim_of(row, {}), now, f"failed by {by}: {_reason(row)}")

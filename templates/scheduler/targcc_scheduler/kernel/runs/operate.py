@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import RunStateError, UnknownRun
+from ...core.languages import Localized
 from ...core.states import ACTIVE, UNBEGUN, RunState
 from ...db.dialects import known
 from ...db.dialects.frequent import changed, is_in_list
@@ -54,7 +55,13 @@ async def cancel(
     if row.State in UNBEGUN:
         return RunState.CANCELLED, await settle(connection, [cancellation(row, by)], now)
     if row.State != RunState.RUNNING:
-        raise RunStateError(f"run {run_id} is {row.State}: there is nothing to cancel")
+        raise RunStateError(
+            Localized(
+                "run %(run)s is %(state)s: there is nothing to cancel",
+                run=run_id,
+                state=Localized(str(row.State)),
+            )
+        )
     await connection.execute(
         sa.update(job_run)
         .where(job_run.c.Id == run_id)
@@ -94,7 +101,11 @@ async def over(connection: AsyncConnection, run_id: int) -> Row:
     row = await _find(connection, run_id)
     if row.State in ACTIVE:
         raise RunStateError(
-            f"run {run_id} is {row.State}: only a run that is over can be done again"
+            Localized(
+                "run %(run)s is %(state)s: only a run that is over can be done again",
+                run=run_id,
+                state=Localized(str(row.State)),
+            )
         )
     return row
 
@@ -114,7 +125,7 @@ async def delete(connection: AsyncConnection, run_id: int) -> Row:
     """
     row = await _find(connection, run_id, lock=True)
     if row.State == RunState.RUNNING:
-        raise RunStateError(f"run {run_id} is running: cancel it first")
+        raise RunStateError(Localized("run %(run)s is running: cancel it first", run=run_id))
     await delete_rows(connection, [run_id])
     return row
 
@@ -151,7 +162,7 @@ async def _find(connection: AsyncConnection, run_id: int, *, lock: bool = False)
     query = sa.select(job_run).where(job_run.c.Id == run_id)
     row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     if row is None:
-        raise UnknownRun(f"there is no run {run_id}")
+        raise UnknownRun(Localized("there is no run %(run)s", run=run_id))
     return row
 
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import UnknownRun
+from ...core.languages import Localized
 from ...core.states import RunState, sources_of
 from ...db.columns import UtcDateTime
 from ...db.dialects import known
@@ -39,7 +40,7 @@ async def state_of(connection: AsyncConnection, run_id: int) -> RunState:
     """
     state = await connection.scalar(sa.select(job_run.c.State).where(job_run.c.Id == run_id))
     if state is None:
-        raise UnknownRun(f"there is no run {run_id}")
+        raise UnknownRun(Localized("there is no run %(run)s", run=run_id))
     return RunState(state)
 
 

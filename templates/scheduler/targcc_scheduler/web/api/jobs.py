@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.identity import Role
 from ...kernel.queries import chains as querie_chains
 from ...kernel.queries import jobs as querie_jobs
-from ...kernel.queries import statistics, system
+from ...kernel.queries import runs, statistics, system
 from ...kernel.queries.chains import Chain
 from ...kernel.queries.jobs import JobOverview
-from ...kernel.queries.models import Attempt
+from ...kernel.queries.models import Attempt, Run
 from ...kernel.queries.statistics import JobStats
 from ...kernel.queries.system import Place, place_of
 from ...kernel.queries.upcoming import next_runs
@@ -57,13 +57,16 @@ async def list_jobs(_: Viewer, scheduler: SchedulerOf) -> list[JobOut]:
     now = scheduler.clock.now()
     definitions = scheduler.definitions.values()
 
-    async def query(db: AsyncConnection) -> tuple[tuple[JobOverview, ...], tuple[Chain, ...]]:
+    async def query(
+        db: AsyncConnection,
+    ) -> tuple[tuple[JobOverview, ...], dict[int, Run], tuple[Chain, ...]]:
         jobs = await querie_jobs.job_overviews(db, definitions, now)
-        return jobs, await querie_chains.chains(db, definitions)
+        last = await runs.get_runs(db, [job.last.id for job in jobs if job.last is not None])
+        return jobs, last, await querie_chains.chains(db, definitions)
 
-    jobs, chains = await scheduler.read(query)
+    jobs, last, chains = await scheduler.read(query)
     chain_of = {name: chain for chain in chains for name in chain.jobs}
-    return [JobOut(**job_values(job, chain_of.get(job.name))) for job in jobs]
+    return [JobOut(**job_values(job, last, chain_of.get(job.name))) for job in jobs]
 
 
 @router.get("/chains", tags=["jobs"])
@@ -82,13 +85,14 @@ async def get_job(name: str, _: Viewer, scheduler: SchedulerOf) -> JobDetailOut:
     definition, now = find_job(scheduler, name), scheduler.clock.now()
     every = scheduler.definitions.values()
 
-    async def query(db: AsyncConnection) -> tuple[JobOverview, Chain | None]:
+    async def query(db: AsyncConnection) -> tuple[JobOverview, dict[int, Run], Chain | None]:
         [job] = await querie_jobs.job_overviews(db, [definition], now)
+        last = await runs.get_runs(db, [job.last.id] if job.last is not None else [])
         chains = await querie_chains.chains(db, every, of=definition.name)
-        return job, next(iter(chains), None)
+        return job, last, next(iter(chains), None)
 
-    job, chain = await scheduler.read(query)
-    return job_detail_out(job, chain, next_runs(job, 5), now)
+    job, last, chain = await scheduler.read(query)
+    return job_detail_out(job, last, chain, next_runs(job, 5), now)
 
 
 @router.post("/jobs/{name}/trigger", tags=["jobs"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -246,10 +247,16 @@ class CancelledOut(DoneOut):
     state: RunState
 
 
+@cache
+def _run_fields() -> tuple[str, ...]:
+    """Return the fields of :class:`RunOut` that a run has under the same name."""
+    return tuple(name for name in RunOut.model_fields if hasattr(Run, name) and name != "arguments")
+
+
 def run_values(run: Run, definition: JobDefinition | None) -> dict[str, Any]:
     """Return a run's values for :class:`RunOut`."""
     took = run.duration
-    fields = {name: getattr(run, name) for name in RunOut.model_fields if hasattr(run, name)}
+    fields = {name: getattr(run, name) for name in _run_fields()}
     milliseconds = round(took.total_seconds() * 1000) if took is not None else None
     return {
         **fields,
@@ -461,9 +468,10 @@ class TriggerIn(BaseModel):
     )
 
 
-def job_values(job: JobOverview, chain: Chain | None) -> dict[str, Any]:
-    """Return a job's and its chain's values for :class:`JobOut`."""
+def job_values(job: JobOverview, runs: Mapping[int, Run], chain: Chain | None) -> dict[str, Any]:
+    """Return a job's and its chain's values for :class:`JobOut`; ``runs`` has the job's last run, unless the run was removed meanwhile."""
     definition = job.definition
+    last = runs.get(job.last.id) if job.last is not None else None
     return {
         "name": definition.name,
         "display_name": definition.display_name,
@@ -478,7 +486,7 @@ def job_values(job: JobOverview, chain: Chain | None) -> dict[str, Any]:
         "left_spec": definition.left_spec,
         "flow": definition.name in current().flows,
         "next_run": job.next_run,
-        "last_run": run_out(job.last, definition) if job.last is not None else None,
+        "last_run": run_out(last, definition) if last is not None else None,
         "success_rate": job.success_rate,
         "chain": standing_out(chain),
     }
@@ -505,14 +513,18 @@ def overrides_out(job: JobDefinition) -> list[OverrideOut]:
 
 
 def job_detail_out(
-    job: JobOverview, chain: Chain | None, next_runs: list[datetime], now: datetime
+    job: JobOverview,
+    runs: Mapping[int, Run],
+    chain: Chain | None,
+    next_runs: list[datetime],
+    now: datetime,
 ) -> JobDetailOut:
     """Return a job's schema with its settings."""
     definition = job.definition
     timeout, model = definition.timeout, definition.parameters
     grace, expires = definition.misfire_grace, definition.expires_in
     return JobDetailOut(
-        **job_values(job, chain),
+        **job_values(job, runs, chain),
         next_runs=next_runs,
         owner_by=job.elsewhere.by if job.elsewhere is not None else None,
         aliases=list(definition.aliases),

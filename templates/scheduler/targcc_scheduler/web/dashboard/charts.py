@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from ...core import humanize
 from ...core.languages import gettext
 from ...core.states import RunState
-from ...kernel.queries.models import Run
+from ...kernel.queries.models import RecentRun
 from ...kernel.queries.overview import Overview
 from ...kernel.queries.statistics import Day
 from ...kernel.runs.values import QUARTER, quarter_of
@@ -185,7 +185,7 @@ def load(hours: Sequence[tuple[str, int]], most: int, name: str) -> Markup:
 _SPARK_BAR, _SPARK_STEP, _SPARK_HEIGHT = 4, 6, 22
 
 
-def spark(runs: Sequence[Run], most: int = 24) -> Markup:
+def spark(runs: Sequence[RecentRun], most: int = 24) -> Markup:
     """Draw a job's last runs, newest on the right: height is duration, colour is outcome.
 
     Args:
@@ -193,11 +193,13 @@ def spark(runs: Sequence[Run], most: int = 24) -> Markup:
         most: Number of places; fewer runs leave places on the left empty.
     """
     shown = list(reversed(runs[:most]))
-    longest = max([run.duration.total_seconds() for run in shown if run.duration] or [1.0]) or 1.0
+    times = [run.duration for run in shown]
+    longest = max([time.total_seconds() for time in times if time] or [1.0]) or 1.0
     offset = most - len(shown)
-    bars = [
-        _spark_bar(run, (offset + index) * _SPARK_STEP, longest) for index, run in enumerate(shown)
-    ]
+    bars = (
+        _spark_bar(run, time, (offset + index) * _SPARK_STEP, longest)
+        for index, (run, time) in enumerate(zip(shown, times, strict=True))
+    )
     counts = Counter(run.state for run in shown)
     summary = ", ".join(humanize.count_state(counts[s], s) for s in RunState if counts[s])
     return Markup(
@@ -210,21 +212,23 @@ def spark(runs: Sequence[Run], most: int = 24) -> Markup:
         ),
         most * _SPARK_STEP - (_SPARK_STEP - _SPARK_BAR),
         _SPARK_HEIGHT,
-        joined(bars),
+        drawn("".join(bars)),
     )
 
 
-def _spark_bar(run: Run, x: int, longest: float) -> Markup:
-    seconds = run.duration.total_seconds() if run.duration else 0.0
+def _spark_bar(run: RecentRun, time: timedelta | None, x: int, longest: float) -> str:
+    seconds = time.total_seconds() if time else 0.0
     height = max(4.0, (_SPARK_HEIGHT - 2) * math.sqrt(seconds / longest))
-    bar = rect(run.state, x, _SPARK_HEIGHT - height, width=_SPARK_BAR, height=height, unit="")
     state = humanize.STATE_WORDS[run.state]
-    if run.duration:
-        took = humanize.duration(run.duration)
+    if time:
+        took = humanize.duration(time)
         title = gettext("run %(id)s: %(state)s in %(time)s", id=run.id, state=state, time=took)
     else:
         title = gettext("run %(id)s: %(state)s", id=run.id, state=state)
-    return Markup("<g><title>{}</title>{}</g>").format(title, bar)
+    return (
+        f'<g><title>{escape(title)}</title><rect class="k-{run.state}" x="{x}" y="{_SPARK_HEIGHT - height:.1f}"'
+        f' width="{_SPARK_BAR}" height="{height:.1f}"/></g>'
+    )
 
 
 # Strip: a day's runs on a time line.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import enum
 import json
+import math
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import pydantic
 from fastapi import APIRouter, Request, Response
@@ -24,10 +25,11 @@ from ...kernel.jobs.files import File
 from ...kernel.jobs.slot_changes import calendars_of, changes, moved_there
 from ...kernel.queries import jobs as querie_jobs
 from ...kernel.queries import limits, statistics, system
+from ...kernel.queries import runs as run_queries
 from ...kernel.queries.chains import Chain, chains
-from ...kernel.queries.jobs import JobOverview
+from ...kernel.queries.jobs import JobEntry, JobOverview, with_runs
 from ...kernel.queries.limits import LimitKey
-from ...kernel.queries.models import Attempt
+from ...kernel.queries.models import Attempt, Run
 from ...kernel.queries.run_search import RunFilter, RunPage, list_runs
 from ...kernel.queries.statistics import JobStats
 from ...kernel.queries.upcoming import next_runs
@@ -247,63 +249,113 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _RUNS_OF_JOB, _DAYS, _KEYS = 20, 30, 5
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsPage:
+    """A page of the list of jobs.
+
+    Args:
+        groups: The jobs of the page by chain; the last group has no chain.
+        number: The number of the page, from 1.
+        pages: The number of pages.
+        matching: The number of jobs on all pages.
+    """
+
+    groups: list[tuple[Chain | None, list[JobOverview]]]
+    number: int
+    pages: int
+    matching: int
+
+    @property
+    def first(self) -> int:
+        """Return the place of the page's first job, from 1."""
+        return (self.number - 1) * MOST_JOBS + 1
+
+    @property
+    def last(self) -> int:
+        """Return the place of the page's last job."""
+        return min(self.number * MOST_JOBS, self.matching)
+
+
+MOST_JOBS = 100
+"""Limit of jobs on a page of the list."""
+
+
 @router.get("/jobs")
 async def jobs_page(
-    request: Request, principal: Viewer, scheduler: SchedulerOf, q: str = "", show: str = ""
+    request: Request,
+    principal: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    q: str = "",
+    show: str = "",
+    page: str = "",
 ) -> Response:
-    """Every job."""
+    """The jobs, a hundred on a page. Recent runs are read of the page's jobs; the filters by outcome need the runs of all jobs."""
     now = scheduler.clock.now()
     definitions = scheduler.definitions.values()
 
-    async def query(db: AsyncConnection) -> tuple[tuple[JobOverview, ...], tuple[Chain, ...]]:
-        every = await querie_jobs.job_overviews(db, definitions, now)
-        return every, await chains(db, definitions)
+    async def query(db: AsyncConnection) -> JobsPage:
+        entries = await querie_jobs.job_entries(db, definitions, now)
+        entries = tuple(job for job in entries if _mentions(job, q) and _is_shown(job, show))
+        if (is_shown := _BY_RUNS.get(show)) is not None:
+            entries = tuple(job for job in await with_runs(db, entries) if is_shown(job))
+        chained = await chains(db, definitions)
+        ordered = [job for _, group in _grouped(entries, chained) for job in group]
+        pages = max(1, math.ceil(len(ordered) / MOST_JOBS))
+        number = min(max(id_of(page) or 1, 1), pages)
+        part = ordered[(number - 1) * MOST_JOBS : number * MOST_JOBS]
+        return JobsPage(
+            groups=_grouped(await with_runs(db, part), chained),
+            number=number,
+            pages=pages,
+            matching=len(ordered),
+        )
 
-    every, chained = await scheduler.read(query)
-    jobs = [job for job in every if _mentions(job, q) and _is_shown(job, show)]
     return render(
         request,
         "pages/jobs.html",
         principal,
-        jobs=jobs,
-        groups=_grouped(jobs, chained),
-        total=len(every),
+        page=await scheduler.read(query),
+        total=len(definitions),
         q=q,
         show=show,
     )
 
 
-def _grouped(
-    jobs: Sequence[JobOverview], chained: Iterable[Chain]
-) -> list[tuple[Chain | None, list[JobOverview]]]:
+J = TypeVar("J", bound=JobEntry)
+
+
+def _grouped(jobs: Iterable[J], chained: Iterable[Chain]) -> list[tuple[Chain | None, list[J]]]:
     """Group jobs by chain, in the chain's order; jobs without a chain come last."""
     rest = {job.name: job for job in jobs}
-    groups: list[tuple[Chain | None, list[JobOverview]]] = [
+    groups: list[tuple[Chain | None, list[J]]] = [
         (chain, [rest.pop(name) for name in chain.jobs if name in rest]) for chain in chained
     ]
     groups.append((None, list(rest.values())))
     return [(chain, group) for chain, group in groups if group]
 
 
-def _mentions(job: JobOverview, text: str) -> bool:
+def _mentions(job: JobEntry, text: str) -> bool:
     definition = job.definition
     where = f"{definition.name}\n{definition.display_name}\n{definition.description}".casefold()
     return text.strip().casefold() in where
 
 
-_SHOWN: dict[str, Callable[[JobOverview], bool]] = {
-    "failing": lambda job: job.needs_attention,
-    "running": lambda job: bool(job.active),
+_SHOWN: dict[str, Callable[[JobEntry], bool]] = {
     "paused": lambda job: job.pause is not None,
     "elsewhere": lambda job: job.elsewhere is not None,
     "changed": lambda job: bool(job.definition.overrides),
     "scheduled": lambda job: job.definition.schedule is not None,
     "manual": lambda job: job.definition.schedule is None,
 }
+_BY_RUNS: dict[str, Callable[[JobOverview], bool]] = {
+    "failing": lambda job: job.needs_attention,
+    "running": lambda job: bool(job.active),
+}
 """Jobs page filters by name; an unknown name shows all jobs."""
 
 
-def _is_shown(job: JobOverview, show: str) -> bool:
+def _is_shown(job: JobEntry, show: str) -> bool:
     return show not in _SHOWN or _SHOWN[show](job)
 
 
@@ -351,6 +403,7 @@ async def show_job(
         db: AsyncConnection,
     ) -> tuple[
         JobOverview | None,
+        dict[int, Run],
         JobStats,
         RunPage,
         tuple[Attempt, ...],
@@ -359,6 +412,8 @@ async def show_job(
         dict[str, Any],
     ]:
         jobs = await querie_jobs.job_overviews(db, [definition] if definition else [], now)
+        shown = {run.id for job in jobs for run in (*job.active, *job.outcomes[:1])}
+        whole = await run_queries.get_runs(db, shown)
         figures = await statistics.job_stats(
             db, key, since=now - timedelta(days=_DAYS - 1), until=now, zone=zone
         )
@@ -372,9 +427,9 @@ async def show_job(
             else None
         )
         added = await panels("job", db, PageSubject(scheduler, now, key))
-        return (jobs[0] if jobs else None), figures, runs, earlier, chained, busiest, added
+        return (jobs[0] if jobs else None), whole, figures, runs, earlier, chained, busiest, added
 
-    job, figures, runs, earlier, chained, busiest, added = await scheduler.read(query)
+    job, whole, figures, runs, earlier, chained, busiest, added = await scheduler.read(query)
     if job is None and not runs.runs and not earlier:
         broken = scheduler.broken_file_of(key)
         if broken is not None:
@@ -389,6 +444,8 @@ async def show_job(
         422 if error else 200,
         name=key,
         job=job,
+        active=[whole[run.id] for run in job.active if run.id in whole] if job is not None else [],
+        last=whole.get(job.last.id) if job is not None and job.last is not None else None,
         stats=figures,
         runs=runs,
         earlier=earlier,

@@ -93,7 +93,7 @@ def _good(view: Overview, detail: str) -> StatusBanner:
             gettext("No jobs yet"),
             gettext("Add a job as shown below. Its runs appear on this page."),
         )
-    if not any(job.recent for job in view.jobs):
+    if not view.has_run:
         return StatusBanner("good", gettext("Nothing has run yet"), _first(view))
     if not view.has_recovered:
         return StatusBanner("good", gettext("Nothing needs attention"), detail)
@@ -178,6 +178,5 @@ async def first_page(request: Request, principal: Viewer, scheduler: SchedulerOf
         principal,
         view=view,
         banner=status_banner(view, added.get("problems"), scheduler.broken),
-        usual={job.name: job.usual_duration for job in view.jobs},
         **added,
     )

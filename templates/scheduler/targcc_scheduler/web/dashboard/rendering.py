@@ -26,7 +26,7 @@ from markupsafe import Markup, escape
 
 from ...core import humanize
 from ...core.humanize import NOTHING, clock, full, relative
-from ...core.identity import Principal, Role
+from ...core.identity import Principal, Role, page_cookie
 from ...core.languages import (
     Catalogue,
     Words,
@@ -310,6 +310,7 @@ class Frame:
         self.fragment = is_refresh(request)
         web = getattr(request.app.state, "targcc", None)
         self.host_login: bool = web is not None and web.host_login
+        self.by_token = self.host_login and page_cookie(self.project.package) in request.cookies
         self.trouble: str = web.trouble.rstrip(".") if web is not None else ""
 
     @property

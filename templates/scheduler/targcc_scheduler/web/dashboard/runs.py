@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -49,6 +49,7 @@ class RunQuery(BaseModel):
     queue: str = ""
     cause: str = ""
     open: str = ""
+    unindexed: str = ""
 
     @property
     def text(self) -> str:
@@ -63,11 +64,12 @@ class RunQuery(BaseModel):
         Raises:
             SearchError: the search cannot be parsed.
         """
-        return looked_for(scheduler, self.text, before=id_of(self.before))
+        wanted = looked_for(scheduler, self.text, before=id_of(self.before))
+        return replace(wanted, indexed_only=not self.unindexed)
 
     def address(self, path: str, before: int | None = None) -> str:
         """Return the address of the same list, from its beginning or after the run ``before``."""
-        given = {"q": self.text, "before": before}
+        given = {"q": self.text, "before": before, "unindexed": self.unindexed and "1"}
         return f"{path}?{urlencode({name: value for name, value in given.items() if value})}"
 
 
@@ -112,6 +114,7 @@ async def runs_page(
         filtered=bool(asked.text),
         first_url=asked.address(path),
         next_url=asked.address(path, more) if more else "",
+        whole_url=asked.model_copy(update={"unindexed": "1"}).address(path, id_of(asked.before)),
         **context,
     )
 

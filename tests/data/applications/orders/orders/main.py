@@ -1,3 +1,4 @@
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from orders.database import Base, Order, engine, get_session
 
 
 @asynccontextmanager
-async def lifespan(_: FastAPI):
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
     yield
@@ -20,7 +21,9 @@ def create_app() -> FastAPI:
     app = FastAPI(lifespan=lifespan)
 
     @app.post("/orders/{item}")
-    async def order(item: str, session: Annotated[AsyncSession, Depends(get_session)]) -> int:
+    async def order(
+        item: str, session: Annotated[AsyncSession, Depends(get_session)]
+    ) -> int:
         new = Order(item=item)
         session.add(new)
         await session.flush()

@@ -1,4 +1,5 @@
 from fastapi.testclient import TestClient
+
 from orders.main import create_app
 
 

@@ -1,4 +1,5 @@
 from fastapi.testclient import TestClient
+
 from shop.main import app, seen
 
 

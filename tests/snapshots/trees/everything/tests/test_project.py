@@ -1,4 +1,4 @@
-# Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
+# Managed by targcc-gen: regenerate merges edits; `targcc-gen eject PATH` makes it yours
 """Check the whole project: job files, descriptions, tables, and the start of scheduler and app."""
 
 import os

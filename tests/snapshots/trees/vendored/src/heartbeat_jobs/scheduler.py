@@ -1,5 +1,5 @@
-# Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
-"""The scheduler of this project: settings from targcc.yaml, and the names that jobs import."""
+# Managed by targcc-gen: regenerate merges edits; `targcc-gen eject PATH` makes it yours
+"""The scheduler of this project: settings from targcc.yaml, public names."""
 
 from typing import TYPE_CHECKING, Any
 
