@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 Edges = Mapping[str, set[str]]
@@ -52,9 +53,10 @@ def _target(
     return ".".join(parts) or "__init__"
 
 
-def imported_names(file: Path) -> Iterator[str]:
-    """Yield the dotted names that a file imports: modules, and names that may be modules."""
-    return imports_in(ast.parse(file.read_text(encoding="utf-8")))
+@cache
+def imported_names(file: Path) -> tuple[str, ...]:
+    """Return the dotted names that a file imports: modules, and names that may be modules."""
+    return tuple(imports_in(ast.parse(file.read_text(encoding="utf-8"))))
 
 
 def imports_in(tree: ast.AST) -> Iterator[str]:
@@ -69,6 +71,8 @@ def imports_in(tree: ast.AST) -> Iterator[str]:
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):
+            continue  # an expression holds no import
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             yield from (part for statement in child.orelse for part in ast.walk(statement))
         else:

@@ -286,7 +286,7 @@ def linked(browser: httpx.Client) -> dict[str, int]:
     ],
 )
 def test_from_nothing_to_a_row_in_the_history(way: str, tmp_path: Path):
-    """Follow all steps of a newcomer: render, install, migrate, serve, sign in, run, look, test."""
+    """Follow the steps of a newcomer: render, install, migrate, serve, sign in, run, look. The next test runs the tests of the project."""
     text = (DATA / "every-blueprint.yaml").read_text(encoding="utf-8")
     (tmp_path / "targcc.yaml").write_text(set_scheduler(text, way), encoding="utf-8")
     generator = shutil.which("targcc-gen", path=str(Path(sys.executable).parent))
@@ -297,7 +297,7 @@ def test_from_nothing_to_a_row_in_the_history(way: str, tmp_path: Path):
     root, venv, elsewhere = tmp_path / "shop-jobs", tmp_path / "venv", tmp_path / "elsewhere"
     words(uv, "venv", "--python", sys.executable, venv, cwd=root)
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    words(uv, "pip", "install", "--python", python, root, "pytest", "pytest-asyncio", cwd=root)
+    words(uv, "pip", "install", "--python", python, root, cwd=root)
     elsewhere.mkdir()
     installed = InstalledProject(elsewhere, "shop_jobs", python)
 
@@ -322,6 +322,9 @@ def test_from_nothing_to_a_row_in_the_history(way: str, tmp_path: Path):
             "SELECT JobName, Success, TriggeredBy FROM c_LoggedJob WHERE JobId = ?", (str(run_id),)
         ).fetchall()
     assert rows == [("DiskAlert", 1, "Manual (login link)")]
-    tested = words(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=root)
+
+
+def test_the_tests_of_a_new_project_pass(project: DemoProject):
+    tested = text_of(project, "pytest", "-q", "-p", "no:cacheprovider")
     assert re.search(r"\d\d passed", tested), tested
     assert "skipped" not in tested

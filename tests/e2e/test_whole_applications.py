@@ -119,27 +119,19 @@ def test_of_four_web_processes_all_enqueue_and_one_worker_schedules(tmp_path):
 
 @pytest.mark.soak
 def test_an_application_of_django(tmp_path):
-    """The help text works; then the application enqueues within its transactions, and a job uses its models."""
+    """The application is wrapped and tried; then the application enqueues within its transactions, and a job uses its models."""
     root = copied("clinic", tmp_path / "clinic")
     before = contents(root)
     assert "1 passed" in own_tests(root)
 
-    refused = CliRunner().invoke(main, ["patch", "--project", str(root)])
-    assert refused.exit_code == 2
-    assert "application is a Django (ASGI) application" in refused.output
-    lines = re.findall(r"^ {4,}(.*scheduler.*)$", refused.output, re.MULTILINE)
-    place = root / "clinic" / "asgi.py"
-    text = place.read_text(encoding="utf-8")
-    place.write_text(f"{lines[0]}\n{text}{lines[1]}\n", encoding="utf-8")
-    assert "starts, a job ran, and the pages answer" in patch(
-        root, "--verify", "--require-verified"
-    )
+    output = patch(root, "--require-verified")
+    assert 'application = with_scheduler(application, "/jobs")' in output
+    assert "starts, a job ran, and the pages answer" in output
     assert "1 passed" in own_tests(root)
     patch(root, "--undo")
     assert contents(root) == before
 
-    CliRunner().invoke(main, ["patch", "--project", str(root)])
-    place.write_text(f"{lines[0]}\n{text}{lines[1]}\n", encoding="utf-8")
+    patch(root)
     go_on("clinic", root)
     assert "2 passed" in own_tests(root)
     served.run(root, "manage.py", "migrate", "-v", "0")

@@ -81,11 +81,6 @@ def test_each_folder_of_features_is_named():
 
 
 @pytest.mark.parametrize("name", features.FEATURES)
-def test_a_manifest_has_at_most_sixty_lines(name):
-    assert len((ROOT / name / "feature.py").read_text(encoding="utf-8").splitlines()) <= 60
-
-
-@pytest.mark.parametrize("name", features.FEATURES)
 def test_each_part_of_a_manifest_can_be_imported(name):
     for part in MANIFESTS[name].parts:
         assert MANIFESTS[name].load(part) is not None

@@ -22,11 +22,7 @@ def assert_matches(snapshot: Snapshot, files: dict[str, str], folder: Path) -> N
     update = snapshot._snapshot_update
     if not update:
         reviewed = _read(folder)
-        report = [
-            _difference(path, reviewed.get(path), files.get(path))
-            for path in sorted({*reviewed, *files})
-            if reviewed.get(path) != files.get(path)
-        ]
+        report = _differences(reviewed, files)
         if report:
             head = (
                 f"{len(report)} of the files in {folder} differ; accept them with --snapshot-update"
@@ -34,6 +30,20 @@ def assert_matches(snapshot: Snapshot, files: dict[str, str], folder: Path) -> N
             pytest.fail("\n".join([head, *report]), pytrace=False)
     snapshot.snapshot_dir = folder.parent
     snapshot.assert_match_dir(_nested(files), folder.name)
+
+
+def difference(before: dict[str, str], after: dict[str, str]) -> str:
+    """Return the difference between two trees of texts, file by file: with the first tree it gives the second, byte by byte."""
+    return "".join(f"{report}\n" for report in _differences(before, after, around=1))
+
+
+def _differences(before: dict[str, str], after: dict[str, str], around: int = 3) -> list[str]:
+    """Return the difference of each file that is not the same, with some lines around each change."""
+    return [
+        _difference(path, before.get(path), after.get(path), around)
+        for path in sorted({*before, *after})
+        if before.get(path) != after.get(path)
+    ]
 
 
 def _read(folder: Path) -> dict[str, str]:
@@ -44,13 +54,14 @@ def _read(folder: Path) -> dict[str, str]:
     }
 
 
-def _difference(path: str, before: str | None, after: str | None) -> str:
+def _difference(path: str, before: str | None, after: str | None, around: int) -> str:
     lines = difflib.unified_diff(
         (before or "").splitlines(),
         (after or "").splitlines(),
         f"reviewed/{path}" if before is not None else "/dev/null",
         f"now/{path}" if after is not None else "/dev/null",
         lineterm="",
+        n=around,
     )
     return "\n".join(lines) or f"{path}: line ends differ"
 

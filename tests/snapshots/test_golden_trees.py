@@ -9,7 +9,7 @@ from targcc_gen.render.package import PACKAGE, SOURCE_TREE
 from targcc_gen.render.wheel import wheel_version
 from targcc_gen.spec import load_spec
 
-from golden import assert_matches  # isort: skip
+from golden import assert_matches, difference  # isort: skip
 
 HERE = Path(__file__).parent
 SPECS = {
@@ -18,6 +18,8 @@ SPECS = {
     "heartbeat": HERE / "specs" / "heartbeat.yaml",
     "vendored": HERE / "specs" / "vendored.yaml",
 }
+TREES = ("acme", "everything", "heartbeat")
+"""Trees that are kept whole. The tree of `vendored` is kept as its difference from the tree of `heartbeat`."""
 LISTING = "FILES.txt"
 _LOCAL = "+h0000000000"  # replaces the part computed from the wheel's content
 
@@ -42,7 +44,15 @@ def _shown(path: str) -> str:
     return folder if path.startswith(folder) else path
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", TREES)
 def test_the_tree_is_the_reviewed_one(snapshot, name):
     tree = render_project(load_spec(SPECS[name]))
     assert_matches(snapshot, reviewed_part(tree), HERE / "trees" / name)
+
+
+def test_a_vendored_project_differs_in_the_reviewed_lines(snapshot):
+    package, vendored = (
+        reviewed_part(render_project(load_spec(SPECS[name]))) for name in ("heartbeat", "vendored")
+    )
+    snapshot.snapshot_dir = HERE / "trees"
+    snapshot.assert_match(difference(package, vendored), "vendored.diff")

@@ -31,6 +31,7 @@ GENERATOR = ROOT / "generator" / "targcc_gen"
 SCHEDULER = ROOT / "templates" / "scheduler" / "targcc_scheduler"
 REGISTRY = tomllib.loads((ROOT / "tests/data/error_codes.toml").read_text(encoding="utf-8"))
 CODE = re.compile(r"T[GS]\d{3}")
+LOOKED_AT = re.compile(rf"{CODE.pattern}|\b(TargccError|InputError|CliError|Problem)\(")
 SIGNALS = {
     "JobCancelled",
     "NodeUnknown",
@@ -54,7 +55,8 @@ def nodes() -> list[tuple[Path, ast.AST]]:
         (file, node)
         for root in (GENERATOR, SCHEDULER)
         for file in root.rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if LOOKED_AT.search(text := file.read_text(encoding="utf-8"))
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Call | ast.ClassDef | ast.Constant)
     ]
 

@@ -126,21 +126,55 @@ def test_leak(tmp_path):
     cycle = [open(tmp_path / "left_open", "w")]
     cycle.append(cycle)
 """
+LEAK_OF_A_FIXTURE = """
+import pytest
+
+@pytest.fixture
+def cycle(tmp_path):
+    cycle = [open(tmp_path / "left_open", "w")]
+    cycle.append(cycle)
+    return cycle
+
+def test_leak(cycle):
+    pass
+"""
 HEAVY = """
 import gc
 
 def test_heavy():
     gc.collect()
 """
+KEEPS = """
+KEPT = [[] for _ in range(1_000)]
+
+def test_keeps():
+    pass
+"""
+LOOKS = """
+import gc
+from test_a import KEPT
+
+def test_looks():
+    assert not any(thing is KEPT for thing in gc.get_objects())
+"""
 
 
 @pytest.mark.usefixtures("processes")
-def test_what_a_test_leaves_open_fails_a_test_of_its_own_file(tmp_path):
-    (tmp_path / "test_a.py").write_text(LEAK, encoding="utf-8")
+@pytest.mark.parametrize("leak", [LEAK, LEAK_OF_A_FIXTURE], ids=["test", "fixture"])
+def test_what_a_test_leaves_open_fails_a_test_of_its_own_file(tmp_path, leak):
+    (tmp_path / "test_a.py").write_text(leak, encoding="utf-8")
     (tmp_path / "test_b.py").write_text(HEAVY, encoding="utf-8")
     _, output = run(tmp_path, "-W", "error", "-rEf", "test_a.py", "test_b.py")
     assert "test_b.py::test_heavy PASSED" in output
     assert re.search(r"^ERROR test_a\.py::test_leak", output, re.MULTILINE), output
+
+
+@pytest.mark.usefixtures("processes")
+def test_garbage_collections_skip_objects_that_outlive_their_file(tmp_path):
+    (tmp_path / "test_a.py").write_text(KEEPS, encoding="utf-8")
+    (tmp_path / "test_b.py").write_text(LOOKS, encoding="utf-8")
+    _, output = run(tmp_path, "test_a.py", "test_b.py")
+    assert "test_b.py::test_looks PASSED" in output, output
 
 
 def test_parts_share_a_ring_and_a_part_depends_on_the_names_alone():

@@ -21,6 +21,8 @@ READERS = {
 
 def readers(source: str) -> list[int]:
     """Return the lines in which a program reads a row count."""
+    if "rowcount" not in source:
+        return []
     nodes = ast.walk(ast.parse(source))
     return [
         node.lineno for node in nodes if isinstance(node, ast.Attribute) and node.attr == "rowcount"

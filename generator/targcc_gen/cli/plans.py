@@ -175,20 +175,22 @@ def _without_source_tree(changes: list[Change]) -> list[Change]:
     """Print the number of changed files in the scheduler's unedited source, and return the other changes."""
     from targcc_gen.render.package import SOURCE_TREE
 
-    plain = [
-        change
-        for change in changes
-        if change.path.startswith(f"{SOURCE_TREE}/")
-        and change.action in {"create", "update", "delete"}
-        and (not change.reason or change.action == "delete")
-    ]
+    plain: list[Change] = []
+    others: list[Change] = []
+    for change in changes:
+        is_plain = (
+            change.path.startswith(f"{SOURCE_TREE}/")
+            and change.action in {"create", "update", "delete"}
+            and (not change.reason or change.action == "delete")
+        )
+        (plain if is_plain else others).append(change)
     if len(plain) <= _MOST_OF_SOURCE:
         return changes
     counts = Counter(change.action for change in plain)
     for action, count in counts.items():
         name = click.style(f"{action.value:<9}", fg=_COLORS[action.value])
         click.echo(f"{name} {SOURCE_TREE}/  ({count} files)")
-    return [change for change in changes if change not in plain]
+    return others
 
 
 def _show_left(left: Collision) -> None:

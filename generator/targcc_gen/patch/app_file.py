@@ -358,7 +358,7 @@ class AppFile:
         self.module = source.module
         self.nodes, self.parents = family(self.module)
         self._scopes = Scopes(self.nodes, self.parents)
-        self._blocks = {
+        self.blocks = {
             statement: block
             for node in self.nodes
             for block in blocks_of(node)
@@ -430,7 +430,7 @@ class AppFile:
 
     def block_of(self, statement: ast.stmt) -> list[ast.stmt]:
         """Return the block that a statement belongs to."""
-        return self._blocks[statement]
+        return self.blocks[statement]
 
     def is_inline(self, statement: ast.stmt) -> bool:
         """Whether a statement shares the line of its compound statement: `if x: app = FastAPI()`."""

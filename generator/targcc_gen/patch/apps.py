@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -76,6 +76,7 @@ class App:
         problem: Why the app cannot be wired, or `None`.
         aliases: The module-level names that hold the factory's result.
         mounted: Whether another app mounts this app.
+        outer: File, line and receiver of the call in another file that mounts this app in an unknown app; `None` without.
     """
 
     target: str
@@ -84,6 +85,7 @@ class App:
     problem: str | None
     aliases: tuple[str, ...] = ()
     mounted: bool = False
+    outer: tuple[str, int, str] | None = None
 
     @property
     def label(self) -> str:
@@ -151,7 +153,7 @@ class _Apps:
                 f"it is mounted in another app (line {mounted}), and a mounted app's lifespan does not run:"
                 " wire the outer app"
             )
-        joined = tuple(self._joined(place) for place in places)
+        joined = tuple(self._below_lifespan(self._joined(place)) for place in places)
         aliases = tuple(self._results_of(scope))
         return App(target, scope, joined, problem, aliases, mounted is not None)
 
@@ -166,6 +168,38 @@ class _Apps:
                     line = self._file.line_of(statement)
                     return replace(place, follow=(self._file.last_line_of(statement), line))
         return place
+
+    def _below_lifespan(self, place: Construction) -> Construction:
+        """Return the construction; `follow` moves below `app.router.lifespan_context = …`, which would drop an earlier router's lifespan."""
+        block = self._block_at(place)
+        later = [
+            statement
+            for statement in block
+            if self._file.line_of(statement) > place.follow[0]
+            and any(self._sets_lifespan(node, place) for node in walk(statement))
+        ]
+        if not later:
+            return place
+        last = self._file.line_mates(later[-1])[-1]
+        return replace(place, follow=(self._file.last_line_of(last), self._file.line_of(later[-1])))
+
+    def _block_at(self, place: Construction) -> list[ast.stmt]:
+        """Return the block of the statement that the include follows."""
+        for statement, block in self._file.blocks.items():
+            if self._file.line_of(statement) == place.follow[1]:
+                return block
+        return []
+
+    def _sets_lifespan(self, node: ast.AST, place: Construction) -> bool:
+        return (
+            isinstance(node, ast.Assign)
+            and bool(place.target)
+            and self._file.scope_of(node) == place.scope
+            and any(
+                dotted(target) == f"{place.target}.router.lifespan_context"
+                for target in node.targets
+            )
+        )
 
     def _binds_elsewhere(self, node: ast.AST, place: Construction) -> bool:
         """Whether a node binds the construction's name to a value that is not an app made in this file."""
@@ -201,13 +235,13 @@ class _Apps:
         """Return the line where another app mounts the app, or a wrapper around the app; `None` if not mounted."""
         made = {f"{'.'.join(scope)}()", *self._results_of(scope)}
         for node in self._file.nodes:
-            if not isinstance(node, ast.Call) or not _mounts(node):
+            if not isinstance(node, ast.Call) or not mounts(node):
                 continue
             if (
                 target and dotted(node.func).rpartition(".")[0] == target
             ):  # the app mounts another app
                 continue
-            values = {code_of(value) for value in _handed_over(node)}
+            values = {code_of(value) for value in handed_over(node)}
             place = self._file.scope_of(node)
             if scope and place[: len(scope) - 1] == scope[:-1]:
                 made.add(f"{scope[-1]}()")  # in the same scope the factory's bare name is enough
@@ -221,7 +255,7 @@ class _Apps:
         for parent, child in self._file.ancestors(call):
             if isinstance(parent, ast.stmt | ast.Lambda):
                 return None
-            if isinstance(parent, ast.Call) and _mounts(parent) and child is not parent.func:
+            if isinstance(parent, ast.Call) and mounts(parent) and child is not parent.func:
                 return self._file.line_of(parent)
         return None
 
@@ -285,19 +319,19 @@ class _Apps:
         return any(_hands_out(node, target) for node in walk(function) if node is not call)
 
 
-def _mounts(call: ast.Call) -> bool:
+def mounts(call: ast.Call) -> bool:
     """Whether a call mounts an app in another app, below a path or for a host."""
     return dotted(call.func).endswith((".mount", ".host")) or (
         dotted(call.func).rpartition(".")[2] in {"Mount", "Host"}
     )
 
 
-def _handed_over(call: ast.Call) -> Iterator[ast.expr]:
+def handed_over(call: ast.Call) -> Iterator[ast.expr]:
     """Yield the arguments of a call, and of nested calls: `GZipMiddleware(api)` and `api`."""
     for value in (*call.args, *(keyword.value for keyword in call.keywords)):
         yield value
         if isinstance(value, ast.Call):
-            yield from _handed_over(value)
+            yield from handed_over(value)
 
 
 def _hands_out(node: ast.AST, target: str) -> bool:
@@ -384,12 +418,17 @@ class NoAppError(InputError):
     code = "TG601"
 
 
-def find_file(root: Path, module: str | None = None) -> Path:
+def find_file(
+    root: Path,
+    module: str | None = None,
+    is_inner: Callable[[Path], bool] | None = None,
+) -> Path:
     """Return the only file of the project that makes a FastAPI app; tests, examples and environments do not count.
 
     Args:
         root: The project's folder.
         module: The module of `--app module:name`; if given, return that module's file.
+        is_inner: Whether another app mounts the apps of a file; such files count when no other file makes an app.
 
     Raises:
         InputError: No file makes an app, several files do, or the only candidate is not valid Python.
@@ -402,6 +441,8 @@ def find_file(root: Path, module: str | None = None) -> Path:
             making += [path] if _makes_app(root, path) else []
         except SourceError as error:
             broken.append(error)
+    if len(making) > 1 and is_inner is not None:
+        making = [path for path in making if not is_inner(path)] or making
     if len(making) == 1:
         return making[0]
     if not making and len(broken) == 1:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from targcc_gen.dependencies.declare import requires_fastapi
 from targcc_gen.errors import AppChoiceError, InputError, PathError
-from targcc_gen.patch.app_file import AppFile, RefusalError, Source, dotted, targets_of
+from targcc_gen.patch.app_file import AppFile, RefusalError, Source, code_of, dotted, targets_of
 from targcc_gen.patch.apps import (
     LARGEST,
     MANAGED,
@@ -25,14 +25,17 @@ from targcc_gen.patch.apps import (
 from targcc_gen.patch.entrypoint import (
     USUAL_NAMES,
     Made,
+    Mounting,
     Origin,
     Resolver,
+    find_mounting,
     loaded_entry,
     unloadable_reason,
 )
+from targcc_gen.patch.import_order import read_order
 from targcc_gen.patch.layout import SPEC, Layout, find_layout, find_root, may_make_app
 from targcc_gen.patch.server_settings import Entry
-from targcc_gen.patch.wiring import WRAPPER, ByHand, Wiring, includes
+from targcc_gen.patch.wiring import WRAPPER, ByHand, Wiring, includes, last_line
 from targcc_gen.sync import Lock, Owner
 
 # Applications of other frameworks, and the help for each.
@@ -48,6 +51,7 @@ _MAKERS = {
     "flask.app.Flask": "Flask",
 }
 _WSGI = frozenset({"Flask", "Django (WSGI)"})
+_SHOWN = 60  # characters of code that fit in a line of help
 _ORDER = list(_MAKERS.values())
 
 
@@ -60,12 +64,16 @@ class Host:
         name: The name that holds the application; a factory's result is not followed.
         line: The line of the assignment.
         is_top: Whether the assignment is at module level.
+        code: The call that makes the application; with `...` for many arguments.
+        factory: The function of the module that makes the application; empty without a function.
     """
 
     framework: str
     name: str
     line: int
     is_top: bool
+    code: str = ""
+    factory: str = ""
 
     @property
     def speaks_wsgi(self) -> bool:
@@ -77,18 +85,53 @@ def host_in(file: AppFile) -> Host | None:
     """Return the file's application of another framework, ASGI before WSGI; `None` without one."""
     result = []
     for node in file.nodes:
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Call):
+        if not isinstance(node, ast.Assign | ast.AnnAssign | ast.Return):
             continue
-        for name in file.qualified_names(node.value.func):
-            if framework := _MAKERS.get(name):
-                targets = targets_of(node) or [
-                    dotted(target) for target in getattr(node, "targets", [])
-                ]
-                top = not file.scope_of(node)
-                result.append(
-                    Host(framework, targets[0] if targets else "", file.line_of(node), top)
-                )
+        if isinstance(node.value, ast.Call) and (framework := _framework(file, node.value)):
+            targets = [] if isinstance(node, ast.Return) else targets_of(node)
+            targets = targets or [dotted(target) for target in getattr(node, "targets", [])]
+            top = not file.scope_of(node)
+            name = targets[0] if targets else ""
+            code = code_of(node.value)
+            code = code if len(code) <= _SHOWN else f"{code_of(node.value.func)}(...)"
+            scope = file.scope_of(node)
+            factory = scope[0] if len(scope) == 1 else ""
+            result.append(Host(framework, name, file.line_of(node), top, code, factory))
     return min(result, key=lambda host: (_ORDER.index(host.framework), host.line), default=None)
+
+
+def _framework(file: AppFile, call: ast.Call) -> str:
+    """Return the framework of the application that a call makes, also by a subclass of the file; empty for none."""
+    names = file.qualified_names(call.func)
+    for node in file.nodes:
+        if isinstance(node, ast.ClassDef) and node.name in names:
+            names = names.union(*map(file.qualified_names, node.bases))
+    return next((_MAKERS[name] for name in sorted(names) if name in _MAKERS), "")
+
+
+def host_entry(target: Target, host: Host) -> Entry | None:
+    """Return the entry that a server loads for an application of another framework; `None` without a name in the module."""
+    if target.entry is not None:
+        return target.entry
+    for entry in target.follower.entries if target.follower else ():
+        if target.follower and target.follower.file_of(entry) == target.path:
+            return entry
+    name = served_name(target.file, host)
+    return Entry(target.layout.module, name, target.relative) if name else None
+
+
+def served_name(file: AppFile, host: Host) -> str:
+    """Return the module-level name that a server loads: a usual name bound below the host, else the host's own name."""
+    later = [
+        name
+        for node in file.nodes
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        and not file.scope_of(node)
+        and file.line_of(node) > host.line
+        for name in targets_of(node)
+        if name in USUAL_NAMES
+    ]
+    return next(iter(later), host.name if host.is_top else "")
 
 
 def find_host(root: Path) -> Path | None:
@@ -98,7 +141,7 @@ def find_host(root: Path) -> Path | None:
         try:
             data = path.read_bytes() if path.stat().st_size <= LARGEST else b""
             if (
-                not any(name.partition(".")[0].encode() in data for name in _MAKERS)
+                not any(name.rpartition(".")[2].encode() in data for name in _MAKERS)
                 or MANAGED in data
             ):
                 continue
@@ -112,11 +155,15 @@ def find_host(root: Path) -> Path | None:
 
 def refusal_of(file: AppFile, host: Host, lines: ByHand, program: str) -> RefusalError:
     """Build the refusal for an application of another framework, with the lines to add or the commands to run."""
-    name = host.name or "app"
-    message = f"{file.source.name}:{host.line}: error: {name} is a {host.framework} application, not FastAPI"
+    name = served_name(file, host) or host.name or "app"
+    message = f"{file.source.name}:{host.line}: error: {host.name or 'it'} is a {host.framework} application, not FastAPI"
     if not host.speaks_wsgi:
-        last = len(file.source.lines) if host.is_top else None
-        return RefusalError(message, hint=lines.wrap(name, last))
+        if not host.name:
+            return RefusalError(message, hint=lines.returned(host.code, host.line))
+        return RefusalError(
+            message, hint=lines.wrap(name, last_line(file) if host.is_top else None)
+        )
+    served = f"{host.factory}()" if host.factory else name
     return RefusalError(
         message,
         hint=(
@@ -124,7 +171,7 @@ def refusal_of(file: AppFile, host: Host, lines: ByHand, program: str) -> Refusa
             f" on the same database:\n\n    {program} serve      # jobs and pages\n    {program} worker     # jobs alone\n\n"
             "Or serve both by one ASGI server, such as uvicorn:\n\n"
             f"    from a2wsgi import WSGIMiddleware\n    {lines.importing}{WRAPPER}\n\n"
-            f'    application = {WRAPPER}(WSGIMiddleware({name}), "/jobs")'
+            f'    application = {WRAPPER}(WSGIMiddleware({served}), "/jobs")'
         ),
     )
 
@@ -143,6 +190,7 @@ class Target:
         layout: How Python imports the file.
         app: The app, if a followed name led to the app; else `None`.
         entry: The object that the server loads, if the project's settings lead to this file.
+        inner: The places of the calls that mount the app that was named, outermost last; empty for an app that no app mounts.
         follower: The resolver, with the project's files read so far.
         repository: The folder that the search began in; `None` for a project that the command names.
     """
@@ -153,6 +201,7 @@ class Target:
     layout: Layout
     app: App | None = None
     entry: Entry | None = None
+    inner: tuple[str, ...] = ()
     follower: Resolver | None = field(default=None, compare=False)
     repository: Path | None = None
 
@@ -229,12 +278,16 @@ class _Finder:
         self._follower = Resolver(root)
 
     def target(self) -> Target:
+        """Return the file of the app, or of the outermost app that mounts the app."""
+        return self._outermost(self._named_target())
+
+    def _named_target(self) -> Target:
         path = self._named.file or _known_file(self._root)
         if path is None and self._named.module:
             path = file_of_module(self._root, self._named.module)
         if path is not None:
             return self._from_file(path)
-        served = self._served()
+        served = self._chosen(self._served())
         if len(served) > 1:
             listed = "\n".join(f"  {entry.where}  {entry.shown}" for entry, _ in served)
             raise AppChoiceError(
@@ -244,12 +297,78 @@ class _Finder:
         if served:
             return self._target(served[0][1], served[0][0])
         try:
-            return self._from_file(find_file(self._root))
+            return self._from_file(find_file(self._root, is_inner=self._is_inner))
         except NoAppError:
             other = self._through_modules() or find_host(self._root)
             if other is None:
                 raise
             return self._from_file(other)
+
+    def _chosen(self, served: list[tuple[Entry, Origin]]) -> list[tuple[Entry, Origin]]:
+        """Prefer the app that settings in the project's own folder name, and an app that no other served app mounts."""
+        if len(served) < 2:  # noqa: PLR2004 - nothing to choose from
+            return served
+        settings = [pair for pair in served if _is_main_setting(pair[0])]
+        served = settings if len(settings) == 1 else served
+        outer = [
+            pair for pair in served if find_mounting(self._root, pair[1], self._follower) is None
+        ]
+        return outer if len(outer) == 1 else served
+
+    def _is_inner(self, path: Path) -> bool:
+        """Whether another file mounts each app of a file."""
+        file = self._follower.file(path)
+        apps = outer_apps(apps_of(file))
+        return bool(apps) and all(
+            find_mounting(self._root, Origin(path, file, app), self._follower) for app in apps
+        )
+
+    def _outermost(self, target: Target) -> Target:
+        """Return the target of the outermost app; a server runs the lifespan of that app alone."""
+        for _ in range(_DEEPEST_MOUNT):
+            app = target.app or self._only_app(target)
+            if app is None or target.entry in self._follower.entries:
+                return target
+            origin = Origin(target.path, target.file, app)
+            mounting = find_mounting(self._root, origin, self._follower)
+            if mounting is None:
+                return target
+            target = self._outer(target, app, mounting)
+        return target
+
+    def _only_app(self, target: Target) -> App | None:
+        apps = [
+            app
+            for app in outer_apps(apps_of(target.file))
+            if not self._named.name or app.answers_to(self._named.name)
+        ]
+        return apps[0] if len(apps) == 1 else None
+
+    def _outer(self, target: Target, app: App, mounting: Mounting) -> Target:
+        """Return the target of the app that mounts an app; for an unknown outer app, the app with its problem."""
+        inner = (*target.inner, mounting.where)
+        if mounting.outer is not None:
+            entry = self._entry_of(mounting.outer)
+            return replace(self._target(mounting.outer, entry), inner=inner)
+        if mounting.is_top and mounting.receiver:
+            layout = find_layout(mounting.file, mounting.path, self._root)
+            entry = Entry(layout.module, mounting.receiver, mounting.where)
+            return Target(
+                self._root, mounting.path, mounting.file, layout, None, entry, inner, self._follower
+            )
+        problem = (
+            f"{mounting.where} mounts it in an app that no line of the project makes, and a mounted app's"
+            " lifespan does not run"
+        )
+        outer = (mounting.file.source.name, mounting.line, mounting.receiver)
+        app = replace(app, problem=problem, mounted=True, outer=outer)
+        return replace(target, app=app, inner=inner)
+
+    def _entry_of(self, origin: Origin) -> Entry | None:
+        for entry, other in self._served():
+            if (other.path, other.app.line) == (origin.path, origin.app.line):
+                return entry
+        return None
 
     def _through_modules(self) -> Path | None:
         """Return the only file that makes an app of a FastAPI subclass from another file; `None` for none or several."""
@@ -312,7 +431,13 @@ class _Finder:
     def _target(self, origin: Origin, entry: Entry | None) -> Target:
         layout = self._layout(origin, entry)
         return Target(
-            self._root, origin.path, origin.file, layout, origin.app, entry, self._follower
+            self._root,
+            origin.path,
+            origin.file,
+            layout,
+            origin.app,
+            entry,
+            follower=self._follower,
         )
 
     def _layout(self, origin: Origin, entry: Entry | None) -> Layout:
@@ -326,6 +451,15 @@ class _Finder:
                 module = ".".join(relative[:-1] if relative[-1] == "__init__" else relative)
                 return find_layout(origin.file, origin.path, self._root, module or None)
         return find_layout(origin.file, origin.path, self._root)
+
+
+_DEEPEST_MOUNT = 5
+
+
+def _is_main_setting(entry: Entry) -> bool:
+    """Whether a settings file in the project's own folder names the entry: `Procfile:1`, not `tools/run.py:3`."""
+    file = entry.where.partition(":")[0]
+    return "/" not in file and not file.endswith(".py")
 
 
 def _answers(origin: Origin, entry: Entry, name: str) -> bool:
@@ -408,7 +542,8 @@ def detect_lines(target: Target, module: str, prefix: str = "") -> tuple[Target,
         module: The scheduler's package: `acme.scheduler`.
         prefix: The prefix asked for; empty for the prefix of the settings.
     """
-    wiring = Wiring(module, target.layout.package, prefix)
+    order = read_order(target.root, target.layout.source, module.partition(".")[0])
+    wiring = Wiring(module, target.layout.package, prefix, order=order)
     entry, follower = target.entry, target.follower
     path = follower.file_of(entry) if entry is not None and follower is not None else None
     if path in {None, target.path} or any(includes(target.file, wiring)):

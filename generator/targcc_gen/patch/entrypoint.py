@@ -9,14 +9,24 @@ from functools import cached_property
 from pathlib import Path
 
 from targcc_gen.errors import AppChoiceError, InputError
-from targcc_gen.patch.app_file import FUNCTIONS, AppFile, Function, Source, dotted, targets_of, walk
-from targcc_gen.patch.apps import LARGEST, App, apps_of, python_files
+from targcc_gen.patch.app_file import (
+    FUNCTIONS,
+    AppFile,
+    Function,
+    Source,
+    code_of,
+    dotted,
+    targets_of,
+    walk,
+)
+from targcc_gen.patch.apps import LARGEST, App, apps_of, handed_over, mounts, python_files
 from targcc_gen.patch.layout import find_layout
 from targcc_gen.patch.server_settings import Entry, read_entries
 
 # Follow a name through imports, factories, wrappers and attributes.
 
 _DEEPEST = 12
+_SERVES = frozenset({"run", "Config"})  # of uvicorn
 _DEFAULT_NAMES = ("app", "application", "api")
 
 
@@ -66,7 +76,34 @@ class Resolver:
         for name in names:
             for origin in self._name(path, name, (), 0):
                 return origin
+        return self._served_in_function(path, entry.name) if entry.script else None
+
+    def _served_in_function(self, path: Path, name: str) -> Origin | None:
+        """Return the origin of an expression that a script serves, by the names of the function around the call."""
+        file = self.file(path)
+        for node in file.nodes:
+            if (
+                not isinstance(node, ast.Call)
+                or dotted(node.func).rpartition(".")[2] not in _SERVES
+            ):
+                continue
+            values = [*node.args[:1], *(k.value for k in node.keywords if k.arg == "app")]
+            for value in values:
+                if code_of(value) == name:
+                    for origin in self._expression(path, value, file.scope_of(node), 0):
+                        return origin
         return None
+
+    def leads_to(self, path: Path, value: ast.expr, origin: Origin) -> bool:
+        """Whether an expression of a file is the app, its factory's result, or a wrapper around the app."""
+        if not isinstance(value, ast.Name | ast.Attribute | ast.Call):
+            return False
+        scope = self.file(path).scope_of(value)
+        return any(_same(reached, origin) for reached in self._expression(path, value, scope, 0))
+
+    def named_in(self, path: Path, name: str, scope: tuple[str, ...]) -> Origin | None:
+        """Return the origin of a name inside a scope of a file; `None` when the name cannot be followed."""
+        return next(self._name(path, name, scope, 0), None)
 
     def settled(self, entry: Entry) -> Entry:
         """Return the entry with the default name of `fastapi run` filled in, if the entry has no name."""
@@ -287,15 +324,12 @@ class Made:
 def loaded_entry(made: Made, follower: Resolver) -> Entry | None:
     """Return the entry that gets the app by the project's own code; `None` when every way needs arguments."""
     entries = [*_elsewhere(made, follower)]
-    outer = next((entry for mounts, entry in entries if mounts), None)
-    if outer is not None:
-        return outer
     for name in USUAL_NAMES if made.app.scope else ():
         entry = Entry(made.module, name, made.file.source.name)
         origin = follower.origin(entry) if made.file.exported(name) else None
         if origin is not None and (origin.path, origin.app.line) == (made.path, made.app.line):
             return entry
-    return _own(made) or next((entry for _, entry in entries), None)
+    return _own(made) or next(iter(entries), None)
 
 
 def unloadable_reason(made: Made) -> str:
@@ -353,8 +387,8 @@ def _required(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     return [argument.arg for argument in (*plain, *named)]
 
 
-def _elsewhere(made: Made, follower: Resolver) -> Iterator[tuple[bool, Entry]]:
-    """Yield the entries of other files that use the app; the flag says whether the file mounts the app."""
+def _elsewhere(made: Made, follower: Resolver) -> Iterator[Entry]:
+    """Yield the entries of other files that use the app."""
     name, module = made.name.encode(), made.module.rpartition(".")[2].encode()
     for path in sorted(python_files(made.root)):
         try:
@@ -371,23 +405,18 @@ def _elsewhere(made: Made, follower: Resolver) -> Iterator[tuple[bool, Entry]]:
 
 def _uses_of(
     made: Made, follower: Resolver, path: Path, module: str, node: ast.AST
-) -> Iterator[tuple[bool, Entry]]:
+) -> Iterator[Entry]:
     file = follower.file(path)
+    if not isinstance(node, ast.Assign) or file.scope_of(node):
+        return
     where = f"{file.source.name}:{file.line_of(node)}"
-    if isinstance(node, ast.Call) and dotted(node.func).endswith(".mount"):
-        values = [*node.args, *(keyword.value for keyword in node.keywords)]
-        if any(_means(made, follower, path, value) for value in values):
-            yield True, Entry(module, dotted(node.func).rpartition(".")[0], where)
-    elif isinstance(node, ast.Assign) and not file.scope_of(node):
-        names, value = targets_of(node), node.value
-        if entry := _of_object(made, node, module, where):
-            yield False, entry
-        elif names and isinstance(value, ast.Call):
-            handed = [*value.args, *(keyword.value for keyword in value.keywords)]
-            if any(
-                _means(made, follower, path, value_part) for value_part in (value.func, *handed)
-            ):
-                yield False, Entry(module, names[0], where)
+    names, value = targets_of(node), node.value
+    if entry := _of_object(made, node, module, where):
+        yield entry
+    elif names and isinstance(value, ast.Call):
+        handed = [*value.args, *(keyword.value for keyword in value.keywords)]
+        if any(_means(made, follower, path, part) for part in (value.func, *handed)):
+            yield Entry(module, names[0], where)
 
 
 def _means(made: Made, follower: Resolver, path: Path, value: ast.expr) -> bool:
@@ -397,3 +426,88 @@ def _means(made: Made, follower: Resolver, path: Path, value: ast.expr) -> bool:
         follower.located(path, name) == (made.path, made.name)
         for name in follower.file(path).qualified_names(value)
     )
+
+
+# The app that mounts an app: the server runs the lifespan of the outer app alone.
+
+
+@dataclass(frozen=True)
+class Mounting:
+    """A call in another file that mounts an app.
+
+    Args:
+        path: The file of the call.
+        file: The parsed file.
+        line: The line of the call.
+        receiver: The name of the outer app in that file; empty when unknown.
+        outer: The outer FastAPI app, or `None` for an app of another framework or an unknown app.
+        is_top: Whether the receiver is a name of the module.
+    """
+
+    path: Path
+    file: AppFile
+    line: int
+    receiver: str
+    outer: Origin | None
+    is_top: bool
+
+    @property
+    def where(self) -> str:
+        """The place in messages: `shop/outer.py:5`."""
+        return f"{self.file.source.name}:{self.line}"
+
+
+def find_mounting(root: Path, inner: Origin, follower: Resolver) -> Mounting | None:
+    """Return the first call of another file that mounts the app; `None` for an app that no file mounts."""
+    for path in sorted(python_files(root)):
+        try:
+            data = path.read_bytes() if path.stat().st_size <= LARGEST else b""
+            if path == inner.path or not any(word in data for word in _MOUNTING):
+                continue
+            file = follower.file(path)
+        except (InputError, OSError):
+            continue
+        for node in file.nodes:
+            if not isinstance(node, ast.Call) or not mounts(node):
+                continue
+            mounting = _mounting(path, file, node, follower)
+            if mounting.outer is not None and _same(mounting.outer, inner):
+                continue
+            values = [value for value in handed_over(node) if dotted(value) != mounting.receiver]
+            if any(follower.leads_to(path, value, inner) for value in values):
+                return mounting
+    return None
+
+
+_MOUNTING = (b".mount(", b".host(", b"Mount(", b"Host(")
+
+
+def _same(first: Origin, second: Origin) -> bool:
+    return (first.path, first.app.line) == (second.path, second.app.line)
+
+
+def _mounting(path: Path, file: AppFile, call: ast.Call, follower: Resolver) -> Mounting:
+    """Describe a call of `root.mount(…)`, or `Mount(…)` in the routes of an app."""
+    line, scope = file.line_of(call), file.scope_of(call)
+    receiver = dotted(call.func).rpartition(".")[0] if dotted(call.func)[:1].islower() else ""
+    if dotted(call.func).rpartition(".")[2] in {"Mount", "Host"}:
+        receiver = _app_with_routes(file, call)
+    outer = follower.named_in(path, receiver, scope) if receiver else None
+    is_top = bool(file.exported(receiver)) and "." not in receiver
+    return Mounting(path, file, line, receiver, outer, is_top)
+
+
+def _app_with_routes(file: AppFile, call: ast.Call) -> str:
+    """Return the name of the app whose `routes=` has the call, directly or by a name; empty for an unknown app."""
+    statement = file.statement_of(call)
+    if not isinstance(statement, ast.Assign | ast.AnnAssign):
+        return ""
+    names = targets_of(statement)
+    if isinstance(statement.value, ast.Call):
+        return next(iter(names), "")
+    for node in file.nodes:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Call):
+            values = [keyword.value for keyword in node.value.keywords if keyword.arg == "routes"]
+            if any(dotted(value) in names for value in values):
+                return next(iter(targets_of(node)), "")
+    return ""

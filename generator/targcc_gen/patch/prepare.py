@@ -15,12 +15,28 @@ from targcc_gen.dependencies.dependency import app_dependencies
 from targcc_gen.errors import InputError, ObstacleError
 from targcc_gen.patch.app_file import AppFile, RefusalError, SourceError, code_of, targets_of
 from targcc_gen.patch.apps import App, apps_of, outer_apps
-from targcc_gen.patch.detect import Target, detect_lines, entry_of, host_in, refusal_of
+from targcc_gen.patch.detect import (
+    Target,
+    detect_lines,
+    entry_of,
+    host_entry,
+    host_in,
+    refusal_of,
+)
 from targcc_gen.patch.host_files import host_edits
-from targcc_gen.patch.layout import pyproject
+from targcc_gen.patch.layout import find_layout, pyproject
 from targcc_gen.patch.server_settings import Entry
 from targcc_gen.patch.target_package import TargetPackage, find_target_package, new_files
-from targcc_gen.patch.wiring import Patched, Wiring, includes, is_elsewhere, moved, wire
+from targcc_gen.patch.wiring import (
+    PREFIX,
+    Patched,
+    Wiring,
+    includes,
+    is_elsewhere,
+    moved,
+    wire,
+    wrap,
+)
 from targcc_gen.render.package import SOURCE_TREE
 from targcc_gen.sync import LockEntry, Owner, Plan, Tree, TreeFile, make_plan
 
@@ -167,7 +183,20 @@ class Prepared:
         """The entry that the server loads, or the reason when the entry cannot be told."""
         if self.target.entry is not None:
             return self.target.entry
-        return entry_of(self.target, self.app) if self.app else "no app was found"
+        return entry_of(self.target, self.app) if self.app else self._wrapped_entry()
+
+    def _wrapped_entry(self) -> Entry | str:
+        """Return the entry of the name that `app = with_scheduler(app, …)` binds, or the reason when no line does."""
+        target, file = self.target, self.target.file
+        for entry in target.follower.entries if target.follower else ():
+            if target.follower and target.follower.file_of(entry) == target.path:
+                return entry
+        for call in includes(file, self.wiring):
+            statement = file.statement_of(call)
+            if isinstance(statement, ast.Assign) and not file.scope_of(call):
+                for name in targets_of(statement):
+                    return Entry(target.layout.module, name, target.relative)
+        return "no app was found"
 
     @property
     def served(self) -> str:
@@ -238,13 +267,16 @@ def prepare(
         elif app is not None:
             patched = wire(target.file, app, wiring)
     except RefusalError as error:
-        refusal = error
+        lines = wrapped_lines(target, app, wiring)
+        refusal = None if lines else _of_factory(target, app, wiring) or error
+        target, wiring, patched = lines or (target, wiring, patched)
+        app = None if lines else app
     if package.is_new:
         check_requirements(target.root, package)
     files, kept = new_files(package, target.root) if package.is_new else ([], [])
     declared = declare(Texts(target.root), app_dependencies(package.spec))
     edits = host_edits(target.layout, package, declared)
-    notes = (*_own_folder(target), *package.notes, *edits.notes)
+    notes = (*_mounted(target), *_own_folder(target), *package.notes, *edits.notes)
     if package.is_new:
         notes = (*notes, *_already_declared(declared), *_exclusions(target, package, project))
         if any(file.path.startswith("vendor/") for file in files):
@@ -264,6 +296,77 @@ def prepare(
         notes,
         moves=moves,
     )
+
+
+def _of_factory(target: Target, app: App | None, wiring: Wiring) -> RefusalError | None:
+    """Return the refusal of an app that a served factory returns, with the line in place of its `return`; `None` for other apps."""
+    entry = entry_of(target, app) if app is not None and not app.mounted else None
+    if app is None or not isinstance(entry, Entry) or not entry.factory or target.follower is None:
+        return None
+    path = target.follower.file_of(entry)
+    file = target.follower.file(path) if path is not None else target.file
+    returns = [
+        node
+        for node in file.nodes
+        if isinstance(node, ast.Return)
+        and node.value is not None
+        and file.scope_of(node) == (entry.name,)
+    ]
+    if path is None or len(returns) != 1 or returns[0].value is None:
+        return None
+    package = find_layout(file, path, target.root, entry.module or None).package
+    lines = replace(wiring, package=package).lines(file)
+    hint = lines.returned(code_of(returns[0].value), file.line_of(returns[0]))
+    place = app.places[0]
+    text = f"{app.target or place.bound or 'this FastAPI app'} cannot be wired: {app.problem}"
+    return RefusalError(target.file.source.error(place.line, place.column, text).message, hint=hint)
+
+
+def _mounted(target: Target) -> list[str]:
+    """Return a note about each app that another app mounts, up to the app that gets the lines."""
+    return [
+        f"{where} mounts the app: the lines go to the outer app, as a server runs no lifespan of a mounted app"
+        for where in target.inner
+    ]
+
+
+def wrapped_lines(
+    target: Target, app: App | None, wiring: Wiring, free: str = PREFIX
+) -> tuple[Target, Wiring, Patched] | None:
+    """Return the file that the server loads with `app = with_scheduler(app, "/jobs")`; `None` when no such line can be placed.
+
+    Args:
+        target: The file that makes the app.
+        app: The app; `None` for an app of another framework.
+        wiring: The lines of the app's file.
+        free: The prefix if `wiring` has none.
+    """
+    entry = _wrappable(target, app)
+    if entry is None or target.follower is None:
+        return None
+    path = target.follower.file_of(entry)
+    if path is None:
+        return None
+    file = target.follower.file(path)
+    layout = find_layout(file, path, target.root, entry.module or None)
+    wiring = replace(wiring, package=layout.package, wraps=True)
+    patched = wrap(file, entry.name, wiring, wiring.prefix or free)
+    if patched is None:
+        return None
+    target = replace(target, path=path, file=file, layout=layout, app=None, entry=entry)
+    return target, wiring, patched
+
+
+def _wrappable(target: Target, app: App | None) -> Entry | None:
+    """Return the entry whose name a line can wrap: an ASGI app by a plain name of a module, served with its lifespan."""
+    if app is not None:
+        entry = None if app.mounted else entry_of(target, app)
+    else:
+        host = host_in(target.file)
+        entry = None if host is None or host.speaks_wsgi else host_entry(target, host)
+    if not isinstance(entry, Entry) or "." in entry.name:
+        return None
+    return None if entry.factory or entry.wsgi or entry.lifespan == "off" else entry
 
 
 def check_requirements(root: Path, package: TargetPackage) -> None:

@@ -39,6 +39,7 @@ class Entry:
         wsgi: Whether the server speaks WSGI, which has no lifespan.
         folder: The server's import folder, below the project's folder; empty for the project's folder.
         script: The script that starts the server, below the project's folder; else empty.
+        settings: gunicorn's settings file, which may name the worker class; empty when the command has a worker class.
     """
 
     module: str
@@ -49,6 +50,7 @@ class Entry:
     wsgi: bool = False
     folder: str = ""
     script: str = ""
+    settings: str = ""
 
     @property
     def shown(self) -> str:
@@ -75,7 +77,19 @@ def read_command(command: str | Sequence[str], where: str) -> Entry | None:
             return _fastapi(rest[1:], where)
         if program in {*_ASGI, *_WSGI, "gunicorn"}:
             return _server(program, rest, where)
+    for index, program in enumerate(programs):
+        if re.fullmatch(r"python[\d.]*", program) and (script := _python(words[index + 1 :])):
+            return Entry("", "", where, script=script)
     return None
+
+
+def _python(words: Sequence[str]) -> str:
+    """Return the script of `python run.py` or `python -m shop`; empty for other commands."""
+    module = _option(words, "-m")
+    if module and re.fullmatch(r"[\w.]+", module):
+        return f"{module.replace('.', '/')}/__main__.py"
+    path = next((word for word in words if not word.startswith("-")), "")
+    return path.removeprefix("/app/") if path.endswith(".py") else ""
 
 
 def _words(command: str) -> list[str]:
@@ -91,6 +105,9 @@ def _server(program: str, words: Sequence[str], where: str) -> Entry | None:
     if named is None:
         return None
     worker = _option(words, *_WORKERS)
+    settings = ""
+    if program == "gunicorn" and worker is None:
+        settings = (_option(words, "-c", "--config") or "gunicorn.conf.py").removeprefix("file:")
     wsgi = program in _WSGI or (program == "gunicorn" and not is_asgi_worker(worker))
     wsgi = wsgi or _option(words, "--interface") == "wsgi"
     return Entry(
@@ -101,6 +118,7 @@ def _server(program: str, words: Sequence[str], where: str) -> Entry | None:
         lifespan=_option(words, "--lifespan") or "auto",
         wsgi=wsgi,
         folder=_option(words, "--app-dir", "--chdir") or "",
+        settings=settings,
     )
 
 
@@ -152,10 +170,42 @@ _DEPTH = 2
 def read_entries(root: Path) -> Iterator[Entry]:
     """Yield the entries of a project's server settings, the most certain first."""
     files = sorted(_files(root, _DEPTH), key=lambda path: (len(path.parts), path.name))
+    scripts = [*_served_by_code(root)]
     for read in _READERS:
         for path in files:
-            yield from read(path, path.relative_to(root).as_posix())
-    yield from _served_by_code(root)
+            for entry in read(path, path.relative_to(root).as_posix()):
+                if entry.script:
+                    yield from _of_script(root, entry, scripts)
+                else:
+                    yield _with_settings(root, entry)
+    yield from scripts
+
+
+def _of_script(root: Path, entry: Entry, scripts: Sequence[Entry]) -> Iterator[Entry]:
+    """Yield the objects that a command's script serves: `python run.py`, `python -m shop`."""
+    name = entry.script
+    places = (f"{entry.folder}/{name}" if entry.folder else name, name, f"src/{name}")
+    for place in dict.fromkeys(os.path.normpath(place).replace("\\", "/") for place in places):
+        if (root / place).is_file():
+            yield from (
+                replace(script, where=entry.where)
+                for script in scripts
+                if script.where.rpartition(":")[0] == place
+            )
+            return
+
+
+def _with_settings(root: Path, entry: Entry) -> Entry:
+    """Return the entry with the worker class of gunicorn's settings file."""
+    if not entry.wsgi or not entry.settings:
+        return entry
+    for folder in dict.fromkeys((entry.folder, "")):
+        path = root / folder / entry.settings.lstrip("/")
+        names = (path, root / folder / path.name)
+        for name in names:
+            if name.is_file() and is_asgi_worker(str(_assigned(name).get("worker_class", ""))):
+                return replace(entry, wsgi=False)
+    return entry
 
 
 def _files(folder: Path, depth: int) -> Iterator[Path]:
@@ -247,21 +297,29 @@ def _gunicorn(path: Path, shown: str) -> Iterator[Entry]:
     """Read `wsgi_app` and `worker_class` of gunicorn's settings, a Python file."""
     if path.suffix != ".py" or "gunicorn" not in path.name:
         return
-    try:
-        module = ast.parse(_text(path))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return
-    values = {
-        node.targets[0].id: node.value.value
-        for node in module.body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Name)
-        and isinstance(node.value, ast.Constant)
-    }
+    values = _assigned(path)
     named = values.get("wsgi_app")
     if isinstance(named, str) and (entry := read_command(["uvicorn", named], shown)):
         asgi = is_asgi_worker(str(values.get("worker_class", "")))
         yield Entry(entry.module, entry.name, shown, entry.factory, wsgi=not asgi)
+
+
+def _assigned(path: Path) -> dict[str, Any]:
+    """Return the constants that a Python file assigns; a default of `os.getenv(…, "…")` counts."""
+    try:
+        module = ast.parse(_text(path))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+    values = {}
+    for node in module.body:
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+            continue
+        value = node.value
+        if isinstance(value, ast.Call) and value.args:
+            value = value.args[-1]
+        if isinstance(value, ast.Constant):
+            values[node.targets[0].id] = value.value
+    return values
 
 
 def _script(path: Path, shown: str) -> Iterator[Entry]:
@@ -286,7 +344,7 @@ def _given(entry: Entry | None, shown: str) -> Iterator[Entry]:
     if entry is None:
         return
     folder = entry.folder or _folder(shown)
-    if entry.module:
+    if entry.module or entry.script:
         yield replace(entry, folder=folder)
         return
     for path in default_files():
@@ -305,8 +363,11 @@ def _text(path: Path) -> str:
         return ""
 
 
+_CALLS = frozenset({"uvicorn.run", "uvicorn.Config"})
+
+
 def _served_by_code(root: Path) -> Iterator[Entry]:
-    """Yield the entries of `uvicorn.run(…)` calls in the project's Python files."""
+    """Yield the entries of `uvicorn.run(…)` and `uvicorn.Config(…)` calls in the project's Python files."""
     for path in sorted(python_files(root)):
         try:
             data = path.read_bytes() if path.stat().st_size <= _LARGEST else b""
@@ -317,7 +378,7 @@ def _served_by_code(root: Path) -> Iterator[Entry]:
         except (OSError, SourceError):
             continue
         for node in file.nodes:
-            if isinstance(node, ast.Call) and "uvicorn.run" in file.qualified_names(node.func):
+            if isinstance(node, ast.Call) and _CALLS & file.qualified_names(node.func):
                 yield from _of_call(file, node, shown)
 
 

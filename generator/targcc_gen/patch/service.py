@@ -9,7 +9,7 @@ from targcc_gen.errors import NoProjectError, TrialError
 from targcc_gen.patch import rollback
 from targcc_gen.patch.app_file import RefusalError
 from targcc_gen.patch.detect import entry_by_name, package_of
-from targcc_gen.patch.prepare import Prepared, install_lines, program_of
+from targcc_gen.patch.prepare import Prepared, install_lines, program_of, wrapped_lines
 from targcc_gen.patch.rollback import roll_back, stopped_by_signals
 from targcc_gen.patch.server_settings import Entry
 from targcc_gen.patch.target_package import requirements
@@ -65,6 +65,12 @@ def _tried(prepared: Prepared) -> Outcome:
         rollback.unmark(root)
         return outcome
     _take_back(prepared)
+    if (
+        outcome.kind == "refused"
+        and not prepared.moves
+        and (other := _wrapped(prepared, outcome, before))
+    ):
+        return other
     if outcome.kind == "refused":
         apply(prepared.plan_without_lines)
         if prepared.moves and isinstance(trial, Trial):
@@ -78,6 +84,40 @@ def _tried(prepared: Prepared) -> Outcome:
     raise TrialError(
         f"{outcome.text}\nEverything is as it was before.",
         hint=outcome.hint or "Once that works, run this again.",
+    )
+
+
+def _wrapped(prepared: Prepared, outcome: Outcome, before: dict[str, Any] | None) -> Outcome | None:
+    """Try `with_scheduler` around the object that the server loads, in place of the refused lines.
+
+    Returns:
+        The outcome, with the added lines; `None`, and the project as before, when these lines do not work either.
+    """
+    if outcome.taken or outcome.mounted or prepared.wiring.wraps:
+        return None
+    lines = wrapped_lines(prepared.target, prepared.app, prepared.wiring, free_prefix(before))
+    if lines is None:
+        return None
+    target, wiring, patched = lines
+    other = replace(prepared, target=target, wiring=wiring, patched=patched, app=None)
+    trial = _trial(other)
+    if isinstance(trial, Outcome):
+        return None
+    rollback.mark(target.root)
+    try:
+        apply(other.plan)
+        result = trial.run(before)
+    except BaseException:
+        _take_back(other)
+        raise
+    if result.kind not in {"verified", "untried"}:
+        _take_back(other)
+        return None
+    if result.is_verified:
+        rollback.unmark(target.root)
+    added = tuple(f"{target.relative}:{number}  {text.strip()}" for number, text in patched.added)
+    return replace(
+        result, lines=(f"{outcome.text}; these lines in place of the lines above:", *added)
     )
 
 
@@ -124,10 +164,10 @@ def _otherwise(prepared: Prepared, outcome: Outcome, before: dict[str, Any] | No
         )
         free = free_prefix(before, outcome.taken)
         return f"{rest} A prefix that is free: targcc-gen patch --prefix {free}"
-    return _by_hand(prepared, before)
+    return _by_hand(prepared, outcome, before)
 
 
-def _by_hand(prepared: Prepared, before: dict[str, Any] | None) -> str:
+def _by_hand(prepared: Prepared, outcome: Outcome, before: dict[str, Any] | None) -> str:
     """Return the lines to add to the file that the server loads, or the commands to run beside the server."""
     entry = prepared.entry
     program = program_of(prepared.package)
@@ -136,6 +176,8 @@ def _by_hand(prepared: Prepared, before: dict[str, Any] | None) -> str:
             f"{entry.where} starts the server so that nothing in the app can run jobs. Start the server with its lifespan on"
             f"\nor run beside it, on the same database:\n\n    {program} serve      # jobs and pages\n    {program} worker     # jobs alone"
         )
+    if outcome.mounted:
+        return "Name the app that mounts it: targcc-gen patch --app module:name"
     free = free_prefix(before)
     target, name = prepared.target, prepared.app.target if prepared.app else "app"
     if isinstance(entry, Entry) and entry.module and "." not in entry.name and not entry.factory:
@@ -175,7 +217,8 @@ def try_again(prepared: Prepared) -> Outcome:
         if alone := _taken_out(prepared, trial):
             return _starts_neither(outcome.looked, alone)
     raise TrialError(
-        f"{outcome.text}\nThe scheduler is out of the app again.", hint=_by_hand(prepared, None)
+        f"{outcome.text}\nThe scheduler is out of the app again.",
+        hint=_by_hand(prepared, outcome, None),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import importlib.metadata
 import inspect
@@ -15,6 +16,7 @@ import json
 import os
 import runpy
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -171,6 +173,9 @@ class Trial:
         self._watch()
         if lifespan == "off":
             return await self._look("its server runs with lifespan off")
+        if path := mounted_at(self.app):
+            why = f"another app mounts it at {path}, and a server does not run the lifespan of a mounted app"
+            return await self._look(why) | {"mounted": path}
         loop = asyncio.get_running_loop()
         messages: asyncio.Queue[dict[str, str]] = asyncio.Queue()
         answered: dict[str, asyncio.Future[dict[str, Any]]] = {
@@ -230,6 +235,12 @@ class Trial:
         seen = Path(self.request["seen"])
         if not await until(seen.exists, self.request["seconds"]):
             return {"error": "the scheduler starts, but its first job does not run", "stage": "job"}
+        database = Path(self.request["database"])
+        if not await asyncio.to_thread(database.exists):
+            return {"elsewhere": "the app sets the scheduler's database itself"}
+        if not await until(lambda: finished(database), self.request["seconds"]):
+            text = "the first job of the scheduler ran, and its run did not end as succeeded"
+            return {"error": text, "stage": "job"}
         compared: dict[str, Any] = comparing().compare(
             self.request.get("before"), self.app, self.prefix
         )
@@ -260,6 +271,31 @@ class Trial:
             if host != "*"
         ]
         return [*allowed, "localhost"]
+
+
+def mounted_at(app: Any) -> str:
+    """Return the path at which another loaded app mounts the app; empty for an app that no app mounts."""
+    own = comparing().routed(app)
+    routes = {id(route) for route in getattr(own, "routes", None) or ()}
+    for value in gc.get_objects():
+        kind = type(value)
+        if kind.__module__ != "starlette.routing" or kind.__name__ not in {"Mount", "Host"}:
+            continue
+        if id(value) not in routes and app in comparing().wrappers(value.app):
+            return str(getattr(value, "path", "") or getattr(value, "host", "") or "/")
+    return ""
+
+
+def finished(database: Path) -> bool:
+    """Whether the trial's database has a run of the trial's job that succeeded."""
+    query = "SELECT count(*) FROM c_JobRun WHERE JobName = 'TargccTrial' AND State = 'succeeded'"
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
+        ) as connection:
+            return bool(connection.execute(query).fetchone()[0])
+    except sqlite3.Error:  # not created yet, or locked for a moment
+        return False
 
 
 async def until(condition: Any, seconds: float) -> bool:

@@ -29,6 +29,7 @@ TIMEOUT = 60.0
 JOBS = "targcc_trial_jobs"
 """The package that has the trial's job."""
 
+_DATABASE = "trial.db"
 _LAST_LINES = 6
 _OURS = ("PYTEST_", "COVERAGE_", "COV_")
 """Prefixes of environment variables by which an app or the scheduler detects a test run."""
@@ -87,7 +88,11 @@ def ask(
     with tempfile.TemporaryDirectory(prefix="targcc-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         result, log = folder / "result", folder / "log"
-        asked = {**request, "seen": str(folder / "seen")}
+        asked = {
+            **request,
+            "seen": str(folder / "seen"),
+            "database": (folder / _DATABASE).as_posix(),
+        }
         (folder / "request").write_text(json.dumps(asked), encoding="utf-8")
         _fill(folder, here, request.get("scheduler"))
         with log.open("wb") as output:
@@ -121,7 +126,7 @@ def _fill(folder: Path, here: Path, scheduler: object) -> None:
 def _variables(folder: Path) -> dict[str, str]:
     """Return the trial's settings: a separate database, only the trial's job, no alerts and no mail."""
     return {
-        "TARGCC_DATABASE_URL": f"sqlite:///{(folder / 'trial.db').as_posix()}",
+        "TARGCC_DATABASE_URL": f"sqlite:///{(folder / _DATABASE).as_posix()}",
         "TARGCC_JOBS_PACKAGE": JOBS,
         "TARGCC_TRIAL_SEEN": str(folder / "seen"),
         "TARGCC_MODE": "embedded",
@@ -198,6 +203,8 @@ class Outcome:
         text: Why the app is not verified.
         hint: What to do next.
         taken: The scheduler's prefix, if the app has its own routes there.
+        mounted: Whether another app mounts the app.
+        lines: The lines that were added in place of the planned lines, with file and number.
     """
 
     kind: Kind
@@ -205,6 +212,8 @@ class Outcome:
     text: str = ""
     hint: str = ""
     taken: str = ""
+    mounted: bool = False
+    lines: tuple[str, ...] = ()
 
     @property
     def is_verified(self) -> bool:
@@ -266,7 +275,11 @@ def judged(entry: Entry, answer: dict[str, Any]) -> Outcome:
         text = f"{looked} does not work with the scheduler in it\n{_indented(answer['error'])}"
         return Outcome("failed", looked, text)
     if "unserved" in answer:
-        return Outcome("refused", looked, f"{answer['unserved']}, so that no job would run")
+        text = f"{answer['unserved']}, so that no job would run"
+        return Outcome("refused", looked, text, mounted=bool(answer.get("mounted")))
+    if "elsewhere" in answer:
+        text = f"{answer['elsewhere']}, so that the trial cannot see its run"
+        return Outcome("untried", looked, text, "A job ran. Look at the pages yourself.")
     if problem := _changes(looked, answer):
         taken = answer["prefix"] if answer.get("hidden") else ""
         return Outcome("refused", looked, problem, taken=taken)

@@ -8,11 +8,11 @@ recognised by their meaning, even when moved, reformatted or renamed. Lines adde
 from __future__ import annotations
 
 import ast
-import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from targcc_gen.patch.app_file import (
+    FUNCTIONS,
     AppFile,
     RefusalError,
     Replacement,
@@ -23,6 +23,7 @@ from targcc_gen.patch.app_file import (
     targets_of,
 )
 from targcc_gen.patch.apps import App, Construction, apps_of
+from targcc_gen.patch.import_order import ImportOrder, is_alone, place_import
 
 # The help of a refusal: the two lines to add, and the places.
 
@@ -70,6 +71,26 @@ class ByHand:
         text = f'{target} = {WRAPPER}({target}, "{self.prefix or free}")'
         return self._page(WRAPPER, text, f"below all that changes {target}", line)
 
+    def put(self, target: str, line: int) -> str:
+        """Return the instructions for `mount(app)`, which takes a FastAPI or Starlette app.
+
+        Args:
+            target: The app: `app`, `self.app`.
+            line: The line above the call that mounts another app.
+        """
+        text = f'{MOUNT}({target}, "{self.prefix}")' if self.prefix else f"{MOUNT}({target})"
+        return self._page(MOUNT, text, "before other apps are mounted", line)
+
+    def returned(self, code: str, line: int) -> str:
+        """Return the instructions for wrapping the application that a factory returns.
+
+        Args:
+            code: The call that makes the application.
+            line: The line of `return`.
+        """
+        text = f'return {WRAPPER}({code}, "{self.prefix or PREFIX}")'
+        return self._page(WRAPPER, text, f"in place of the `return` of line {line}", line - 1)
+
     def _page(self, name: str, text: str, where: str, line: int | None) -> str:
         place = f"{self.name}, below line {line}" if line else self.name
         return (
@@ -81,6 +102,8 @@ class ByHand:
 
 def refusal(file: AppFile, app: App, lines: ByHand) -> RefusalError:
     """Build the refusal for an app that cannot be wired, with the lines to add by hand."""
+    if app.outer is not None:
+        return _outer_refusal(file, app, app.outer, lines)
     place = app.places[0]
     subject = app.target or place.bound or "this FastAPI app"
     text = f"{subject} cannot be wired: {app.problem}"
@@ -89,6 +112,17 @@ def refusal(file: AppFile, app: App, lines: ByHand) -> RefusalError:
     else:
         page = lines.wrap(place.bound or "app", None if app.scope else place.last_line)
     return RefusalError(file.source.error(place.line, place.column, text).message, hint=page)
+
+
+def _outer_refusal(
+    file: AppFile, app: App, outer: tuple[str, int, str], lines: ByHand
+) -> RefusalError:
+    """Build the refusal for an app that an unknown app of another file mounts, with the lines for that file."""
+    place = app.places[0]
+    text = f"{app.label} cannot be wired: {app.problem}"
+    name, line, receiver = outer
+    hint = replace(lines, name=name).put(receiver or "app", line - 1)
+    return RefusalError(file.source.error(place.line, place.column, text).message, hint=hint)
 
 
 def _is_to_be_wrapped(app: App) -> bool:
@@ -104,6 +138,7 @@ NAMED = "targcc_app"
 RETURNED = "return"
 MOUNT_ALIASES = ("mount_scheduler", "mount_targcc")
 ALIASES = ("targcc_scheduler_router", "targcc_jobs_router")
+WRAPPER_ALIASES = ("with_targcc_scheduler", "with_targcc_jobs")
 
 
 @dataclass(frozen=True)
@@ -114,31 +149,27 @@ class Wiring:
         module: The scheduler's package: `acme.scheduler`.
         package: The file's own package: `acme.web`; empty for a file outside packages.
         prefix: The scheduler's prefix if not the prefix of the settings; the lines then call `mount`.
+        wraps: Whether the lines call `with_scheduler`.
+        order: The project's order of imports.
     """
 
     module: str
     package: str
     prefix: str = ""
+    wraps: bool = False
+    order: ImportOrder = field(default_factory=ImportOrder)
 
     @property
     def imported(self) -> str:
-        """The imported name: the router, or `mount`."""
+        """The imported name: the router, `mount` or `with_scheduler`."""
+        if self.wraps:
+            return WRAPPER
         return MOUNT if self.prefix else ROUTER
 
     def is_router(self, name: str) -> bool:
         """Whether a qualified name, absolute or with leading dots, means the router."""
         # Releases before 0.2 imported it from `scheduler.app`.
         return self._absolute(name) in {f"{self.module}.{ROUTER}", f"{self.module}.app.{ROUTER}"}
-
-    def is_own(self, node: ast.stmt, *, relative: bool) -> bool:
-        """Whether an import is of the project's own code, in the section that the scheduler's import belongs to."""
-        own = {self.module.partition(".")[0], self.package.partition(".")[0]}
-        if isinstance(node, ast.ImportFrom):
-            if node.level or relative:
-                return bool(node.level) and relative
-            return (node.module or "").partition(".")[0] in own
-        names = node.names if isinstance(node, ast.Import) else ()
-        return not relative and any(alias.name.partition(".")[0] in own for alias in names)
 
     def takes_app(self, name: str) -> bool:
         """Whether a qualified name means `with_scheduler` or `mount`."""
@@ -212,11 +243,12 @@ def wire(file: AppFile, app: App, wiring: Wiring) -> Patched:
         return Patched(file.source.data)
     if app.problem:
         raise refusal(file, app, wiring.lines(file))
-    name = _imported_name(file, app, wiring)
+    outer = _outer_line(file, app.line)
+    name = _imported_name(file, outer, wiring)
     changes = []
     if name is None:
         name = _free_name(file, wiring)
-        changes.append(_import(file, app, wiring, name))
+        changes.append(_import(file, outer, wiring, name))
     for place in app.places:
         line = include_line(app, name, wiring.prefix)
         change = (_named if place.is_returned else _follow)(file, place, line)
@@ -320,19 +352,23 @@ def router_imports(file: AppFile, wiring: Wiring) -> Iterator[tuple[ast.ImportFr
                 yield node, alias
 
 
-def _imported_name(file: AppFile, app: App, wiring: Wiring) -> str | None:
-    """Return the name by which a module-level import above the app already has the router or `mount`; `None` without one."""
+def _imported_name(file: AppFile, before: int, wiring: Wiring) -> str | None:
+    """Return the name by which a module-level import above a line already has the router, `mount` or `with_scheduler`."""
     for node, alias in router_imports(file, wiring):
         if alias.name != wiring.imported:
             continue
-        if isinstance(file.parents[node], ast.Module) and file.line_of(node) < app.line:
+        if isinstance(file.parents[node], ast.Module) and file.line_of(node) < before:
             return alias.asname or alias.name
     return None
 
 
 def _free_name(file: AppFile, wiring: Wiring) -> str:
     taken = names_in(file.module)
-    names = (MOUNT, *MOUNT_ALIASES) if wiring.prefix else (ROUTER, *ALIASES)
+    names = {
+        ROUTER: (ROUTER, *ALIASES),
+        MOUNT: (MOUNT, *MOUNT_ALIASES),
+        WRAPPER: (WRAPPER, *WRAPPER_ALIASES),
+    }[wiring.imported]
     for name in names:
         if name not in taken:
             return name
@@ -343,59 +379,20 @@ def _uses_relative(file: AppFile) -> bool:
     return any(isinstance(node, ast.ImportFrom) and node.level for node in file.nodes)
 
 
-def _import(file: AppFile, app: App, wiring: Wiring, name: str) -> Replacement:
-    """Insert the import where isort and ruff expect it: in its order among the package's own imports, or in a section of its own."""
-    relative = _uses_relative(file)
-    line = wiring.import_line(name, relative=relative)
-    imports, outer = _imports(file, app), _outer_line(file, app)
-    if not imports:
+def _import(file: AppFile, before: int, wiring: Wiring, name: str) -> Replacement:
+    """Insert the import above the module-level statement at line `before`."""
+    line = wiring.import_line(name, relative=_uses_relative(file))
+    if change := place_import(file, before, line, wiring.order):
+        return change
+    docstring = file.module.body[0]
+    if ast.get_docstring(file.module, clean=False) is None or file.line_of(docstring) >= before:
         return insertion(_first_code(file), line)
-    own = list(
-        itertools.takewhile(
-            lambda node: node in imports and wiring.is_own(node, relative=relative),
-            file.module.body[file.module.body.index(imports[-1]) :: -1],
-        )
-    )
-    key = _sort_key(ast.parse(line).body[0])
-    later = [node for node in own if _sort_key(node) > key]
-    if later and len(file.line_mates(later[-1])) == 1:
-        return insertion(file.line_of(later[-1]), line)
-    last = file.last_line_of(file.line_mates(imports[-1])[-1])
-    if last >= outer:
-        return insertion(_first_code(file), line)
-    is_section = not own and isinstance(imports[-1], ast.Import | ast.ImportFrom)
-    return insertion(last + 1, *([""] * (is_section and _is_blank(file, last + 1))), line)
+    return insertion(file.last_line_of(file.line_mates(docstring)[-1]) + 1, line)
 
 
-def _imports(file: AppFile, app: App) -> list[ast.stmt]:
-    """Return the module's imports above the app; an opening docstring counts."""
-    outer, imports = _outer_line(file, app), []
-    for index, statement in enumerate(file.module.body):
-        if file.last_line_of(statement) >= outer:
-            break
-        is_docstring = index == 0 and ast.get_docstring(file.module, clean=False) is not None
-        if is_docstring or isinstance(statement, ast.Import | ast.ImportFrom):
-            imports.append(statement)
-    return imports
-
-
-def _sort_key(node: ast.stmt) -> tuple[bool, int, str]:
-    """Return the key by which isort orders the imports of a section: `from` last, more dots first, then the module."""
-    if isinstance(node, ast.ImportFrom):
-        return True, -node.level, (node.module or "").casefold()
-    return False, 0, ""
-
-
-def _is_blank(file: AppFile, line: int) -> bool:
-    """Return whether a line is empty, so that an import above the line ends a block of imports."""
-    return line <= len(file.source.lines) and not file.source.lines[line - 1].rstrip("\r\n")
-
-
-def _outer_line(file: AppFile, app: App) -> int:
-    """Return the first line of the module-level statement that holds the app."""
-    return max(
-        line for statement in file.module.body if (line := file.line_of(statement)) <= app.line
-    )
+def _outer_line(file: AppFile, inner: int) -> int:
+    """Return the first line of the module-level statement at or above a line."""
+    return max(line for statement in file.module.body if (line := file.line_of(statement)) <= inner)
 
 
 def _first_code(file: AppFile) -> int:
@@ -404,6 +401,72 @@ def _first_code(file: AppFile) -> int:
     while line > 1 and file.source.lines[line - 2].lstrip(" \t\f").startswith("#"):
         line -= 1
     return first if line == 1 else line
+
+
+# Wrap the object that a server loads, at the end of its module.
+
+
+def wrap(file: AppFile, name: str, wiring: Wiring, prefix: str) -> Patched | None:
+    """Add the import and `app = with_scheduler(app, "/jobs")` below all that changes the name.
+
+    The line comes last in the module, above `if __name__ == "__main__":`.
+
+    Args:
+        file: The file that the server loads.
+        name: The module-level name that the server loads.
+        wiring: The lines; `wraps` is set.
+        prefix: The scheduler's prefix.
+
+    Returns:
+        The patched file; `None` when the module does not bind the name, or binds the name in its last `if`.
+    """
+    body = _served_body(file)
+    if not any(_binds(file, statement, name) for statement in body):
+        return None
+    after, last = body[-1], last_line(file)
+    imported, changes = _imported_name(file, last + 1, wiring), []
+    if imported is None:
+        imported = _free_name(file, wiring)
+        changes.append(_import(file, last + 1, wiring, imported))
+    blank = _TWO_BLANK if isinstance(after, (*FUNCTIONS, ast.ClassDef)) else ()
+    changes.append(insertion(last + 1, *blank, f'{name} = {imported}({name}, "{prefix}")'))
+    return Patched(file.source.edited(changes), _numbered(changes))
+
+
+def last_line(file: AppFile) -> int:
+    """Return the last line that a server runs when it imports the file: above `if __name__ == "__main__":`."""
+    body = _served_body(file)
+    return file.last_line_of(file.line_mates(body[-1])[-1]) if body else 0
+
+
+def _served_body(file: AppFile) -> list[ast.stmt]:
+    """Return the statements above the first `if __name__ == "__main__":`; all statements when code follows the `if`."""
+    body = file.module.body
+    while body and _is_main_guard(body[-1]):
+        body = body[:-1]
+    return body
+
+
+_TWO_BLANK = ("", "")
+"""The lines that formatters want below a definition."""
+
+
+def _binds(file: AppFile, statement: ast.stmt, name: str) -> bool:
+    """Whether a statement binds the name at module level: assignment, import, or an expression with `:=`."""
+    return any(
+        not file.scope_of(node)
+        and (
+            name in names_in(node)
+            if isinstance(node, ast.ImportFrom | ast.Import)
+            else isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name
+        )
+        for node in ast.walk(statement)
+    )
+
+
+def _is_main_guard(statement: ast.stmt) -> bool:
+    """Whether a statement is `if __name__ == "__main__":`."""
+    return isinstance(statement, ast.If) and "__name__" in names_in(statement.test)
 
 
 # Remove the lines.
@@ -432,20 +495,13 @@ def _next_removal(file: AppFile, wiring: Wiring) -> Replacement | None:
     for call in includes(file, wiring):
         statement = file.statement_of(call)
         if _is_wrap(statement, call):
-            return _remove_part(file, statement)
+            return _unwrapped(file, statement)
         return _returned_again(file, statement) or _remove_part(file, statement)
     for node, alias in router_imports(file, wiring):
         if len(node.names) == 1:
-            return _without_section(file, _remove_part(file, node))
+            return _remove_import(file, node)
         return _remove_alias(file, node.names, alias)
     return None
-
-
-def _without_section(file: AppFile, removal: Replacement) -> Replacement:
-    """Extend the removal of an import between two empty lines to the line above."""
-    first, last = removal.first, removal.last
-    alone = first > 1 and _is_blank(file, first - 1) and _is_blank(file, last + 1)
-    return replace(removal, first=first - 1) if alone and not removal.lines else removal
 
 
 def _returned_again(file: AppFile, include: ast.stmt) -> Replacement | None:
@@ -473,6 +529,27 @@ def _is_wrap(statement: ast.stmt, call: ast.Call) -> bool:
         and bool(call.args)
         and bool(set(targets_of(statement)) & names_in(call.args[0]))
     )
+
+
+def _unwrapped(file: AppFile, statement: ast.stmt) -> Replacement:
+    """Remove the line of `wrap`, and the two blank lines between a definition and the line."""
+    change, lines = _remove_part(file, statement), file.source.lines
+    block = file.block_of(statement)
+    index = next(i for i, other in enumerate(block) if other is statement)
+    before = block[index - 1] if index else None
+    above = lines[max(change.first - 3, 0) : change.first - 1]
+    is_blank = len(above) == len(_TWO_BLANK) and not "".join(above).strip()
+    if not change.lines and is_blank and isinstance(before, (*FUNCTIONS, ast.ClassDef)):
+        return replace(change, first=change.first - len(_TWO_BLANK))
+    return change
+
+
+def _remove_import(file: AppFile, node: ast.stmt) -> Replacement:
+    """Remove an import, and the blank line above when the import has a block of its own."""
+    change = _remove_part(file, node)
+    if not change.lines and is_alone(file, change.first, change.last):
+        return replace(change, first=change.first - 1)
+    return change
 
 
 def _check_removable(file: AppFile, wiring: Wiring) -> None:

@@ -4,7 +4,7 @@ load_dotenv()
 
 from fastapi import FastAPI  # noqa: E402
 
-from acme.scheduler.app import scheduler_router
+from acme.scheduler.app import scheduler_router  # noqa: E402
 from acme.settings import settings  # noqa: E402
 
 app = FastAPI(title=settings.title)

@@ -25,6 +25,7 @@ class Entry:
         refused: Part of the line that a person is asked to add; empty when the patch adds the lines.
         arguments: The arguments of the command.
         more: Further lines in the patched file.
+        wrapped: The line that wraps the app at the end of its module; empty when the router is included.
     """
 
     shape: str
@@ -34,6 +35,7 @@ class Entry:
     refused: str = ""
     arguments: tuple[str, ...] = ()
     more: tuple[str, ...] = field(default=())
+    wrapped: str = ""
 
 
 def main(text: str, **more: str) -> dict[str, str]:
@@ -43,6 +45,7 @@ def main(text: str, **more: str) -> dict[str, str]:
 
 
 INCLUDE = "app.include_router(scheduler_router)"
+WRAP = 'app = with_scheduler(app, "/jobs")'
 ENTRIES: dict[str, Entry] = {
     "module": Entry("`app = FastAPI()` in a module", main(F + "app = FastAPI()\n")),
     "annotated": Entry(
@@ -285,6 +288,46 @@ ENTRIES: dict[str, Entry] = {
             "start.sh": "exec gunicorn -k uvicorn.workers.UvicornWorker shop.main:app\n",
         },
     ),
+    "gunicorn_worker": Entry(
+        "gunicorn's worker class in its settings",
+        {
+            **main(F + "app = FastAPI()\n", admin=F + "app = FastAPI()\n"),
+            "deploy/gunicorn.py": "import os\n\nworker_class = os.getenv('WORKER', 'uvicorn.workers.UvicornWorker')\n",
+            "Procfile": "web: gunicorn -c deploy/gunicorn.py shop.main:app\n",
+        },
+    ),
+    "docker_module": Entry(
+        "`python -m shop` of a Dockerfile",
+        {
+            **main(F + "app = FastAPI()\n", admin=F + "app = FastAPI()\n"),
+            "shop/__main__.py": "import uvicorn\n\nuvicorn.run('shop.main:app', port=80)\n",
+            "Dockerfile": 'FROM python\nCMD ["python", "-m", "shop"]\n',
+        },
+    ),
+    "factory_in_function": Entry(
+        "a factory with arguments, called where the server starts",
+        {
+            **main(
+                F + "\n\ndef create_app(settings):\n    app = FastAPI()\n    return app\n",
+                admin=F + "app = FastAPI()\n",
+            ),
+            "run.py": "import uvicorn\n\nfrom shop.main import create_app\n\n\ndef main():\n    app = create_app({})\n"
+            "    uvicorn.run(app)\n\n\nif __name__ == '__main__':\n    main()\n",
+        },
+        served="python run.py",
+    ),
+    "factory_handed_over": Entry(
+        "a factory with arguments, in the call that serves it",
+        {
+            **main(
+                F + "\n\ndef create_app(settings):\n    app = FastAPI()\n    return app\n",
+                admin=F + "app = FastAPI()\n",
+            ),
+            "run.py": "import uvicorn\n\nfrom shop.main import create_app\n\nif __name__ == '__main__':\n"
+            "    uvicorn.Server(uvicorn.Config(create_app({}))).run()\n",
+        },
+        served="python run.py",
+    ),
     "root_mount": Entry(
         'with `app.mount("/", …)` and a catch-all',
         main(F + "app = FastAPI()\napp.mount('/', FastAPI())\n"),
@@ -293,39 +336,52 @@ ENTRIES: dict[str, Entry] = {
     "wrapped_at_once": Entry(
         "wrapped as it is made: `app = Limit(FastAPI())`",
         main(F + LIMIT + "app = Limit(FastAPI())\n"),
-        refused='app = with_scheduler(app, "/jobs")',
+        wrapped=WRAP,
     ),
     "routes_given": Entry(
         "made with `routes=`",
         main(F + "app = FastAPI(routes=[])\n"),
-        refused='app = with_scheduler(app, "/jobs")',
+        wrapped=WRAP,
     ),
     "walrus": Entry(
         "named within an expression",
         main(F + "if app := FastAPI():\n    pass\n"),
-        refused='app = with_scheduler(app, "/jobs")',
+        wrapped=WRAP,
     ),
     "one_line": Entry(
-        "on the line of its `if`", main(F + "if True: app = FastAPI()\n"), refused=INCLUDE
+        "on the line of its `if`", main(F + "if True: app = FastAPI()\n"), wrapped=WRAP
     ),
-    "loop": Entry(
-        "made in a loop", main(F + "for _ in [1]:\n    app = FastAPI()\n"), refused=INCLUDE
-    ),
+    "loop": Entry("made in a loop", main(F + "for _ in [1]:\n    app = FastAPI()\n"), wrapped=WRAP),
     "package_outside": Entry(
         "from a package outside of the project",
         main("from colorsys import rgb_to_hsv as create_app\n\napp = create_app()\n"),
-        refused='app = with_scheduler(app, "/jobs")',
+        refused=WRAP,
         arguments=("shop/main.py",),
     ),
     "starlette": Entry(
         "Starlette",
         main("from starlette.applications import Starlette\n\napp = Starlette()\n"),
-        refused='app = with_scheduler(app, "/jobs")',
+        wrapped=WRAP,
     ),
     "litestar": Entry(
         "Litestar",
         main("from litestar import Litestar\n\napp = Litestar()\n"),
-        refused='app = with_scheduler(app, "/jobs")',
+        wrapped=WRAP,
+    ),
+    "litestar_factory": Entry(
+        "Litestar, made by a factory",
+        main("from litestar import Litestar\n\n\ndef create_app():\n    return Litestar()\n"),
+        refused='return with_scheduler(Litestar(), "/jobs")',
+    ),
+    "django_channels": Entry(
+        "Django behind a router of protocols",
+        {
+            "shop/__init__.py": "",
+            "shop/asgi.py": "from channels.routing import ProtocolTypeRouter\nfrom django.core.asgi import get_asgi_application\n\n"
+            "inner = get_asgi_application()\napplication = ProtocolTypeRouter({'http': inner})\n",
+        },
+        "shop/asgi.py",
+        wrapped='application = with_scheduler(application, "/jobs")',
     ),
     "django_asgi": Entry(
         "Django, served by ASGI",
@@ -335,7 +391,7 @@ ENTRIES: dict[str, Entry] = {
             "shop/wsgi.py": "from django.core.wsgi import get_wsgi_application\n\napplication = get_wsgi_application()\n",
         },
         "shop/asgi.py",
-        refused='application = with_scheduler(application, "/jobs")',
+        wrapped='application = with_scheduler(application, "/jobs")',
     ),
     "django_wsgi": Entry(
         "Django, served by WSGI alone",
@@ -346,6 +402,18 @@ ENTRIES: dict[str, Entry] = {
         "shop/wsgi.py",
         refused=" worker ",
     ),
+    "flask_factory": Entry(
+        "Flask, made by a factory",
+        main(
+            "from flask import Flask\n\n\ndef create_app():\n    app = Flask(__name__)\n    return app\n"
+        ),
+        refused='application = with_scheduler(WSGIMiddleware(create_app()), "/jobs")',
+    ),
+    "flask_subclass": Entry(
+        "a subclass of Flask",
+        main("from flask import Flask\n\n\nclass Shop(Flask): ...\n\n\napp = Shop(__name__)\n"),
+        refused='application = with_scheduler(WSGIMiddleware(app), "/jobs")',
+    ),
     "flask": Entry(
         "Flask",
         main("from flask import Flask\n\napp = Flask(__name__)\n"),
@@ -355,7 +423,7 @@ ENTRIES: dict[str, Entry] = {
 
 
 def table() -> str:
-    """Return the table of refused apps for the documentation, and one row for the many supported shapes."""
+    """Return the table of wrapped and refused apps for the documentation, and one row for the many other shapes."""
     shapes: dict[str, list[str]] = {}
     for entry in ENTRIES.values():
         shapes.setdefault(_what(entry), []).append(entry.shape)
@@ -365,13 +433,13 @@ def table() -> str:
 
 
 def _what(entry: Entry) -> str:
+    if entry.wrapped:
+        return '`app = with_scheduler(app, "/jobs")` at the end of the module'
     if not entry.refused:
         return "two lines where the app is made"
     if "WSGIMiddleware" in entry.refused or "worker" in entry.refused:
         return "`targcc serve` or `worker` beside the app, or one ASGI server for both"
-    if "with_scheduler" in entry.refused:
-        return f"refused; by hand: `{entry.refused}`"
-    return f"refused; by hand: `{entry.refused}` below the app"
+    return f"refused; by hand: `{entry.refused}`"
 
 
 if __name__ == "__main__":

@@ -65,46 +65,203 @@ def is_in_place(root: Path, text: str) -> bool:
     return (root / "shop/main.py").read_text() == text and (root / "targcc.yaml").is_file()
 
 
-@pytest.mark.usefixtures("processes")
-def test_a_lifespan_that_is_set_later_is_found_and_the_page_of_help_works(tmp_path: Path):
-    text = F + "app = FastAPI()\n" + SET_LATER
+def test_a_lifespan_that_is_set_later_comes_before_the_include(tmp_path: Path):
+    text = F + "\napp = FastAPI()\n" + SET_LATER + "\n\n@app.get('/x')\ndef x(): ...\n"
     root = project(tmp_path, main=text)
 
-    with pytest.raises(RefusalError, match="starts, but not the scheduler") as caught:
+    run(root, "--no-verify")
+
+    lines = (root / "shop/main.py").read_text().splitlines()
+    at = lines.index("app.include_router(scheduler_router)")
+    assert lines[at - 1] == "app.router.lifespan_context = lifespan"
+    run(root, "--undo")
+    assert (root / "shop/main.py").read_text() == text
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_lifespan_that_another_function_sets_is_found_and_the_app_is_wrapped(tmp_path: Path):
+    """The trial starts the app, sees no scheduler, and tries the line that wraps the app."""
+    later = "import contextlib\n\n\n@contextlib.asynccontextmanager\nasync def lifespan(app):\n    yield\n\n\n"
+    later += "def set_up(app):\n    app.router.lifespan_context = lifespan\n"
+    text = F + "\nfrom shop.later import set_up\n\napp = FastAPI()\nset_up(app)\n"
+    root = project(tmp_path, main=text, later=later)
+    before = files(root)
+
+    output = run(root)
+
+    assert "starts, but not the scheduler" in output
+    assert "verified  shop.main:app starts" in output
+    written = (root / "shop/main.py").read_text()
+    assert (
+        written
+        == text.replace(
+            "import set_up\n", "import set_up\nfrom shop.scheduler import with_scheduler\n"
+        )
+        + 'app = with_scheduler(app, "/jobs")\n'
+    )
+    assert "unchanged" in run(root)
+    run(root, "--undo")
+    assert (files(root), (root / "shop/main.py").read_text()) == (before, text)
+
+
+@pytest.mark.usefixtures("processes")
+def test_an_app_that_was_wrapped_and_not_tried_is_tried_by_the_next_patch(tmp_path: Path):
+    text = "from starlette.applications import Starlette\n\napplication = Starlette()\n"
+    root = project(tmp_path, main=text)
+    run(root, "--no-verify")
+    (root / ".targcc" / "untried").touch()
+
+    output = run(root)
+
+    assert "unchanged" in output
+    assert "verified  shop.main:application starts" in output
+
+
+@pytest.mark.usefixtures("processes")
+def test_an_app_that_is_wrapped_as_it_is_made_is_wrapped_once_more(tmp_path: Path):
+    """The middleware passes no lifespan on: the scheduler starts beside it, above the line that serves the app."""
+    head = F + LIMIT + "app = Limit(FastAPI())\n\n\ndef last(): ...\n"
+    guard = "\n\nif __name__ == '__main__':\n    import uvicorn\n\n    uvicorn.run(app)\n"
+    root = project(tmp_path, main=head + guard)
+
+    assert "verified  shop.main:app starts" in run(root)
+
+    lines = (root / "shop/main.py").read_text().splitlines()
+    at = lines.index('app = with_scheduler(app, "/jobs")')
+    assert lines[at - 3 : at] == ["def last(): ...", "", ""]
+    assert lines[at + 1 :][2] == "if __name__ == '__main__':"
+    run(root, "--undo")
+    assert (root / "shop/main.py").read_text() == head + guard
+
+
+ROUTES = (
+    "from starlette.applications import Starlette\nfrom starlette.routing import Mount\n\n"
+    "from shop.main import app\n\n"
+)
+
+# How another file mounts `shop.main:app`, and the line that the outer app gets.
+MOUNTS = {
+    "a FastAPI app": (
+        F + "from shop.main import app\n\nroot = FastAPI()\nroot.mount('/api', app)\n",
+        "root.include_router(scheduler_router)",
+    ),
+    "a module's attribute, in a wrapper": (
+        F
+        + "from starlette.middleware.gzip import GZipMiddleware\nfrom shop import main\n\nroot = FastAPI()\n"
+        "root.mount('/api', GZipMiddleware(main.app))\n",
+        "root.include_router(scheduler_router)",
+    ),
+    "a factory": (
+        F
+        + "from shop.main import app\n\n\ndef create():\n    root = FastAPI()\n    root.mount('/', app)\n    return root\n",
+        "    root.include_router(scheduler_router)",
+    ),
+    "another name": (
+        F + "from .names import api\n\nroot = FastAPI()\nroot.mount('/api', api)\n",
+        "root.include_router(scheduler_router)",
+    ),
+    "the routes of a Starlette app": (
+        f"{ROUTES}root = Starlette(routes=[Mount('/api', app=app)])\n",
+        'root = with_scheduler(root, "/jobs")',
+    ),
+    "routes with a name": (
+        f"{ROUTES}routes = [Mount('/api', app=app)]\nroot = Starlette(routes=routes)\n",
+        'root = with_scheduler(root, "/jobs")',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MOUNTS)
+@pytest.mark.parametrize("words", [(), ("shop/main.py",), ("--app", "shop.main:app")])
+def test_the_outermost_app_gets_the_lines(tmp_path: Path, name: str, words: tuple[str, ...]):
+    outer, line = MOUNTS[name]
+    inner = F + "app = FastAPI()\n"
+    names = "from .main import app as api\n"
+    root = project(tmp_path, main=inner, outer=outer, names=names)
+    if not words and "Starlette" in outer:
+        words = (
+            "shop/main.py",
+        )  # without a word the only FastAPI app of the project is the inner one
+
+    output = run(root, "--no-verify", *words)
+
+    assert line in (root / "shop/outer.py").read_text().splitlines()
+    assert (root / "shop/main.py").read_text() == inner
+    if words:
+        assert "shop/outer.py:" in output
+        assert "mounts the app: the lines go to the outer app" in output
+    run(root, "--undo")
+    assert (root / "shop/outer.py").read_text() == outer
+
+
+def test_an_app_that_a_builder_takes_in_a_factory_is_refused_with_the_line_that_returns_it(
+    tmp_path: Path,
+):
+    text = (
+        F + "\n\nclass Builder:\n    def __init__(self, app):\n        self.app = app\n\n\n"
+        "def create_app():\n    api = Builder(FastAPI())\n    return api.app\n"
+    )
+    root = project(tmp_path, main=text)
+
+    with pytest.raises(RefusalError, match="it is wrapped as it is made") as caught:
         run(root)
 
-    assert is_in_place(root, text)
     lines = [line.strip() for line in str(caught.value.hint).splitlines() if line[:4] == "    "]
     assert lines == [
         "from shop.scheduler import with_scheduler",
-        'app = with_scheduler(app, "/jobs")',
+        'return with_scheduler(api.app, "/jobs")',
     ]
-    if HAS_WRAPPER:
-        (root / "shop/main.py").write_text(f"{lines[0]}\n{text}{lines[1]}\n")
-        assert "verified  shop.main:app starts" in run(root, "shop/main.py", "--verify")
+    assert "in place of the `return` of line 11" in str(caught.value.hint)
 
 
-@pytest.mark.soak
-def test_an_app_that_another_file_mounts_is_found(tmp_path: Path):
-    outer = "from fastapi import FastAPI\nfrom shop.main import app\n\nroot = FastAPI()\nroot.mount('/api', app)\n"
+def test_an_app_that_a_server_loads_stays_the_app_although_another_file_mounts_it(tmp_path: Path):
+    outer = F + "from shop.main import app\n\nroot = FastAPI()\nroot.mount('/api', app)\n"
+    root = project(tmp_path, main=F + "app = FastAPI()\n", outer=outer)
+    (root / "Procfile").write_text("web: uvicorn shop.main:app\n")
+
+    run(root, "--no-verify")
+
+    assert "include_router" in (root / "shop/main.py").read_text()
+
+
+def test_an_app_that_is_mounted_by_an_unknown_app_is_refused_with_the_place(tmp_path: Path):
+    outer = "from shop.main import app\n\n\ndef put(root):\n    root.mount('/api', app)\n"
     root = project(tmp_path, main=F + "app = FastAPI()\n", outer=outer)
 
-    with pytest.raises(RefusalError, match="starts, but not the scheduler") as caught:
-        run(root, "shop/main.py")
-
-    assert 'root = with_scheduler(root, "/jobs")' in str(caught.value.hint)
-    assert "shop/outer.py, below line 5" in str(caught.value.hint)
-
-
-@pytest.mark.soak
-def test_an_app_wrapped_by_a_class_without_lifespan_is_found(tmp_path: Path):
-    text = F + LIMIT + "app = FastAPI()\napp = Limit(app)\n"
-    root = project(tmp_path, main=text)
-
-    with pytest.raises(RefusalError, match="what the server loads has no lifespan"):
+    with pytest.raises(RefusalError, match=r"shop/outer\.py:5 mounts it in an app") as caught:
         run(root)
 
+    lines = [line.strip() for line in str(caught.value.hint).splitlines() if line[:4] == "    "]
+    assert lines == ["from shop.scheduler import mount", "mount(root)"]
+    assert "shop/outer.py, below line 4" in str(caught.value.hint)
+
+
+@pytest.mark.usefixtures("processes")
+def test_an_app_that_is_mounted_by_a_loop_is_found_in_the_trial(tmp_path: Path):
+    text = (
+        F + "app = FastAPI()\nroot = FastAPI()\nfor path, part in {'/api': app}.items():\n"
+        "    root.mount(path, part)\n"
+    )
+    root = project(tmp_path, main=text)
+
+    with pytest.raises(RefusalError, match="another app mounts it at /api") as caught:
+        run(root, "--app", "shop.main:app")
+
+    assert "Name the app that mounts it" in str(caught.value.hint)
     assert is_in_place(root, text)
+    assert "verified  shop.main:root starts" in run(root, "--app", "shop.main:root")
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_run_that_the_trial_cannot_see_is_not_verified(tmp_path: Path):
+    """The app sets the scheduler's database itself: the trial's own database stays empty."""
+    text = (
+        "import os, pathlib\n\nplace = pathlib.Path(__file__).with_name('own.db').as_posix()\n"
+        f"os.environ['TARGCC_DATABASE_URL'] = f'sqlite:///{{place}}'\n\n{F}app = FastAPI()\n"
+    )
+    root = project(tmp_path, main=text)
+
+    assert "not verified: because the app sets the scheduler's database itself" in run(root)
 
 
 @pytest.mark.soak

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from functools import cache
 from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "upgrade"
@@ -110,8 +111,13 @@ def _with_base(line: str, root: Path) -> str:
     data = json.loads(line)
     if "base" in data and data["base"] is None:
         content = (root / data["path"]).read_bytes()
-        data["base"] = base64.b85encode(bz2.compress(content, 1)).decode()
+        data["base"] = _packed(content)
     return json.dumps(data, ensure_ascii=False)
+
+
+@cache
+def _packed(content: bytes) -> str:
+    return base64.b85encode(bz2.compress(content, 1)).decode()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ LONG = "9" * 5_000
 HUGE = "9" * 30
 
 
-@pytest.mark.parametrize("number", [LONG, HUGE, "-1", "²", "٣"])
 @pytest.mark.parametrize(
     "path",
     [
@@ -37,13 +36,13 @@ HUGE = "9" * 30
         "/jobs?every={}",
     ],
 )
-async def test_a_page_answers_any_number_in_its_address(site: Site, path, number):
+async def test_a_page_answers_any_number_in_its_address(site: Site, path):
     person = await site.user()
-    answer = await person.get(path.format(number), follow_redirects=True)
-    assert answer.status_code < 500, answer.text[:500]
+    for number in (LONG, HUGE, "-1", "²", "٣"):
+        answer = await person.get(path.format(number), follow_redirects=True)
+        assert answer.status_code < 500, (number[:30], answer.text[:500])
 
 
-@pytest.mark.parametrize("number", [LONG, HUGE, "-1", "²"])
 @pytest.mark.parametrize(
     "path",
     [
@@ -67,10 +66,11 @@ async def test_a_page_answers_any_number_in_its_address(site: Site, path, number
         "/api/runs?q=run:{}",
     ],
 )
-async def test_the_api_answers_any_number_in_its_address(site: Site, path, number):
+async def test_the_api_answers_any_number_in_its_address(site: Site, path):
     program = await site.program("admin")
-    answer = await program.get(path.replace("{}", number))
-    assert answer.status_code < 500, answer.text[:500]
+    for number in (LONG, HUGE, "-1", "²"):
+        answer = await program.get(path.replace("{}", number))
+        assert answer.status_code < 500, (number[:30], answer.text[:500])
 
 
 @pytest.mark.parametrize("number", [LONG, "1e400", "-1", "0", "1e-320", "NaN", "-Infinity"])

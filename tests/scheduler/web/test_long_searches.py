@@ -26,7 +26,8 @@ async def test_a_search_of_a_thousand_words_is_refused_and_fills_no_log(site: Si
         assert answer.status_code == 422
         assert "at most 100 conditions" in answer.json()["detail"]
     assert "at most 100 conditions" in await person.page("/jobs/runs", params={"q": search[:2_000]})
-    assert len(caplog.text) < 5_000
+    texts = [record.getMessage() for record in caplog.records if record.name != "httpx"]
+    assert sum(map(len, texts)) < 5_000  # httpx, the test's client, may log each address
 
 
 async def test_a_list_of_ten_thousand_runs_is_one_condition(site: Site):

@@ -217,6 +217,7 @@ def _trial_json(outcome: Outcome | None) -> dict[str, Any]:
     verified = outcome.looked if outcome is not None and outcome.is_verified else None
     return {
         "verified": verified,
+        "instead": list(outcome.lines[1:]) if outcome else [],
         "not_verified": outcome.text if outcome and not verified else None,
     }
 
@@ -226,6 +227,8 @@ def _print_outcome(show: _Show, outcome: Outcome | None, *, skipped: bool = True
         if skipped:
             show.line("skipped", "the patched app was not started", "yellow")
     elif outcome.is_verified:
+        for number, line in enumerate(outcome.lines):
+            show.line("" if number else "note", line, "yellow")
         show.line("verified", f"{outcome.looked} starts, a job ran, and the pages answer", "green")
     else:
         first, *more = outcome.text.splitlines()

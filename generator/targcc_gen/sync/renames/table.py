@@ -9,6 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from targcc_gen.render.package import PACKAGE, SOURCE_TREE
@@ -36,10 +37,9 @@ class Renames:
         """Load the generator's table for a project with this layout; an empty table for no layout."""
         if layout is None:
             return cls()
-        rows = tomllib.loads(TABLE.read_text(encoding="utf-8"))["moved"]
         renames = cls(old_place=f"{layout.code}/scheduler/")
         moved: dict[str, tuple[str, ...]] = {}
-        for old, places in rows.items():
+        for old, places in _rows(TABLE).items():
             path = layout.place(old)
             ends = tuple(renames.home(layout.place(new)) for new in _listed(places))
             moved[path] = ends
@@ -91,6 +91,12 @@ class Renames:
             else:
                 ends[place] = None
         return list(ends)
+
+
+@cache
+def _rows(table: Path) -> dict[str, object]:
+    rows: dict[str, object] = tomllib.loads(table.read_text(encoding="utf-8"))["moved"]
+    return rows
 
 
 def _listed(places: object) -> list[str]:

@@ -370,11 +370,12 @@ class HasSecret(Protocol):
 def know_values(values: Iterable[object]) -> None:
     """Add the secrets among some values: pydantic secrets, and passwords in URLs."""
     for value in values:
-        if isinstance(value, HasSecret):
+        if isinstance(value, str):
+            if "://" in value:
+                KNOWN.add_url(value)
+        elif not isinstance(value, _PLAIN) and isinstance(value, HasSecret):
             inner = value.get_secret_value()
             KNOWN.add(inner if isinstance(inner, bytes) else str(inner))
-        elif isinstance(value, str) and "://" in value:
-            KNOWN.add_url(value)
 
 
 def know_environment() -> None:

@@ -93,7 +93,7 @@ def with_scheduler(
     scheduler: Scheduler | None = None,
     identify: Callable[..., Any] | None = None,
     login_url: str = "",
-) -> Outer:
+) -> Any:
     """Wrap any ASGI app: the scheduler serves requests at the prefix, the app serves the rest.
 
     Both lifespans are entered, the app's first. An app without a lifespan, such as Django's, needs none.
@@ -104,6 +104,9 @@ def with_scheduler(
         scheduler: Default: a scheduler that starts and stops with the app.
         identify: See :func:`mount`.
         login_url: See :func:`mount`.
+
+    Returns:
+        ASGI app. The type is open, so that type checkers accept ``app = with_scheduler(app)``.
     """
     return Outer(app, _guest(None, prefix, scheduler, (), identify=identify, login_url=login_url))
 

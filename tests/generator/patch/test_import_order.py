@@ -1,0 +1,124 @@
+"""The inserted import stands where the host's isort or ruff wants it, and undo restores every byte."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from targcc_gen.cli.commands.patch import patch
+
+APP = "app = FastAPI()\n"
+STANDARD = "import os\nfrom pathlib import Path\n\n"
+THIRD = "from fastapi import FastAPI\n"
+OURS = "from shop.scheduler import scheduler_router\n"
+USES = '\nprint(os.name, Path("."))\n'
+
+# The head of shop/main.py before and after the patch; the app's own modules are `shop.db` and `tools`.
+HEADS = {
+    "a block of its own below the packages": (
+        f"{STANDARD}{THIRD}\n",
+        f"{STANDARD}{THIRD}\nfrom shop.scheduler import scheduler_router\n\n",
+    ),
+    "sorted into the block of the app's own packages": (
+        f"{STANDARD}{THIRD}\nimport tools\nfrom shop.db import a\nfrom shop.work import b\n\n",
+        f"{STANDARD}{THIRD}\nimport tools\nfrom shop.db import a\n{OURS}from shop.work import b\n\n",
+    ),
+    "first in that block, above its comment": (
+        f"{THIRD}\n# ours\nfrom shop.work import b\n\n",
+        f"{THIRD}\nfrom shop.scheduler import scheduler_router\n\n# ours\nfrom shop.work import b\n\n",
+    ),
+    "sorted among relative imports": (
+        f"{THIRD}\nfrom . import db\nfrom .work import b\n\n",
+        f"{THIRD}\nfrom . import db\nfrom .scheduler import scheduler_router\nfrom .work import b\n\n",
+    ),
+    "before relative imports of a parent": (
+        f"{THIRD}\nfrom .work import b\n\n",
+        f"{THIRD}\nfrom .scheduler import scheduler_router\nfrom .work import b\n\n",
+    ),
+    "below imports over several lines": (
+        f"{STANDARD}from fastapi import (\n    FastAPI,\n)\n\n",
+        f"{STANDARD}from fastapi import (\n    FastAPI,\n)\n\nfrom shop.scheduler import scheduler_router\n\n",
+    ),
+}
+
+
+def project(root: Path, head: str, settings: str = "") -> Path:
+    """Create the project with the package `shop` and the module `tools`."""
+    used = USES if "import os" in head else ""
+    files = {
+        "pyproject.toml": f'[project]\nname = "shop"\nversion = "1"\ndependencies = ["fastapi"]\n{settings}',
+        "tools.py": "",
+        "shop/__init__.py": "",
+        "shop/db.py": "a = 1\n",
+        "shop/work.py": "b = 1\n",
+        "shop/main.py": f"{head}{APP}{used}",
+    }
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8")
+    return root
+
+
+def patched(root: Path, *words: str) -> str:
+    result = CliRunner().invoke(patch, ["--project", str(root), "--no-verify", *words])
+    assert result.exit_code == 0, result.output
+    return (root / "shop/main.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_import_stands_in_its_section_and_is_undone(tmp_path: Path, name: str):
+    before, after = HEADS[name]
+    root = project(tmp_path, before)
+    text = (root / "shop/main.py").read_bytes()
+
+    assert patched(root).startswith(f"{after}{APP}")
+
+    result = CliRunner().invoke(patch, ["--project", str(root), "--undo"])
+    assert result.exit_code == 0, result.output
+    assert (root / "shop/main.py").read_bytes() == text
+
+
+@pytest.mark.parametrize(
+    ("settings", "imported"),
+    [
+        (
+            "[tool.ruff.lint.isort]\nforce-sort-within-sections = true\n",
+            "from shop.work import b\nimport tools\n",
+        ),
+        (
+            "[tool.isort]\nforce_sort_within_sections = true\n",
+            "from shop.work import b\nimport tools\n",
+        ),
+    ],
+)
+def test_imports_that_are_sorted_together_stay_so(tmp_path: Path, settings: str, imported: str):
+    root = project(tmp_path, f"{THIRD}\n{imported}\n", settings)
+
+    text = patched(root)
+
+    assert f"from shop.scheduler import scheduler_router\n{imported}" in text
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("prefix", ["", "/ops"])
+def test_ruff_has_nothing_to_say_about_the_order_of_imports(tmp_path: Path, prefix: str):
+    """All heads are patched, and ruff's rule I001 passes before and after."""
+    roots = [project(tmp_path / str(index), head) for index, (head, _) in enumerate(HEADS.values())]
+    check = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "I"]
+
+    def report() -> str:
+        files = [str(root / "shop/main.py") for root in roots]
+        return "".join(
+            subprocess.run(
+                [*check, "shop/main.py"], cwd=root, capture_output=True, text=True, check=False
+            ).stdout
+            for root in roots[: len(files)]
+        )
+
+    assert "I001" not in report()
+    for root in roots:
+        patched(root, *(["--prefix", prefix] if prefix else []))
+    assert "I001" not in report(), report()

@@ -1,1 +1,0 @@
-"""The jobs of heartbeat-jobs, and the scheduler that runs them."""
