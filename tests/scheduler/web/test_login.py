@@ -16,7 +16,7 @@ from targcc_scheduler.web.api import jobs, runs, system
 from targcc_scheduler.web.dashboard.router import ROUTERS
 from web_fixtures import PASSWORD, Site, running
 
-OPEN = {"/health/live", "/health/ready", "/static/{name}", "/language"} | {
+OPEN = {"/health/live", "/health/ready", "/static/{name}", "/language", "/session"} | {
     f"/login{rest}" for rest in ("", "/code", "/oidc", "/oidc/answer", "/oidc/leave")
 }
 
