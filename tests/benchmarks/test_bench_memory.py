@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import sqlalchemy as sa
 from bench_results import SMALL, measured
@@ -158,3 +159,80 @@ def test_what_the_libraries_alone_take(tmp_path, request, word, kind):
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     measured(SMALL, f"libraries of {word}, {kind}", "resident memory", "MiB", [float(output)])
     print(f"\nlibraries of {word} on {kind}: {float(output):.1f} MiB")  # noqa: T201 - as above
+
+
+HOST = """
+import asyncio, sys
+
+import fastapi, sqlalchemy, uvicorn
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+class Base(DeclarativeBase):
+    pass
+
+class User(Base):
+    __tablename__ = "users"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+class Shown(BaseModel):
+    id: int
+    name: str
+
+engine = create_async_engine(sys.argv[1])
+sessions = async_sessionmaker(engine)
+app = fastapi.FastAPI()
+
+@app.get("/users")
+async def users() -> list[Shown]:
+    async with sessions() as session:
+        rows = await session.scalars(sqlalchemy.select(User))
+        return [Shown(id=row.id, name=row.name) for row in rows]
+
+if sys.argv[2] == "guest":
+    from acme_jobs import scheduler
+    scheduler.mount(app)
+
+class Server(uvicorn.Server):
+    async def startup(self, sockets=None):
+        async with engine.begin() as connection:
+            await connection.run_sync(Base.metadata.create_all)
+        await users()
+        await super().startup(sockets)
+        print("Open", flush=True)
+
+Server(uvicorn.Config(app, port=0, log_level="error")).run()
+"""
+"""A web application of FastAPI and SQLAlchemy, alone or with the scheduler in it."""
+MOST_OF_A_GUEST = 25
+"""MiB that the scheduler may add to a web process that runs no jobs; 17 (SQLite) and 22 (PostgreSQL) were measured."""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_web_process_that_runs_no_jobs_pays_little(project, tmp_path, request, kind):
+    url = database(kind, tmp_path, request)
+    driver = "sqlite+aiosqlite" if kind == "sqlite" else "postgresql+psycopg"
+    address = sa.make_url(url).set(drivername=driver).render_as_string(hide_password=False)
+    sizes = {}
+    for word in ("alone", "guest", "guest"):  # the first start with the scheduler migrates
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOST, address, word],
+            cwd=project,
+            env=environment(PYTHONPATH="src", TARGCC_DATABASE_URL=url, TARGCC_MODE="pages"),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Open")
+        time.sleep(IDLE_SECONDS)
+        sizes[word] = resident(process)["Rss"]
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        process.communicate(timeout=60)
+        assert children == []
+    added = sizes["guest"] - sizes["alone"]
+    measured(SMALL, f"guest without jobs, {kind}", "added memory", "MiB", [added])
+    print(f"\nguest without jobs on {kind}: {sizes} MiB")  # noqa: T201 - as above
+    assert added <= MOST_OF_A_GUEST

@@ -1,5 +1,6 @@
-"""Everything works with the oldest versions that the declared lower bounds allow."""
+"""Everything works with the oldest and the newest versions that the declared bounds allow."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -36,24 +37,76 @@ SMOKE = (
     "tests/scheduler/worker",
 )
 
+GUEST_SMOKE = ROOT / "tests/data/applications/guest_smoke.py"
+OF_THE_SCHEDULER = (
+    "tests/scheduler/jobs/test_definitions.py",
+    "tests/scheduler/jobs/test_sealed_arguments.py",
+    "tests/scheduler/storage/test_frequent.py",
+    "tests/scheduler/storage/test_inline_cursor.py",
+    "tests/scheduler/web/test_api.py",
+    "tests/scheduler/web/test_pages.py",
+    "tests/scheduler/worker/test_settlement_writer.py",
+    "tests/scheduler/worker/test_stop.py",
+)
+"""Tests of arguments, statements, pages and results, on SQLite."""
+TESTERS_OF_THE_SCHEDULER = ("aiosmtpd", "hypothesis", "psutil", "pytest", "pytest-asyncio", "pytest-xdist")  # fmt: skip
+PYTHONS = {"lowest-direct": "3.11", "highest": "3.13"}
+"""The lowest versions are those of the oldest Python; every machine of CI has both."""
+
 pytestmark = pytest.mark.soak
 
 
-def run(*command: str | Path, cwd: Path) -> None:
+def run(*command: str | Path, cwd: Path, **variables: str) -> None:
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False
+        [str(part) for part in command],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | variables,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
 
 def oldest(folder: Path, *requirements: str | Path) -> Path:
     """Return the programs folder of an environment with the oldest versions."""
-    run("uv", "venv", "--quiet", "--python", sys.executable, folder / "env", cwd=folder)
+    return environment(folder, "lowest-direct", sys.executable, *requirements)
+
+
+def environment(folder: Path, resolution: str, python: str, *requirements: str | Path) -> Path:
+    """Return the programs folder of an environment of a Python, with the oldest or the newest versions."""
+    run("uv", "venv", "--quiet", "--python", python, folder / "env", cwd=folder)
     programs = folder / "env" / ("Scripts" if sys.platform == "win32" else "bin")
-    python = ("--python", programs / "python")
-    lowest = ("--resolution", "lowest-direct")
-    run("uv", "pip", "install", "--quiet", *python, *lowest, *requirements, cwd=folder)
+    options = ("--quiet", "--python", programs / "python", "--resolution", resolution)
+    run("uv", "pip", "install", *options, *requirements, cwd=folder)
     return programs
+
+
+@pytest.mark.parametrize("resolution", list(PYTHONS))
+def test_the_scheduler_alone(tmp_path, resolution):
+    """Its bounds are lower than those of the generator, which the other tests install beside it."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    testers = [
+        requirement
+        for requirement in groups["dependency-groups"]["dev"] + groups["dependency-groups"]["demo"]
+        if isinstance(requirement, str)
+        and Requirement(requirement).name in TESTERS_OF_THE_SCHEDULER
+    ]
+    scheduler = f"{SCHEDULER}[run,postgresql,secrets]"
+    programs = environment(
+        tmp_path, resolution, PYTHONS[resolution], "--editable", scheduler, "packaging", *testers
+    )
+    smoke = ("-q", "-n", "2", "-p", "no:cacheprovider", "-k", "not postgresql and not listens")
+    command = (programs / "python", "-m", "pytest", *smoke, *OF_THE_SCHEDULER)
+    run(*command, cwd=ROOT, PYTHONPATH=str(ROOT / "generator"))
+
+
+@pytest.mark.parametrize("resolution", list(PYTHONS))
+def test_a_guest(tmp_path, resolution):
+    """An application without uvicorn, rich, prometheus-client and psutil has the scheduler inside."""
+    wheel = f"targcc-scheduler[guest] @ {SCHEDULER.as_uri()}"
+    programs = environment(tmp_path, resolution, PYTHONS[resolution], wheel)
+    run(programs / "python", GUEST_SMOKE, cwd=tmp_path)
 
 
 def test_the_generator_and_the_scheduler(tmp_path):

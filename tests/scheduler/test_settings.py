@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 from pydantic import ValidationError
-from targcc_scheduler import Settings
+from targcc_scheduler import Project, Settings
 from targcc_scheduler.core.masking import MASK, mask
 
 
@@ -90,3 +90,20 @@ def test_no_error_about_settings_and_no_message_shows_a_password_with_a_slash(ur
 def test_a_part_of_a_password_that_is_taken_for_the_host_is_masked():
     Settings(_env_file=None, legacy_url="mssql://sa:first@second-part/third@db/x")
     assert mask("failed to resolve host 'second-part'") == f"failed to resolve host '{MASK}'"
+
+
+@pytest.mark.parametrize(
+    ("project", "environment", "mode"),
+    [
+        ("embedded", "auto", "embedded"),
+        ("pages", "auto", "pages"),
+        ("pages", "embedded", "embedded"),
+        ("embedded", "pages", "pages"),
+    ],
+)
+def test_the_environment_overrides_the_mode_of_the_project(project, environment, mode, monkeypatch):
+    monkeypatch.setattr(
+        "targcc_scheduler.settings.current", lambda: Project("shop", "shop", mode=project)
+    )
+    monkeypatch.setattr("targcc_scheduler.settings.runner_of_tests", lambda: "")
+    assert Settings(mode=environment).effective_mode == mode

@@ -11,6 +11,9 @@ from targcc_gen.render.package import DISTRIBUTION, SOURCE_TREE, Origin
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec
 
+GUEST = "guest"
+"""The scheduler's extra for an app, which has a server and its settings already."""
+
 
 @dataclass(frozen=True)
 class Dependency:
@@ -134,7 +137,7 @@ def app_dependencies(spec: Spec) -> tuple[Dependency, ...]:
     from targcc_gen.render.vendor import package_origin, version
     from targcc_gen.render.wheel import wheel_path
 
-    extras = ("run", "postgresql") if spec.database == "postgresql" else ("run",)
+    extras = (GUEST, "postgresql") if spec.database == "postgresql" else (GUEST,)
     origin, bounds = package_origin(spec), f"=={version(spec)}"
     if origin is not None:
         return (Dependency(DISTRIBUTION, extras, origin=origin),)

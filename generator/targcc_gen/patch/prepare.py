@@ -221,6 +221,7 @@ class Prepared:
             "file": self.target.relative,
             "app": f"{self.target.layout.module}:{self.label}",
             "database": self.package.spec.database,
+            "mode": self.package.spec.mode,
             "served": self.entry.shown if isinstance(self.entry, Entry) else None,
             "added": [{"line": line, "text": text.strip()} for line, text in self.patched.added],
             "refused": self.refusal.message if self.refusal else None,
@@ -234,6 +235,8 @@ def prepare(
     scheduler: str | None = None,
     prefix: str = "",
     database: str | None = None,
+    *,
+    mode: str | None = None,
 ) -> Prepared:
     """Plan all changes of a patch. Writes nothing.
 
@@ -243,13 +246,14 @@ def prepare(
         scheduler: The scheduler mode of a new project: `package` (also for `None`) or `vendored`.
         prefix: The scheduler's prefix; empty for the prefix of the settings, `/jobs`.
         database: The database of a new project: `sqlite` or `postgresql`; `None` for the app's.
+        mode: The work of web processes in a new project: `embedded` (also for `None`) or `pages`.
 
     Raises:
         InputError: The app cannot be told, or the project has the other scheduler mode or database, or does not leave room
             for the scheduler.
     """
     project = pyproject(target.root)
-    package = find_target_package(target.layout, project, scheduler, database)
+    package = find_target_package(target.layout, project, scheduler, database, mode)
     target, wiring = detect_lines(target, package.router_module, prefix)
     app, refusal, moves = target.app, None, False
     patched = Patched(target.file.source.data)

@@ -63,6 +63,7 @@ def find_target_package(
     pyproject: dict[str, Any],
     scheduler: str | None = None,
     database: str | None = None,
+    mode: str | None = None,
 ) -> TargetPackage:
     """Return the package that the spec names; without a spec, a new package.
 
@@ -71,14 +72,15 @@ def find_target_package(
         pyproject: The project's pyproject.toml.
         scheduler: The scheduler mode of a new package: `package` (also for `None`) or `vendored`.
         database: The database of a new package; `None` takes the app's, if it is PostgreSQL, else SQLite.
+        mode: The work of web processes of a new package: `embedded` (also for `None`) or `pages`.
 
     Raises:
-        InputError: The spec is invalid or names another scheduler mode or database, the scheduler is not on disk, or no
+        InputError: The spec is invalid or names another scheduler mode, database or mode, the scheduler is not on disk, or no
             package name is free.
     """
     path = layout.root / SPEC
     if not path.is_file():
-        return _new_package(layout, pyproject, scheduler or "package", database)
+        return _new_package(layout, pyproject, scheduler or "package", database, mode or "embedded")
     from targcc_gen.spec import load_spec
 
     spec = load_spec(path)
@@ -92,6 +94,11 @@ def find_target_package(
             f"{SPEC} says database: {spec.database}",
             hint=f"Write database: {database} there, then run targcc-gen regenerate.",
         )
+    if mode not in {None, spec.mode}:
+        raise LayoutError(
+            f"{SPEC} says mode: {spec.mode}",
+            hint=f"Write mode: {mode} there, then run targcc-gen regenerate.",
+        )
     package = TargetPackage(
         spec.project.package, layout.root / (spec.project.inside or "src"), spec
     )
@@ -104,7 +111,7 @@ def find_target_package(
 
 
 def _new_package(
-    layout: Layout, pyproject: dict[str, Any], scheduler: str, database: str | None
+    layout: Layout, pyproject: dict[str, Any], scheduler: str, database: str | None, mode: str
 ) -> TargetPackage:
     package, notes = layout.top, []
     reason = _unfit(layout)
@@ -131,7 +138,8 @@ def _new_package(
         notes.append(
             f"{where} stays yours: jobs get the scheduler's own services, and those of a make_container() there"
         )
-    spec = _spec(layout, pyproject, package, scheduler, database or "sqlite")
+    ways = {"scheduler": scheduler, "database": database or "sqlite", "mode": mode}
+    spec = _spec(layout, pyproject, package, ways)
     return TargetPackage(
         package, layout.source, spec, is_new=True, notes=tuple(notes), url_variable=host.variable
     )
@@ -160,9 +168,7 @@ def _places(folder: Path, name: str) -> list[Path]:
     return [place for place in (folder / name, folder / f"{name}.py") if place.exists()]
 
 
-def _spec(
-    layout: Layout, pyproject: dict[str, Any], package: str, scheduler: str, database: str
-) -> Spec:
+def _spec(layout: Layout, pyproject: dict[str, Any], package: str, ways: dict[str, str]) -> Spec:
     """Build a spec with one example job that runs every hour."""
     from pydantic import ValidationError
 
@@ -173,8 +179,7 @@ def _spec(
             name=_name(layout.root, pyproject), package=package, inside=layout.inside
         )
         jobs = {"Heartbeat": build_job("Heartbeat", FIRST_JOB)}
-        values = {"scheduler": scheduler, "database": database, "jobs": jobs}
-        return Spec.model_validate({"targcc": 1, "project": project, **values})
+        return Spec.model_validate({"targcc": 1, "project": project, "jobs": jobs, **ways})
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise LayoutError(

@@ -175,7 +175,7 @@ def _configure(spec: Spec) -> str:
         retries={defaults.retries},
         backoff={pyliteral(format_duration(defaults.backoff))},
         timeout={pyliteral(timeout)},
-{_process_queues(spec)}{_queue_limits(spec)}{_ordering(spec)}{_calendars(spec)}{_alerting(spec)}{_flows(spec)}{_features(spec)}    ){_environments(spec)}
+{_mode(spec)}{_process_queues(spec)}{_queue_limits(spec)}{_ordering(spec)}{_calendars(spec)}{_alerting(spec)}{_flows(spec)}{_features(spec)}    ){_environments(spec)}
 )
 """
 
@@ -190,6 +190,11 @@ def _environments(spec: Spec) -> str:
         for name, environment in spec.environments.items()
     )
     return f",\n    environments={{{shown}}},"
+
+
+def _mode(spec: Spec) -> str:
+    """Return the source of the mode of web processes; empty for the default."""
+    return f"        mode={pyliteral(spec.mode)},\n" if spec.mode != "embedded" else ""
 
 
 def _queue_limits(spec: Spec) -> str:

@@ -119,9 +119,8 @@ def _shared(spec: Spec) -> Iterator[str]:
     fields = Spec.model_fields if spec.extends is None else spec.model_fields_set
     if "database" in fields:
         yield f"database: {spec.database}"
-    if "scheduler" in fields and (spec.extends is not None or spec.scheduler != "package"):
-        yield f"scheduler: {spec.scheduler}"
-    for key, default in (("checks", "standard"), ("ci", "github")):
+    ways = {"mode": "embedded", "scheduler": "package", "checks": "standard", "ci": "github"}
+    for key, default in ways.items():
         if key in fields and (spec.extends is not None or getattr(spec, key) != default):
             yield f"{key}: {getattr(spec, key)}"
     if "queues" in fields:

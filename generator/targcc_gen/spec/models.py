@@ -388,6 +388,13 @@ class Spec(Frozen):
         default="sqlite",
         description="Default database. `TARGCC_DATABASE_URL` overrides this value at run time.",
     )
+    mode: Literal["embedded", "pages"] = Field(
+        default="embedded",
+        description=(
+            "Work of the web processes. `embedded`: pages, enqueueing and jobs. `pages`: pages and enqueueing; `targcc worker` runs the jobs."
+            " `TARGCC_MODE` overrides this value at run time."
+        ),
+    )
     scheduler: Literal["package", "vendored"] = Field(
         default="package",
         description=(

@@ -8,9 +8,8 @@ import pickle
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-import dishka
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .core.clock import Clock, DatabaseClock, uptime
@@ -48,6 +47,9 @@ from .project import current
 from .schema_setup import prepare
 from .services.container import project_services
 from .settings import Settings
+
+if TYPE_CHECKING:
+    import dishka
 
 log = logging.getLogger("targcc")
 P = ParamSpec("P")

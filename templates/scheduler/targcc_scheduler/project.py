@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from .core.errors import ProjectError
 
@@ -23,6 +23,7 @@ class Project:
         package: The import name, such as ``acme_jobs``.
         timezone: The zone of jobs that name none.
         database_url: Where ``TARGCC_DATABASE_URL`` says nothing else.
+        mode: Work of the web processes, where ``TARGCC_MODE`` says nothing else: ``embedded``, or ``pages`` without jobs.
         queues: Queues by name, with the number of runs that go on at once on each node.
         queue: The queue of jobs that name none.
         retries: How often a failed run is tried again, for jobs that do not say.
@@ -48,6 +49,7 @@ class Project:
     package: str
     timezone: str = "UTC"
     database_url: str = ""
+    mode: Literal["embedded", "pages"] = "embedded"
     queues: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({"default": 5}))
     queue: str = "default"
     retries: int = 3

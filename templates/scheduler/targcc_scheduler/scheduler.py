@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
-import dishka
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from . import operations
@@ -29,6 +28,9 @@ from .kernel.node.node import Node
 from .kernel.node.pruner import Progress, Upkeep
 from .kernel.runs.values import RunId
 from .settings import Settings
+
+if TYPE_CHECKING:
+    import dishka
 
 P = ParamSpec("P")
 T = TypeVar("T")

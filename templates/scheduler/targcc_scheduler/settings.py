@@ -99,7 +99,7 @@ class Settings(BaseSettings):
     that listens, and up to four for pages."""
     mode: Literal["auto", "embedded", "pages", "off"] = "auto"
     """What a web app does with its scheduler: ``embedded``: it runs jobs too; ``pages``: it shows and enqueues, and ``targcc worker`` runs
-    them; ``off``: nothing runs, nothing connects, and what is enqueued is only recorded; ``auto``: ``off`` under a test runner, else ``embedded``."""
+    them; ``off``: nothing runs, nothing connects, and what is enqueued is only recorded; ``auto``: ``off`` under a test runner, else the project's ``mode``."""
     host: str = "127.0.0.1"
     port: Port = 8000
     base_url: str = ""
@@ -389,7 +389,7 @@ class Settings(BaseSettings):
         """The mode, with ``auto`` decided."""
         if self.mode != "auto":
             return self.mode
-        return "off" if runner_of_tests() else "embedded"
+        return "off" if runner_of_tests() else current().mode
 
     @property
     def why_off(self) -> str:

@@ -112,7 +112,7 @@ def test_the_scheduler_goes_into_the_apps_package(run: Patch, shop: Path):
     pyproject = (shop / "pyproject.toml").read_text()
     assert pyproject.startswith(PYPROJECT.rstrip())
     line = 'targcc-scheduler = { path = "vendor/targcc-scheduler", editable = true }'
-    assert line in pyproject or "targcc-scheduler[run]==" in pyproject
+    assert line in pyproject or "targcc-scheduler[guest]==" in pyproject
 
 
 def test_a_second_run_has_nothing_to_do(run: Patch, shop: Path):

@@ -115,7 +115,7 @@ def test_the_variable_with_the_url_is_named(tmp_path: Path):
     assert "Next      python -m targcc_scheduler --project shop migrate" in output
     assert "database: postgresql" in (root / "targcc.yaml").read_text(encoding="utf-8")
     assert "postgresql://localhost/shop" in (root / "shop/scheduler.py").read_text(encoding="utf-8")
-    assert "[run,postgresql]==" in (root / "pyproject.toml").read_text(encoding="utf-8")
+    assert "[guest,postgresql]==" in (root / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def test_the_user_decides(tmp_path: Path):
@@ -129,7 +129,7 @@ def test_the_user_decides(tmp_path: Path):
 
     root = shop(tmp_path / "b", {"requirements.txt": "fastapi\n"})
     run("patch", "--no-verify", "--database", "postgresql", root=root)
-    assert ".whl[run,postgresql]" in (root / "requirements.txt").read_text(encoding="utf-8")
+    assert ".whl[guest,postgresql]" in (root / "requirements.txt").read_text(encoding="utf-8")
 
 
 WORKSPACE = {
@@ -153,7 +153,7 @@ def test_a_member_of_a_workspace_of_uv_gets_the_requirement(
 
     assert "Next      uv sync --package app\n" in output
     text = (root / "backend/pyproject.toml").read_text(encoding="utf-8")
-    assert '"fastapi", "targcc-scheduler[run,postgresql]==' in text
+    assert '"fastapi", "targcc-scheduler[guest,postgresql]==' in text
     assert 'targcc-scheduler = { path = "vendor/targcc_scheduler-' in text
     assert [path.parent.name for path in root.rglob("targcc_scheduler-*.whl")] == ["vendor"]
     assert (root / "backend/targcc.yaml").is_file()
@@ -262,8 +262,8 @@ def test_regenerate_changes_the_extra_with_the_database(tool, tmp_path: Path):
     # an extra that people added
     change(
         root / path,
-        '["run"]' if tool == "poetry" else "[run]",
-        '["run", "otel"]' if tool == "poetry" else "[run,otel]",
+        '["guest"]' if tool == "poetry" else "[guest]",
+        '["guest", "otel"]' if tool == "poetry" else "[guest,otel]",
     )
     spec = root / "targcc.yaml"
     change(spec, "database: sqlite", "database: postgresql")
@@ -271,7 +271,7 @@ def test_regenerate_changes_the_extra_with_the_database(tool, tmp_path: Path):
     output = run("regenerate", root=root)
 
     text = (root / path).read_text(encoding="utf-8")
-    assert text.replace('", "', ",").count("run,postgresql,otel") == 1, text
+    assert text.replace('", "', ",").count("guest,postgresql,otel") == 1, text
     assert "Next: " in output
     assert "or other extras" in output
     assert "Nothing to do" in run("regenerate", root=root)
@@ -279,4 +279,4 @@ def test_regenerate_changes_the_extra_with_the_database(tool, tmp_path: Path):
     change(spec, "database: postgresql", "database: sqlite")
     run("regenerate", root=root)
     text = (root / path).read_text(encoding="utf-8")
-    assert text.replace('", "', ",").count("run,otel") == 1, text
+    assert text.replace('", "', ",").count("guest,otel") == 1, text

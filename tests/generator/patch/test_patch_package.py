@@ -83,7 +83,7 @@ def test_undo_takes_the_wheel_too_and_leaves_what_is_the_app_s(
     before = files(shop)
     pyproject = (shop / "pyproject.toml").read_text()
     run("--no-verify")
-    assert "targcc-scheduler[run]==" in (shop / "pyproject.toml").read_text()
+    assert "targcc-scheduler[guest]==" in (shop / "pyproject.toml").read_text()
 
     run("--undo")
 
@@ -95,7 +95,9 @@ def test_undo_says_what_is_left_where_the_dependency_was_added_by_hand(
     shop: Path, run: Callable[..., Result]
 ):
     (shop / "pyproject.toml").unlink()
-    assert f"add to the project's requirements: ./{wheel_path()}[run]" in run("--no-verify").stdout
+    assert (
+        f"add to the project's requirements: ./{wheel_path()}[guest]" in run("--no-verify").stdout
+    )
 
     result = run("--undo")
 
@@ -155,3 +157,21 @@ def test_a_new_build_is_named_wherever_the_project_names_the_old_one(
     assert CliRunner().invoke(main, ["regenerate", "--check"]).exit_code == 0
     run("--undo")
     assert "targcc" not in (shop / place).read_text()
+
+
+def test_a_web_only_app_gets_a_worker_elsewhere(shop: Path, run: Callable[..., Result]):
+    result = run("--no-verify", "--web-only")
+
+    assert "mode: pages\n" in (shop / "targcc.yaml").read_text()
+    assert 'mode="pages",' in (shop / "shop" / "scheduler.py").read_text()
+    assert "python -m targcc_scheduler --project shop worker" in result.stdout
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_mode_of_a_patched_app_is_set_in_its_spec(run: Callable[..., Result]):
+    run("--no-verify")
+
+    error = run("--no-verify", "--web-only").exception
+
+    assert isinstance(error, InputError)
+    assert error.hint == "Write mode: pages there, then run targcc-gen regenerate."

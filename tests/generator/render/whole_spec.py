@@ -411,7 +411,7 @@ POOL = {
 }
 POOLED = {"pool": st.just("main"), "weight": mostly([1, 5], 0)}
 DRAWN: dict[str, set[str]] = {
-    "spec": {"targcc", "project", "scheduler", "checks", "ci", "queues", "pools", "calendars", "jobs", "database", "defaults", "moved", "environments", "alerts", "oncall", "flows", "features"},
+    "spec": {"targcc", "project", "scheduler", "checks", "ci", "mode", "queues", "pools", "calendars", "jobs", "database", "defaults", "moved", "environments", "alerts", "oncall", "flows", "features"},
     "project": {"name", *PROJECT},
     "flow": {*FLOW, "steps"},
     "flow step": {*FLOW_STEP, "job"},
@@ -494,6 +494,7 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
         "scheduler": "package",
         "checks": draw(mostly(["standard", "strict"], "loose")),
         "ci": draw(mostly(["github", "gitlab"], "jenkins")),
+        "mode": draw(mostly(["embedded", "pages"], "web")),
         "queues": {"critical": draw(some(QUEUE_KEYS, 2)), "slow-1": draw(some(QUEUE_KEYS, 2))},
         "calendars": {"holidays": draw(some(CALENDAR_KEYS, 3)), "nights": {"off": "sunday"}},
         "jobs": named,

@@ -292,7 +292,7 @@ def test_an_app_that_was_there_before_switches_too(tmp_path: Path, switch: Switc
     assert not (shop / SOURCE).exists()
     assert (shop / "shop/scheduler.py").is_file()
     pyproject = (shop / "pyproject.toml").read_text(encoding="utf-8")
-    assert 'dependencies = ["fastapi", "targcc-scheduler[run]==' in pyproject
+    assert 'dependencies = ["fastapi", "targcc-scheduler[guest]==' in pyproject
     text = (shop / "targcc.yaml").read_text(encoding="utf-8")
     later = make_plan(render_project(parse_spec(text), spec_text=text), shop)
     assert later.is_empty  # the generator does not claim the app's pyproject.toml
@@ -315,7 +315,7 @@ def test_an_app_that_was_there_before_switches_too(tmp_path: Path, switch: Switc
         pytest.param(
             "setup.cfg",
             "[options]\ninstall_requires =\n    fastapi\n    click>=8\n",
-            "targcc-scheduler[run]==",
+            "targcc-scheduler[guest]==",
             marks=pytest.mark.soak,
         ),
     ],

@@ -5,7 +5,6 @@ import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 
-import psutil
 import pytest
 from targcc_scheduler import Settings
 from targcc_scheduler.features.doctor import databases
@@ -100,7 +99,7 @@ async def test_a_file_on_a_network_file_system(settings, file, monkeypatch):
         SimpleNamespace(mountpoint="/", fstype="ext4", opts="rw"),
         SimpleNamespace(mountpoint=str(file.parent.resolve()), fstype="nfs4", opts="rw"),
     ]
-    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: places)
+    monkeypatch.setattr(databases, "mounts", lambda: places)
     [finding] = await of_file(settings, "fail")
     assert "on a network file system (nfs4)" in finding.what
 

@@ -77,4 +77,5 @@ def test_the_transaction_of_psycopg_on_the_page_of_scripts(tmp_path, postgresql_
 
 
 def test_every_page_is_tried():
-    assert {page.name for page in pages.PAGES.glob("*.md")} == {*QUICK, *SOAK}
+    names = {page.name for page in pages.PAGES.glob("*.md")} - {"applications.md"}  # a list
+    assert names == {*QUICK, *SOAK}

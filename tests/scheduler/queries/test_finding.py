@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -254,3 +255,22 @@ async def test_filters_count_the_runs_that_a_search_finds(
     counts = await run_search.facets(db, RunFilter())
     assert counts.state == {"succeeded": 2, "failed": 1, "enqueued": 1}
     assert counts.job == {"Waits": 1, "Import": 1}  # of the newest two runs
+
+
+@pytest.mark.parametrize(
+    "text", ["job:Many*", "job:Many* state:succeeded,failed", "job:Many* since:2d"]
+)
+async def test_a_search_of_many_jobs_finds_their_newest_runs(
+    db: AsyncConnection, monkeypatch: pytest.MonkeyPatch, text: str
+):
+    names = [f"Many{n}" for n in range(30) for _ in range(12)]  # the newest runs are of a few jobs
+    ids = [await add(db, JobName=name) for name in names]
+    await add(db, JobName="Other")
+    monkeypatch.setattr(run_search, "COUNTED", 100)
+    wanted = RunFilter(search=parse(text, now=NOW, zone=ZoneInfo("UTC")))
+    page = await run_search.list_runs(db, wanted)
+    assert [run.id for run in page.runs] == ids[:-51:-1]
+    older = await run_search.list_runs(db, replace(wanted, before=page.next_before))
+    assert [run.id for run in older.runs] == ids[-51:-101:-1]
+    counts = await run_search.facets(db, wanted)
+    assert (counts.state, counts.queue) == ({"succeeded": 100}, {"default": 100})

@@ -11,12 +11,12 @@ from targcc_scheduler.features.accounts import api as account_api
 from targcc_scheduler.features.accounts.providers import session_cookie
 from targcc_scheduler.features.accounts.users import LOGIN_LINKS
 from targcc_scheduler.features.audit import api as audit_api
-from targcc_scheduler.web import guest, health, openapi
+from targcc_scheduler.web import health, openapi, route_table
 from targcc_scheduler.web.api import jobs, runs, system
 from targcc_scheduler.web.dashboard.router import ROUTERS
 from web_fixtures import PASSWORD, Site, running
 
-OPEN = {"/health/live", "/health/ready", "/static/{name}", "/language"} | {
+OPEN = {"/health/live", "/health/ready", "/static/{name}", "/language", "/session"} | {
     f"/login{rest}" for rest in ("", "/code", "/oidc", "/oidc/answer", "/oidc/leave")
 }
 
@@ -307,4 +307,6 @@ async def test_apps_of_one_process_share_their_routes_and_nothing_else(
         assert (await stranger.get("/jobs")).status_code == 303
         assert "DailyReport" in await (await other.user("viewer")).page("/jobs")
     assert "DailyReport" in await viewer.page("/jobs")
-    assert guest._table("/jobs", signs_in=True) is guest._table("/jobs", signs_in=True)
+    assert route_table.route_table("/jobs", signs_in=True) is route_table.route_table(
+        "/jobs", signs_in=True
+    )

@@ -54,6 +54,11 @@ def _checked_prefix(_context: click.Context, _option: click.Parameter, value: st
 )
 @click.option("--vendored", is_flag=True, help="Short for --scheduler vendored.")
 @click.option(
+    "--web-only",
+    is_flag=True,
+    help="Web processes show pages and enqueue, and run no jobs: targcc worker runs them.",
+)
+@click.option(
     "--database",
     type=click.Choice(("sqlite", "postgresql")),
     help="Database of the scheduler.  [default: PostgreSQL for an app on PostgreSQL, else SQLite]",
@@ -67,6 +72,7 @@ def patch(
     prefix: str,
     scheduler: str | None,
     vendored: bool,
+    web_only: bool,
     database: str | None,
     undo: bool,
     verify: bool,
@@ -95,6 +101,7 @@ def patch(
       targcc-gen patch src/shop/main.py --dry-run --diff
       targcc-gen patch --app shop.main:create_app
       targcc-gen patch --database sqlite
+      targcc-gen patch --web-only
       targcc-gen patch --verify
       targcc-gen patch --undo
     """
@@ -116,7 +123,8 @@ def patch(
     from targcc_gen.patch.prepare import prepare
     from targcc_gen.patch.service import verify_by_hand
 
-    prepared = prepare(target, app, "vendored" if vendored else scheduler, prefix, database)
+    way, mode = "vendored" if vendored else scheduler, "pages" if web_only else None
+    prepared = prepare(target, app, way, prefix, database, mode=mode)
     if verify:
         outcome: Outcome | None = verify_by_hand(prepared, app)
         _print_outcome(show, outcome)
@@ -237,7 +245,13 @@ def _print_next(prepared: Prepared, show: _Show) -> None:
         for line in (*install_lines(prepared), *database_lines(prepared.package)):
             show.line("Next", line)
     where = prepared.wiring.prefix or "/jobs"
-    show.line("Next", f"Start the app as before: its jobs run, and the dashboard is at {where}.")
+    if prepared.package.spec.mode == "pages":
+        show.line("Next", f"Start the app as before: the dashboard is at {where}.")
+        show.line("", f"{program_of(prepared.package)} worker      # runs the jobs")
+    else:
+        show.line(
+            "Next", f"Start the app as before: its jobs run, and the dashboard is at {where}."
+        )
     if prepared.package.is_new:
         show.line("", f"{program_of(prepared.package)} user add NAME      # to sign in there")
     show.line("", 'targcc-gen job DailyReport --cron "0 2 * * *"')

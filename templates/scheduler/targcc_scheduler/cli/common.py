@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import click
 import pydantic
-from pydantic_settings import SettingsError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import Actor, ActorKind
@@ -46,7 +45,9 @@ def settings(**overrides: Any) -> Settings:
     except pydantic.ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
         raise SettingError("\n".join(map(_wrong, problems))) from None
-    except SettingsError as error:
+    except (
+        ValueError
+    ) as error:  # the SettingsError of pydantic-settings, which early releases do not export
         raise SettingError(_not_json(error)) from None
     if chosen.missing_extra:
         raise CliError(chosen.missing_extra, code=ExtraMissing.code)
@@ -66,7 +67,7 @@ def _wrong(item: Mapping[str, Any]) -> str:
     return re.sub(named, lambda name: _variable(name[0]) if name[0] in fields else name[0], message)
 
 
-def _not_json(error: SettingsError) -> str:
+def _not_json(error: ValueError) -> str:
     """Describe a setting, a list or a mapping, that is no JSON."""
     name = re.search(r'field "(\w+)"', str(error))
     return f"{_variable(name[1]) if name else 'a setting'} is not JSON"

@@ -17,6 +17,7 @@ from ..kernel.feature import Feature, left_out, parts
 from ..schedules.errors import CronError
 
 _SHOWN_AS_THEY_ARE = (
+    errors.ExtraMissing,
     errors.UnknownRun,
     errors.UnknownQueue,
     errors.UnknownServer,

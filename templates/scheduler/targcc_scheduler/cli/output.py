@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from typing import Any, TypeVar, cast
 
 import click
@@ -199,9 +200,9 @@ def print_json(value: Any) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows: on a terminal as a table that fits the width, in a pipe as aligned columns of full length."""
+    """Print rows: on a terminal as a table that fits the width; in a pipe, or without ``rich``, as aligned columns of full length."""
     cells = [[_one_line(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and find_spec("rich"):
         _print_rich(headings, cells)
         return
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from importlib.util import find_spec
 
 from .errors import ExtraMissing
@@ -39,6 +41,24 @@ def require_extra(extra: str, user: str) -> None:
     """
     if text := lacks_extra(extra, user):
         raise ExtraMissing(text)
+
+
+@contextlib.contextmanager
+def from_extra(extra: str, user: str) -> Iterator[None]:
+    """Name the extra when an import in this block does not find its package.
+
+    Args:
+        extra: The extra of the scheduler's distribution.
+        user: The part that needs the package: ``targcc serve``.
+
+    Raises:
+        ExtraMissing: The package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0].replace("_", "-")
+        raise ExtraMissing(missing_extra(extra, f"{user} needs {package}")) from None
 
 
 def missing_extra(extra: str, need: str) -> str:

@@ -7,16 +7,14 @@ import gc
 import sys
 import time
 from collections.abc import Sequence
-from functools import cached_property
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from threading import RLock
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import psutil
+from .processes import resident_bytes
 
 _FRESH_SECONDS = 0.005
 _ASYNCIO = "sqlalchemy.ext.asyncio"
@@ -34,15 +32,9 @@ class ResidentMemory:
         """Return the resident memory in bytes."""
         now = time.monotonic()
         if now - self._asked_at > _FRESH_SECONDS:
-            self._size = int(self._process.memory_info().rss)
+            self._size = resident_bytes()
             self._asked_at = now
         return self._size
-
-    @cached_property
-    def _process(self) -> psutil.Process:
-        import psutil
-
-        return psutil.Process()
 
 
 def give_back() -> None:

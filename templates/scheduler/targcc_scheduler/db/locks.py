@@ -9,11 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import visibility
+from ..core.processes import program_of
 
 SHORT = 2.0
 """Seconds for which a transaction may hold its locks without being reported."""
@@ -143,7 +143,5 @@ def _process(file: Path) -> str:
 
 
 def _named(pid: int) -> str:
-    try:
-        return f"process {pid} ({psutil.Process(pid).name()})"
-    except psutil.Error:
-        return f"process {pid}"
+    program = program_of(pid)
+    return f"process {pid} ({program})" if program else f"process {pid}"

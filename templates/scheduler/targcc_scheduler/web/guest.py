@@ -8,29 +8,23 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from functools import cache
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi import FastAPI
 from starlette.datastructures import State
 from starlette.middleware.gzip import GZipMiddleware
 
 from ..core.identity import IdentityProvider
 from ..core.masking import mask
 from ..core.outage import Outage, in_short
-from ..kernel.feature import Identify, Pages, parts
+from ..kernel.feature import Identify, parts
 from ..project import current
 from ..scheduler import Scheduler
 from ..settings import Settings
-from .addresses import address_routes, is_below, path_within, scope_below
-from .dashboard import router
-from .dashboard.flash import local_path
-from .dashboard.page_route import PageRoute
+from .addresses import is_below, path_within, scope_below
 from .headers_only import HeadersOnly
 from .host_login import HostLogin, ProxyLogin
 from .metrics import Metrics
-from .problems import Problem
 from .state import NOBODY_SIGNS_IN, SCOPE_KEY, Web, remember, shared_state
 
 # One scheduler in one host: a separate app below the prefix, and a start in the background.
@@ -76,7 +70,7 @@ class Guest:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request at or below the prefix; the endpoint of the host's route."""
         if self._app is None:
-            self._app = self._make_app()
+            self._app = await asyncio.to_thread(self._make_app)  # imports the pages
         self._app.state.targcc = None if self._ended else self.web()
         await self._app(scope_below(scope, self.prefix), receive, send)
 
@@ -148,10 +142,12 @@ class Guest:
 
     def _make_app(self) -> FastAPI:
         """Build the app below the prefix, separate from the host's dependencies, error handlers and route names."""
+        from .route_table import route_table  # a third of the scheduler's memory
+
         app = FastAPI(title=current().name, docs_url=None, redoc_url=None, openapi_url=None)
         app.state.targcc_prefix = self.prefix
         compress(app)
-        app.router.routes += _table(self.prefix, signs_in=self._login is None).routes
+        app.router.routes += route_table(self.prefix, signs_in=self._login is None).routes
         return app
 
 
@@ -159,36 +155,6 @@ def compress(app: FastAPI) -> None:
     """Compress the responses of an app for clients that accept gzip, and answer HEAD with the headers of GET."""
     app.add_middleware(GZipMiddleware, minimum_size=_WORTH_COMPRESSING, compresslevel=5)
     app.add_middleware(HeadersOnly)  # outside: the headers are those of a compressed response
-
-
-@cache
-def _table(prefix: str, *, signs_in: bool) -> APIRouter:
-    """Return the routes below a prefix, with or without a login page.
-
-    FastAPI builds the routes at the first request, which takes longer than ten responses. The apps of a process share the routes; the
-    routes read per-app values from the app's ``state``.
-    """
-    table = APIRouter()
-    table.routes += address_routes(prefix)
-    left_out = () if signs_in else [f.load(part) for f, part in parts(Pages) if part.sign_in]
-    for pages in router.ROUTERS:
-        if pages not in left_out:
-            table.include_router(pages, prefix=prefix)
-    table.include_router(_elsewhere, prefix=prefix)
-    return table
-
-
-_elsewhere = APIRouter(route_class=PageRoute, include_in_schema=False)
-
-
-@_elsewhere.get("/{path:path}")  # noqa: FAST003 - whatever it is
-async def no_such_page(request: Request) -> Response:
-    """A page for addresses that are none; one with a slash at its end leads to the one without."""
-    path, query = request.url.path, request.url.query
-    if path.endswith("/"):
-        shorter = local_path(request, path.rstrip("/"))
-        return RedirectResponse(f"{shorter}?{query}" if query else shorter, 307)
-    raise Problem(404, "No such page", "There is no page at this address.")
 
 
 async def _start(web: Web, stopping: asyncio.Event, *, work: bool) -> None:

@@ -22,6 +22,8 @@ from typing import Any
 
 import click
 
+from ...core.errors import ExtraMissing
+from ...core.extras import missing_extra
 from ...core.masking import dotenv
 from ...project import current
 from ..common import refuse_server, settings
@@ -66,6 +68,8 @@ def dev(*, port: int | None, no_open: bool, child: bool) -> None:
         serve_child()
         return
     refuse_server()
+    if find_spec("uvicorn") is None:
+        raise ExtraMissing(missing_extra("run", "targcc dev needs uvicorn"))
     environment = development_environment(os.environ, dotenv(), current(), Path.cwd())
     os.environ.update({name: environment[name] for name in environment})
     chosen = settings(port=port)

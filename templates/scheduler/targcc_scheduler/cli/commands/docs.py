@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from importlib.util import find_spec
 
 import click
 
@@ -29,7 +30,7 @@ def docs(*, name: str | None) -> None:
     if name is None:
         for known, (_, subject) in GUIDES.items():
             click.echo(f"targcc docs {known:<10} {subject}")
-    elif sys.stdout.isatty():
+    elif sys.stdout.isatty() and find_spec("rich"):
         _show(guide(name))
     else:
         click.echo(guide(name), nl=False)

@@ -11,6 +11,7 @@ from types import FrameType
 
 import click
 
+from ...core.extras import from_extra
 from ...core.memory import give_back
 from ...core.text import visible
 from ...scheduler import Scheduler
@@ -46,8 +47,9 @@ def serve(*, host: str | None, port: int | None, no_worker: bool, where: str | N
     """
     from ...web.state import shared_state
     from ..log_setup import configure_logging
-    from ..web_server import load_app, serve_app
 
+    with from_extra("run", "targcc serve"):
+        from ..web_server import load_app, serve_app
     chosen = settings(host=host, port=port)
     configure_logging(chosen)
     version = prepare(chosen)

@@ -100,6 +100,8 @@ _BUSY_SECONDS = 15
 """Seconds to wait for another process to finish writing."""
 
 _INCREMENTAL = 2
+_POOLED: dict[str, Any] = {"poolclass": sa.AsyncAdaptedQueuePool, "hide_parameters": True}
+"""Options of engines with a pool; SQLAlchemy before 2.0.38 has no pool for files by default."""
 _INTERRUPT_SECONDS = 0.05
 
 _UPDATE_NO_ROW = sa.update(job_run).where(sa.false()).values(Id=job_run.c.Id)
@@ -181,7 +183,7 @@ class SQLiteDialect:
         if address.database:
             uri, _, _ = sqlite_driver.existing(address.database).partition("?")
             address = address.set(database=uri).update_query_dict({"mode": "rw", "uri": "true"})
-        engine = create_async_engine(address, pool_size=4, max_overflow=4, hide_parameters=True)
+        engine = create_async_engine(address, pool_size=4, max_overflow=4, **_POOLED)
         self.set_up(engine.sync_engine)
         return engine
 
@@ -189,7 +191,7 @@ class SQLiteDialect:
         """Create an engine like :meth:`make_engine`; ``query_only`` refuses every write."""
         address = self.url(url, is_async=True)
         engine = create_async_engine(
-            address, pool_size=4, max_overflow=0, pool_timeout=limit, hide_parameters=True
+            address, pool_size=4, max_overflow=0, pool_timeout=limit, **_POOLED
         )
         self.set_up(engine.sync_engine)
         event.listen(engine.sync_engine, "connect", _on_reading_connect)
@@ -223,7 +225,7 @@ class SQLiteDialect:
             self.url(url, is_async=True),
             pool_size=2,
             max_overflow=8,
-            hide_parameters=True,
+            **_POOLED,
             async_creator=lambda *_, **__: sqlite_driver.connect(file),
         )
         event.listen(engine.sync_engine, "connect", _on_inline_connect)

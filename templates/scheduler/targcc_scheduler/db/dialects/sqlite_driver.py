@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -46,6 +46,11 @@ class InlineCursor:
     def lastrowid(self) -> int | None:
         """Return the key of the row that was inserted last."""
         return self._cursor.lastrowid
+
+    def __await__(self) -> Generator[None, None, Self]:
+        """Return the cursor: SQLAlchemy 2.0 awaits ``connection.cursor()``, and 2.1 enters the cursor."""
+        yield from ()  # makes this a generator
+        return self
 
     async def __aenter__(self) -> Self:
         return self

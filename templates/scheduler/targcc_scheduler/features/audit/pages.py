@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,7 +16,7 @@ from ...core.search_language import instant
 from ...project import current
 from ...scheduler import Scheduler
 from ...schedules.zones import parse_zone
-from ...web.dashboard.common import SchedulerOf, Viewer, id_of
+from ...web.dashboard.common import SchedulerOf, Viewer, id_of, query_of
 from ...web.dashboard.page_route import PageRoute
 from ...web.dashboard.rendering import render
 from . import queries
@@ -65,7 +65,7 @@ def _instant(text: str, clock: Clock) -> datetime | None:
     return None
 
 
-AskedOf = Annotated[Asked, Query()]
+AskedOf = Annotated[Asked, Depends(query_of(Asked))]
 
 
 @router.get("/audit")

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ...core.humanize import count, listed, mib
 from ...core.owner_only import WINDOWS
+from ...core.processes import mounts
 from ...db import locks
 from ...db.dialects.sqlite_driver import WORTH_TELLING, vacuum_advice
 from ...db.engines import sync_engine
@@ -194,11 +194,11 @@ def network_kind(file: Path) -> str | None:
     if str(file).startswith("\\\\"):
         return "a share"
     try:
-        places = psutil.disk_partitions(all=True)
+        places = mounts()
     except (OSError, RuntimeError):
         return None
-    mounts = [one for one in places if file.is_relative_to(one.mountpoint)]
-    place = max(mounts, key=lambda one: len(Path(one.mountpoint).parts), default=None)
+    above = [mount for mount in places if file.is_relative_to(mount.mountpoint)]
+    place = max(above, key=lambda mount: len(Path(mount.mountpoint).parts), default=None)
     if place is None:
         return None
     remote = "remote" in place.opts.split(",")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.datastructures import FormData
 
@@ -23,7 +23,7 @@ from ...kernel.queries.run_search import RunFilter
 from ...scheduler import Scheduler
 from ...web.authentication import actor
 from ...web.dashboard.common import SchedulerOf as CommonSchedulerOf
-from ...web.dashboard.common import Viewer, find_job, local_time
+from ...web.dashboard.common import Viewer, find_job, local_time, query_of
 from ...web.dashboard.flash import Flash, back, base_path
 from ...web.dashboard.page_route import PageRoute, page_needs
 from ...web.dashboard.rendering import render
@@ -180,7 +180,7 @@ async def new_bulk_page(
     request: Request,
     principal: Viewer,
     scheduler: CommonSchedulerOf,
-    query: Annotated[ChoiceQuery, Query()],
+    query: Annotated[ChoiceQuery, Depends(query_of(ChoiceQuery))],
 ) -> Response:
     """How many runs an operation would look at."""
     wish, error, matches = Wish(action=query.do, wanted=RunFilter()), "", NOTHING

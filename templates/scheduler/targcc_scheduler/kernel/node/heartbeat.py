@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.clock import CLOCK_OFF_MS, DatabaseClock, together, uptime
 from ...core.outage import OUTAGES, Outage
 from ...core.pools import Workers
+from ...core.processes import is_running
 from ...core.version import __version__
 from .. import error_groups
 from ..alert_events import node_event
@@ -224,18 +225,7 @@ class FailureDetector:
     def _is_lost(self, beat: Beat, looked: float) -> bool:
         if looked - self._seen[beat.server_id].since >= self._lost_after:
             return True
-        return machine_of(beat.server_id) == this_machine() and not _is_running(beat.process_id)
-
-
-def _is_running(process_id: int) -> bool:
-    import psutil  # needed only where other nodes run on this machine
-
-    try:
-        return psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.Error:
-        return True
+        return machine_of(beat.server_id) == this_machine() and not is_running(beat.process_id)
 
 
 # Heartbeat: send heartbeats, detect lost nodes, rescue their runs.

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...core.processes import boot_minute
 from ...core.states import WAITING, RunState
 from ...db.columns import UtcDateTime
 from ...db.dialects import known
@@ -269,7 +270,5 @@ def this_machine() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         boot += f"/{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
-        import psutil  # needed only without /proc
-
-        boot = str(round(psutil.boot_time() / 60))
+        boot = str(boot_minute())
     return hashlib.sha256(f"{socket.gethostname()}/{boot}".encode()).hexdigest()[:12]

@@ -283,7 +283,10 @@ _CLAUSES: dict[str, Callable[[Any, str], Clause]] = {
 _LOOKED_AT = 1_000
 _FEW_LEFT = 5_000
 """Number of unindexed runs that every search compares."""
-_MOST_PARTS = 100  # SQLite takes at most 500 parts of a UNION
+_MOST_SCANS = 100
+"""Limit of jobs whose runs are scanned job by job for a term without an index."""
+_SAMPLE = 4
+"""Size of the sample of many jobs' newest runs, in multiples of the limit."""
 _Rows = Sequence[sa.Row[Any]]
 
 
@@ -340,15 +343,56 @@ def _names(term: Term, name: str) -> bool:
 async def _first(connection: AsyncConnection, wanted: RunFilter, *more: Condition) -> _Rows:
     """Return the newest matching runs, up to ``limit`` plus one."""
     limit = wanted.limit + 1
-    select = _newest_of_few if is_of_a_batch(wanted) else _all
-    parts = [select([*where, *more], limit) for where in _parts(wanted)]
-    statement = first_of(parts, [job_run.c.Id.desc()], limit)
+    if is_of_a_batch(wanted):
+        parts = [_newest_of_few([*where, *more], limit) for where in _parts(wanted)]
+        statement = first_of(parts, [job_run.c.Id.desc()], limit)
+    else:
+        statement = _newest(connection, list(job_run.c), wanted, limit, *more)
     rows: _Rows = (await connection.execute(statement)).all()
     return rows
 
 
-def _all(where: Sequence[Condition], _: int) -> sa.Select[Any]:
-    return sa.select(job_run).where(*where)
+def _newest(
+    connection: AsyncConnection,
+    columns: Sequence[sa.Column[Any]],
+    wanted: RunFilter,
+    limit: int,
+    *more: Condition,
+) -> sa.Select[Any]:
+    """Select columns of the newest matching runs, up to ``limit``."""
+    c, order, jobs = job_run.c, [job_run.c.Id.desc()], _jobs(wanted)
+    if not jobs:
+        parts = [sa.select(*columns).where(*where, *more) for where in _parts(wanted)]
+        return first_of(parts, order, limit)
+    ids = _ids_of_jobs(connection, jobs, _without(wanted, "job"), limit, more)
+    return sa.select(*columns).where(c.Id.in_(ids)).order_by(*order)
+
+
+def _ids_of_jobs(
+    connection: AsyncConnection,
+    jobs: Sequence[str],
+    wanted: RunFilter,
+    limit: int,
+    more: Sequence[Condition],
+) -> sa.Select[Any]:
+    """Select the ids of the newest matching runs of many jobs, up to ``limit``.
+
+    A sample of each job's newest runs bounds the ids, so that the statement does not read ``limit`` runs of each job.
+    """
+    c, dialect = job_run.c, known.of(connection)
+    states = [[*where, *more] for where in _parts(wanted)]
+
+    def newest(each: int, *above: Condition) -> sa.Select[Any]:
+        parts = [dialect.newest_each([c.Id], jobs, each, [*where, *above]) for where in states]
+        every = sa.union_all(*parts).subquery()
+        return sa.select(every.c.Id).order_by(every.c.Id.desc()).limit(limit)
+
+    each = _SAMPLE * limit // len(jobs) + 1
+    if each >= limit:
+        return newest(limit)
+    sample = newest(each).subquery()
+    smallest = sa.case((sa.func.count() == limit, sa.func.min(sample.c.Id)), else_=0)
+    return newest(limit, c.Id >= sa.select(smallest).select_from(sample).scalar_subquery())
 
 
 def _newest_of_few(where: Sequence[Condition], limit: int) -> sa.Select[Any]:
@@ -366,17 +410,29 @@ def is_of_a_batch(wanted: RunFilter) -> bool:
 
 
 def _parts(wanted: RunFilter) -> Iterator[list[Condition]]:
-    """Yield conditions for each combination of job and state. For each combination, an index returns the runs in id order."""
-    split = [one for key in ("job", "state") if (one := _single(wanted, key)) is not None]
-    number = 1
-    for one in split:
-        number *= len(one.values)
-    if number > _MOST_PARTS:
-        split = []
-    parts = [wanted.search]
-    for term in split:
-        parts = [one.but(term, replace(term, values=(value,))) for one in parts for value in term.values]  # fmt: skip
-    return (list(conditions(replace(wanted, search=one))) for one in parts)
+    """Yield conditions for each state. For each state, of a single job or of all jobs, an index returns the runs in id order."""
+    search, states = wanted.search, _single(wanted, "state")
+    parts = [search]
+    if states is not None and not _several_jobs(wanted):
+        parts = [search.but(states, replace(states, values=(value,))) for value in states.values]
+    return (list(conditions(replace(wanted, search=part))) for part in parts)
+
+
+def _jobs(wanted: RunFilter) -> list[str]:
+    """Return the names of several jobs whose runs are read job by job; an empty list for other searches.
+
+    For terms without an index, one scan of the runs of many jobs ends sooner than a scan for each job. The members of a batch are few.
+    """
+    names = _several_jobs(wanted)
+    is_fast = all(map(_is_fast, wanted.search.terms))
+    return names if is_fast or (len(names) <= _MOST_SCANS and not is_of_a_batch(wanted)) else []
+
+
+def _several_jobs(wanted: RunFilter) -> list[str]:
+    """Return the names of the search's only job term, if several."""
+    term = _single(wanted, "job")
+    names = {_plain(value) for value in term.values} if term is not None else set()
+    return sorted(names) if len(names) > 1 and None not in names else []
 
 
 def _single(wanted: RunFilter, key: str) -> Term | None:
@@ -401,10 +457,7 @@ async def _by_text(connection: AsyncConnection, wanted: RunFilter) -> tuple[_Row
 
 async def _border(connection: AsyncConnection, wanted: RunFilter) -> int | None:
     """Return the smallest id of the newest runs that are compared directly; ``None`` if no older runs exist."""
-    known_to_indexes = tuple(term for term in wanted.search.terms if term.key in _IN_ORDER and not term.negated)  # fmt: skip
-    search = replace(wanted.search, terms=known_to_indexes)
-    parts = [sa.select(job_run.c.Id).where(*where) for where in _parts(replace(wanted, search=search))]  # fmt: skip
-    newest = first_of(parts, [job_run.c.Id.desc()], _LOOKED_AT).subquery()
+    newest = _newest(connection, [job_run.c.Id], _fast_part(wanted), _LOOKED_AT).subquery()
     last = sa.select(sa.func.min(newest.c.Id), sa.func.count()).select_from(newest)
     border, count = (await connection.execute(last)).one()
     return border if count == _LOOKED_AT else None
@@ -490,13 +543,14 @@ async def facets(connection: AsyncConnection, wanted: RunFilter) -> Facets:
     any_state = _without(wanted, "state")
     by_state: sa.Executable
     if all(_is_fast(term) for term in any_state.search.terms):
-        by_state = sa.union_all(*(_count(job_run.c.State, any_state, state) for state in RunState))
+        by_state = sa.union_all(*(_count_state(connection, any_state, state) for state in RunState))
     else:
-        by_state = _count(job_run.c.State, any_state)
+        by_state = _count(connection, job_run.c.State, any_state)
+    any_queue, any_job = _without(wanted, "queue"), _without(wanted, "job")
     return Facets(
         state=await _numbers(connection, by_state),
-        queue=await _numbers(connection, _count(job_run.c.Queue, _without(wanted, "queue"))),
-        job=await _numbers(connection, _count(job_run.c.JobName, _without(wanted, "job"))),
+        queue=await _numbers(connection, _count(connection, job_run.c.Queue, any_queue)),
+        job=await _numbers(connection, _count(connection, job_run.c.JobName, any_job)),
     )
 
 
@@ -511,28 +565,36 @@ def _is_fast(term: Term) -> bool:
     return not term.negated and term.key in _IN_ORDER
 
 
+def _fast_part(wanted: RunFilter) -> RunFilter:
+    """Return the filter without the terms that no index returns in id order."""
+    terms = tuple(filter(_is_fast, wanted.search.terms))
+    return replace(wanted, search=replace(wanted.search, terms=terms))
+
+
+def _count_state(connection: AsyncConnection, wanted: RunFilter, state: RunState) -> sa.Select[Any]:
+    """Select a state with the number of matching runs, up to :data:`COUNTED`. The count ends there, at any job."""
+    c, jobs = job_run.c, _jobs(wanted)
+    if jobs:
+        where = [*conditions(_without(wanted, "job")), c.State == state]
+        runs = known.of(connection).newest_each([c.Id], jobs, COUNTED, where)
+    else:  # as a range and in this order, so that the planner uses the index of states
+        runs = sa.select(c.Id).where(*conditions(wanted), c.State.between(state, state))
+        runs = runs.order_by(c.State.asc(), c.Id.desc())
+    columns: list[sa.ColumnElement[Any]] = [sa.literal(str(state)), sa.func.count()]
+    counted = sa.select(*columns).select_from(runs.limit(COUNTED).subquery())
+    return counted.having(sa.func.count() > 0)
+
+
 def _count(
-    column: sa.Column[str], wanted: RunFilter, state: RunState | None = None
+    connection: AsyncConnection, column: sa.Column[str], wanted: RunFilter
 ) -> sa.Select[Any]:
-    """Select the column's values with the number of matching runs among the newest :data:`COUNTED` runs, or the newest in a state.
+    """Select the column's values with the number of matching runs among the newest :data:`COUNTED` runs.
 
     The indexes find these runs by job, state and time; the other terms are compared with these runs only.
     """
-    c, search = job_run.c, wanted.search
-    inner = tuple(filter(_is_fast, search.terms))
-    others = [_condition(term, wanted) for term in search.terms if not _is_fast(term)]
-    order = [c.Id.desc()]
-    near = []
-    if (
-        state is not None
-    ):  # as a range and in this order, so that the planner uses the index of states
-        near, order = [c.State.between(state, state)], [c.State.asc(), *order]
-    columns = _COMPARED if others else (c.Id, column)
-    parts = [
-        sa.select(*columns).where(*where, *near)
-        for where in _parts(replace(wanted, search=replace(search, terms=inner)))
-    ]
-    newest = first_of(parts, order, COUNTED).subquery()
+    others = [_condition(term, wanted) for term in wanted.search.terms if not _is_fast(term)]
+    columns = _COMPARED if others else (job_run.c.Id, column)
+    newest = _newest(connection, columns, _fast_part(wanted), COUNTED).subquery()
     value, adapter = newest.c[column.name], ClauseAdapter(newest)
     counted = sa.select(value, sa.func.count()).where(*map(adapter.traverse, others))
     return counted.group_by(value)

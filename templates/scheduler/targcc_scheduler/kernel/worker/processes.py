@@ -22,9 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-import psutil
-
 from ...core.errors import HookError
+from ...core.processes import resident_bytes
 from ...core.stop_signals import held_back
 from ...core.stored_values import Here
 from ..jobs.context import JobContext, Recorder, StopReason
@@ -256,11 +255,9 @@ class WorkerProcess:
 
     def resident_mb(self) -> int:
         """Return the resident memory of the process now, in MiB; 0 if the process is gone."""
-        import psutil  # only where jobs have processes
-
         try:
-            return int(psutil.Process(self.pid).memory_info().rss) // 2**20
-        except psutil.Error:
+            return resident_bytes(self.pid) // 2**20
+        except OSError:
             return 0
 
     def end(self) -> None:
@@ -782,7 +779,7 @@ class Usage:
         """Return the usage at this instant; on Linux, reset the peak of resident memory."""
         with contextlib.suppress(OSError):  # only Linux has this file
             _CLEAR_REFS.write_text("5", encoding="ascii")
-        return cls(_cpu(), psutil.Process().memory_info().rss)
+        return cls(_cpu(), resident_bytes())
 
     def cpu_ms(self) -> int:
         """Return the processor time since the beginning, in milliseconds: of all threads and of child processes that have ended."""
@@ -790,14 +787,13 @@ class Usage:
 
     def memory_mb(self) -> int:
         """Return the growth of resident memory in MiB: up to the peak if the system tells the peak, else up to now; at least 0."""
-        peak = _peak() or psutil.Process().memory_info().rss
+        peak = _peak() or resident_bytes()
         return max(peak - self.resident, 0) // 2**20
 
 
 def _cpu() -> float:
-    times = psutil.Process().cpu_times()
-    children = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-    return time.process_time() + children
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
 
 
 def _peak() -> int | None:

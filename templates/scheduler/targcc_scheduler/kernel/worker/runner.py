@@ -14,10 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import Any, TypeVar
-
-from dishka import AsyncContainer
-from dishka.exceptions import NoFactoryError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...core.clock import deadline
 from ...core.errors import HookError, JobCancelled
@@ -27,6 +24,9 @@ from ..jobs.context import JobContext, JobResult, StopReason
 from ..jobs.definition import JobDefinition
 from ..jobs.hooks import AroundHook, name_of
 from .outcome import Outcome, Wait, raised_outcome, result_error, returned_outcome, shown_result
+
+if TYPE_CHECKING:
+    from dishka import AsyncContainer
 
 # Middleware: run an attempt through the hooks around it, the outermost hook first.
 
@@ -157,6 +157,8 @@ def constructor_parameters(target: type) -> Sequence[tuple[inspect.Parameter, An
 async def _service(kind: Any, container: AsyncContainer | None) -> tuple[bool, Any]:
     if container is None or kind is None:
         return False, None
+    from dishka.exceptions import NoFactoryError  # imported with the container
+
     try:
         return True, await container.get(kind)
     except NoFactoryError as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,7 +25,7 @@ from ..file_transfer import download, find
 from ..problems import Problem
 from ..run_filter import looked_for
 from . import run_log
-from .common import Every, SchedulerOf, Viewer, id_of, reloading
+from .common import Every, SchedulerOf, Viewer, id_of, query_of, reloading
 from .page_route import PageRoute
 from .panels import PageSubject, panels
 from .rendering import is_refresh, render
@@ -78,7 +78,7 @@ async def runs_page(
     request: Request,
     principal: Viewer,
     scheduler: SchedulerOf,
-    asked: Annotated[RunQuery, Query()],
+    asked: Annotated[RunQuery, Depends(query_of(RunQuery))],
 ) -> Response:
     """Runs, by a search."""
     path, error = request.url.path, None
