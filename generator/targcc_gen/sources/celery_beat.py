@@ -256,6 +256,7 @@ class CeleryBeat(RowEntrySource[Periodic]):
 
     tables = TABLES
     suffixes = (".py",)
+    entry = "entry of beat_schedule that can be read without running the code"
     hint = "Name the module that assigns beat_schedule, or export the tables of django-celery-beat."
     questions = (
         "Does each job call the function of its task, or write its work anew? Celery's task files stay as they are.",

@@ -47,6 +47,7 @@ class EntrySource(ABC, Generic[E]):
     Attributes:
         tables: A table for the entries, for counts and reports.
         suffixes: The suffixes of files that count inside a folder; empty for all files.
+        entry: The name of an entry, for the error about files without one; default: the usual spelling of the main table.
         hint: How to get such files, for the error about files without an entry.
         questions: Questions to the owner.
         advice: Settings that were kept from the old server.
@@ -54,6 +55,7 @@ class EntrySource(ABC, Generic[E]):
 
     tables: KnownTables
     suffixes: tuple[str, ...] = ()
+    entry: str = ""
     hint: str
     questions: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
@@ -92,7 +94,7 @@ class EntrySource(ABC, Generic[E]):
                 self.tables.main
             ] += 1
         if not self._entries:
-            raise without_entries(files, self.tables, self.hint)
+            raise without_entries(files, self.entry or self.tables.main_shown, self.hint)
         return files
 
     def convert(
@@ -172,7 +174,7 @@ class RowEntrySource(EntrySource[E]):
             self._entries += entries
             files += rows_files
         if not self._entries:
-            raise without_entries(files, self.tables, self.hint)
+            raise without_entries(files, self.entry or self.tables.main_shown, self.hint)
         return files
 
     def _take(self, item: Item) -> None:

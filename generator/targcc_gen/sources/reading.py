@@ -125,7 +125,13 @@ def files_of(path: Path, suffixes: Collection[str] = ()) -> list[Path]:
     return inside
 
 
-def without_entries(files: Sequence[ExportFile], tables: KnownTables, hint: str) -> NoTableError:
-    """Return the error for files that have no entry."""
+def without_entries(files: Sequence[ExportFile], entry: str, hint: str) -> NoTableError:
+    """Return the error for files that have no entry.
+
+    Args:
+        files: The files.
+        entry: The name of an entry.
+        hint: The way to get files with entries.
+    """
     names = ", ".join(file.name for file in files)
-    return NoTableError(f"no {tables.main_shown} in {names}", hint=hint)
+    return NoTableError(f"no {entry} in {names}", hint=hint)

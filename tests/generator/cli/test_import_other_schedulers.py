@@ -111,3 +111,19 @@ def test_hybrid_mode_names_the_extra_of_the_old_database(kind, extra):
     options = Options(ZoneInfo("UTC"), datetime(2026, 11, 30, tzinfo=UTC))
 
     assert database_of(Import(TABLES, [file], options, NoRuns())) == extra
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("notes.txt", "We run it\nat night\n", "--kind names another scheduler: sql-agent"),
+        ("beat.py", "beat_schedule = made()\n", "no entry of beat_schedule that can be read"),
+    ],
+)
+def test_a_file_without_a_job_says_how_to_go_on(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+
+    result = run(tmp_path / name)
+
+    assert result.exit_code == 2
+    assert message in result.output

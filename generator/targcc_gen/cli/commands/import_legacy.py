@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from targcc_gen.cli.options import FILE, scheduler_option
-from targcc_gen.errors import ZoneError
+from targcc_gen.errors import NoTableError, ZoneError
 from targcc_gen.visible import visible
 
 if TYPE_CHECKING:
@@ -216,7 +216,10 @@ def import_legacy(
     reading = ReadingOptions(zone, encoding, dates, _seconds(timeout), schema)
     with tempfile.TemporaryDirectory(prefix="targcc-") as folder:
         source = old.open(Path(folder) / "history.jsonl" if asked.writes else None)
-        files = read_old_jobs(exports, source, reading)
+        try:
+            files = read_old_jobs(exports, source, reading)
+        except NoTableError as error:
+            raise _with_kinds(error) if kind is None and old.name == _KINDS[0] else error from None
         carry_out_import(asked, lambda project: source.convert(files, options, project=project))
 
 
@@ -376,6 +379,12 @@ def read_old_jobs(
 
     with Bar("Reading") as bar:
         return source.read(exports, replace(reading, progress=bar))
+
+
+def _with_kinds(error: NoTableError) -> NoTableError:
+    """Return the error about exports without jobs, with the kinds that ``--kind`` takes."""
+    hint = f"{error.hint or ''} --kind names another scheduler: {', '.join(_KINDS[1:])}.".strip()
+    return NoTableError(str(error), hint=hint)
 
 
 def _seconds(timeout: str) -> float:

@@ -326,7 +326,7 @@ class SqlAgent:
         if tables:
             files += read_rows(tables, TABLES, self._take, reading)
         if not sum(file.counts[JOBS] for file in files):
-            raise without_entries(files, TABLES, "In SSMS: select the jobs in Object Explorer Details, Script Job as, CREATE To.")  # fmt: skip
+            raise without_entries(files, "job of SQL Server Agent", "In SSMS: select the jobs in Object Explorer Details, Script Job as, CREATE To.")  # fmt: skip
         return files
 
     def _take(self, item: Item) -> None:
