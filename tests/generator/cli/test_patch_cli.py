@@ -423,7 +423,7 @@ def test_programs_get_json(run: Patch):
         "shop.main:app",
     )
     assert data["added"] == [
-        {"line": 4, "text": "from .scheduler import scheduler_router"},
+        {"line": 3, "text": "from .scheduler import scheduler_router"},
         {"line": 7, "text": "app.include_router(scheduler_router)"},
     ]
     assert json.loads(run("--undo", "--json")[1])["removed"] == data["added"]

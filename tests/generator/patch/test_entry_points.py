@@ -174,7 +174,9 @@ RUN_HERE = [
     if name
     not in {
         "litestar",
+        "litestar_factory",  # its line stands inside the function
         "django_asgi",
+        "django_channels",
         "django_wsgi",
         "flask",
         "flask_factory",
