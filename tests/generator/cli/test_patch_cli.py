@@ -96,7 +96,7 @@ def test_the_scheduler_goes_into_the_apps_package(run: Patch, shop: Path):
     assert f"verified  shop.main:app {STARTS}" in output
     text = (shop / "shop/main.py").read_text()
     assert text == MAIN.replace(
-        "import TITLE\n", "import TITLE\nfrom .scheduler import scheduler_router\n"
+        "from .settings", "from .scheduler import scheduler_router\nfrom .settings"
     ).replace("title=TITLE)\n", "title=TITLE)\napp.include_router(scheduler_router)\n")
     created = {path.relative_to(shop).as_posix() for path in shop.rglob("*") if path.is_file()}
     assert {
