@@ -1,3 +1,4 @@
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -19,5 +20,7 @@ async def test_a_second_attempt_succeeds_too() -> None:
 
 
 async def test_refuses_an_unknown_argument() -> None:
+    arguments: dict[str, Any] = {"surprise": 1}
+
     with pytest.raises(ArgumentsError, match="surprise"):
-        await run_job(SendCartReminderJob(), surprise=1, cart_id=UUID(int=1))
+        await run_job(SendCartReminderJob(), **arguments, cart_id=UUID(int=1))

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from golden_jobs.jobs.after_both import AfterBothJob
@@ -17,5 +19,7 @@ async def test_a_second_attempt_succeeds_too() -> None:
 
 
 async def test_refuses_an_unknown_argument() -> None:
+    arguments: dict[str, Any] = {"surprise": 1}
+
     with pytest.raises(ArgumentsError, match="surprise"):
-        await run_job(AfterBothJob(), surprise=1)
+        await run_job(AfterBothJob(), **arguments)

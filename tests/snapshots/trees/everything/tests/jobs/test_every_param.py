@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from golden_jobs.jobs.every_param import EveryParamJob
@@ -17,5 +19,7 @@ async def test_a_second_attempt_succeeds_too() -> None:
 
 
 async def test_refuses_an_unknown_argument() -> None:
+    arguments: dict[str, Any] = {"surprise": 1}
+
     with pytest.raises(ArgumentsError, match="surprise"):
-        await run_job(EveryParamJob(), surprise=1, text="text", numbers=[1])
+        await run_job(EveryParamJob(), **arguments, text="text", numbers=[1])
