@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,17 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> None:
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
 
+def testers_of(names: Collection[str]) -> list[str]:
+    """Return the requirements of these packages in the groups of the developers."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return [
+        requirement
+        for group in ("dev", "demo")
+        for requirement in groups["dependency-groups"][group]
+        if isinstance(requirement, str) and Requirement(requirement).name in names
+    ]
+
+
 def oldest(folder: Path, *requirements: str | Path) -> Path:
     """Return the programs folder of an environment with the oldest versions."""
     return environment(folder, "lowest-direct", sys.executable, *requirements)
@@ -85,13 +97,7 @@ def environment(folder: Path, resolution: str, python: str, *requirements: str |
 @pytest.mark.parametrize("resolution", list(PYTHONS))
 def test_the_scheduler_alone(tmp_path, resolution):
     """Its bounds are lower than those of the generator, which the other tests install beside it."""
-    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    testers = [
-        requirement
-        for requirement in groups["dependency-groups"]["dev"] + groups["dependency-groups"]["demo"]
-        if isinstance(requirement, str)
-        and Requirement(requirement).name in TESTERS_OF_THE_SCHEDULER
-    ]
+    testers = testers_of(TESTERS_OF_THE_SCHEDULER)
     scheduler = f"{SCHEDULER}[run,postgresql,secrets]"
     programs = environment(
         tmp_path, resolution, PYTHONS[resolution], "--editable", scheduler, "packaging", *testers
@@ -110,12 +116,7 @@ def test_a_guest(tmp_path, resolution):
 
 
 def test_the_generator_and_the_scheduler(tmp_path):
-    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    testers = [
-        requirement
-        for requirement in groups["dependency-groups"]["dev"]
-        if Requirement(requirement).name in TESTERS
-    ]
+    testers = testers_of(TESTERS)
     assert len(testers) == len(TESTERS)
     scheduler = f"{SCHEDULER}[run,postgresql,oidc,secrets,otel]"
     programs = oldest(tmp_path, "--editable", ROOT, "--editable", scheduler, *testers)
