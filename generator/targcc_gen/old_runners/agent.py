@@ -14,7 +14,7 @@ from datetime import date, datetime, time, timedelta
 from enum import IntEnum
 from zoneinfo import ZoneInfo
 
-from targcc_gen.old_runners.wall_clock import reached_times
+from targcc_gen.old_runners.wall_clock import reached_times, since_midnight, sunday_of
 
 _DAY = timedelta(days=1)
 _WEEK = 7
@@ -96,7 +96,7 @@ class AgentSchedule:
 
     def times(self) -> list[timedelta]:
         """Return the times of a day, from midnight; beyond 24 hours in a window over midnight."""
-        start, end = _since_midnight(self.start), _since_midnight(self.end)
+        start, end = since_midnight(self.start), since_midnight(self.end)
         step = self.step
         if step is None:
             return [start]
@@ -113,7 +113,7 @@ class AgentSchedule:
         if self.frequency is Frequency.DAILY:
             return (day - self.first_day).days % max(self.interval, 1) == 0
         if self.frequency is Frequency.WEEKLY:
-            weeks = (_sunday(day) - _sunday(self.first_day)).days // _WEEK
+            weeks = (sunday_of(day) - sunday_of(self.first_day)).days // _WEEK
             is_named = bool(self.interval >> day.isoweekday() % _WEEK & 1)
             return is_named and weeks % max(self.factor, 1) == 0
         return self._names_month(day) and day == self._day_of(day)
@@ -232,11 +232,3 @@ def _time(values: Mapping[str, object], column: str, default: int) -> time:
         return time(number // 10000, number // 100 % 100, number % 100)
     except ValueError:
         raise AgentScheduleError(f"{column} is {number}, which is no time HHMMSS") from None
-
-
-def _since_midnight(clock: time) -> timedelta:
-    return timedelta(hours=clock.hour, minutes=clock.minute, seconds=clock.second)
-
-
-def _sunday(day: date) -> date:
-    return day - timedelta(days=day.isoweekday() % _WEEK)

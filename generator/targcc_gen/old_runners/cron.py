@@ -286,6 +286,14 @@ def vixie_polling(text: str) -> Polling:
     return Polling.MINUTE if by_clock or text.strip().lower() == "@hourly" else Polling.NEXT_RUN
 
 
+def cronos_polling(text: str) -> Polling:
+    """Return the rule of Cronos for a text, with or without seconds: ``*``, ``-`` or ``/`` as minute or hour follows the clock."""
+    fields = _MACROS.get(text.strip().lower(), text).split()
+    clock = fields[:2] if len(fields) == _FIVE else fields[1:3]
+    by_clock = any(mark in field for field in clock for mark in "*/-")
+    return Polling.MINUTE if by_clock else Polling.NEXT_RUN
+
+
 def cron_runs(
     text: CronText,
     zone: ZoneInfo,

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 _DAY = timedelta(days=1)
@@ -86,6 +87,7 @@ class CalendarEvent:
             day += _DAY
 
 
+@lru_cache(maxsize=4096)
 def parse_calendar(text: str) -> CalendarEvent:
     """Parse a calendar expression, such as ``Mon..Fri *-*-* 02:00:00 Europe/Berlin``.
 
@@ -94,7 +96,7 @@ def parse_calendar(text: str) -> CalendarEvent:
     """
     words = text.split()
     zone = ""
-    if words and (words[-1].upper() == "UTC" or words[-1] in available_timezones()):
+    if words and (words[-1].upper() == "UTC" or words[-1] in _zones()):
         zone = "UTC" if words[-1].upper() == "UTC" else words[-1]
         words = words[:-1]
     if len(words) == 1 and words[0].lower() in _WORDS:
@@ -119,6 +121,11 @@ def parse_calendar(text: str) -> CalendarEvent:
         _numbers(part, 0, high) for part, high in zip(parts, (23, 59, 59), strict=True)
     )
     return CalendarEvent(weekdays, years, months, numbers, from_end, hours, minutes, seconds, zone)
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
 
 
 def _date(text: str) -> tuple[frozenset[int], frozenset[int], frozenset[int], bool]:
@@ -157,11 +164,12 @@ def _numbers(text: str, low: int, high: int) -> frozenset[int]:
         try:
             start = low if first == "*" else int(first)
             stop = int(last) if dots else high if slash or first == "*" else start
-            result.update(range(start, stop + 1, int(step) if slash else 1))
+            numbers = range(start, stop + 1, int(step) if slash else 1)
         except ValueError:
             raise CalendarError(f'"{part}" is no number') from None
-    if not result or min(result) < low or max(result) > high:
-        raise CalendarError(f'"{text}" is not from {low} to {high}')
+        if not numbers or numbers[0] < low or numbers[-1] > high:
+            raise CalendarError(f'"{text}" is not from {low} to {high}')
+        result.update(numbers)
     return frozenset(result)
 
 
@@ -180,7 +188,10 @@ def parse_span(text: str) -> timedelta | None:
             raise CalendarError(f'"{text}" is no time span')
         seconds += float(match[1]) * _UNITS[match[2]]
         at = match.end()
-    return timedelta(seconds=seconds)
+    try:
+        return timedelta(seconds=seconds)
+    except OverflowError:
+        raise CalendarError(f'"{text}" is longer than the calendar') from None
 
 
 def timer_starts(

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from targcc_gen.old_runners.wall_clock import reached_times
+from targcc_gen.old_runners.wall_clock import reached_times, since_midnight, sunday_of
 
 _DAY = timedelta(days=1)
 _WEEK = 7
@@ -65,8 +65,7 @@ class Trigger:
 
     def times(self) -> list[timedelta]:
         """Return the times of a day, from midnight; a repetition ends before its duration."""
-        clock = self.start.time()
-        first = timedelta(hours=clock.hour, minutes=clock.minute, seconds=clock.second)
+        first = since_midnight(self.start.time())
         if self.every is None:
             return [first]
         count = -(-(self.lasting or _DAY) // self.every)
@@ -83,7 +82,7 @@ class Trigger:
         if self.rule is Rule.DAILY:
             return (day - first).days % self.interval == 0
         if self.rule is Rule.WEEKLY:
-            weeks = (_sunday(day) - _sunday(first)).days // _WEEK
+            weeks = (sunday_of(day) - sunday_of(first)).days // _WEEK
             return weekday in self.weekdays and weeks % self.interval == 0
         return day.month in self.months and self._names_in_month(day, weekday)
 
@@ -138,7 +137,3 @@ def task_starts(
 ) -> list[datetime]:
     """Return the instants in ``[start, end)`` at which a task starts that takes no time."""
     return sorted({moment for trigger in triggers for moment in trigger.starts(zone, start, end)})
-
-
-def _sunday(day: date) -> date:
-    return day - timedelta(days=day.isoweekday() % _WEEK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -71,6 +71,16 @@ def reached_times(
             return
         if now >= start:
             yield now
+
+
+def since_midnight(clock: time) -> timedelta:
+    """Return the hours, minutes and seconds of a time of day."""
+    return timedelta(hours=clock.hour, minutes=clock.minute, seconds=clock.second)
+
+
+def sunday_of(day: date) -> date:
+    """Return the first day of a day's week, which begins on Sunday."""
+    return day - timedelta(days=day.isoweekday() % 7)
 
 
 @lru_cache(maxsize=64)

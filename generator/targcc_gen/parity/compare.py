@@ -7,6 +7,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from zoneinfo import ZoneInfo
 
@@ -98,17 +99,15 @@ def _simulated(
     for job in result.all_jobs:
         entries.setdefault(job.row.place, []).append(job)
     for jobs in entries.values():
-        olds = simulation.starts(jobs[0], start, end)
-        if olds is not None:
-            schedules = [
-                (
-                    job,
-                    schedule_of(job.spec, result.options.zone),
-                    zone_of(job.spec, result.options.zone),
-                )
-                for job in jobs
-            ]
-            yield from entry_differences(schedules, olds, start, end)
+        schedules = [
+            (
+                job,
+                schedule_of(job.spec, result.options.zone),
+                zone_of(job.spec, result.options.zone),
+            )
+            for job in jobs
+        ]
+        yield from entry_differences(schedules, partial(simulation.starts, jobs[0]), start, end)
 
 
 def _of_c_job(result: Import, start: datetime, end: datetime) -> list[Difference]:

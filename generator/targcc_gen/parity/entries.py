@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from targcc_scheduler.schedules.base import Schedule
@@ -13,10 +14,13 @@ from targcc_scheduler.schedules.dst import clock_changes
 from targcc_gen.parity.shapes import Difference, OneSided, by_kind, change_at, one_sided, season
 from targcc_gen.sources.model import ImportedJob
 
+_SLICE = timedelta(days=35)
+"""The length of the slices of a period that are compared one after the other, so that a job of every second fits into memory."""
+
 
 def entry_differences(
     schedules: Sequence[tuple[ImportedJob, Schedule | None, ZoneInfo]],
-    olds: Iterable[datetime],
+    starts: Callable[[datetime, datetime], Iterable[datetime] | None],
     start: datetime,
     end: datetime,
 ) -> Iterator[Difference]:
@@ -26,19 +30,27 @@ def entry_differences(
 
     Args:
         schedules: The jobs of the entry, each with its schedule and its zone.
-        olds: The starts of the old scheduler; aware.
+        starts: Returns the aware starts of the old scheduler in a period; None if they cannot be compared.
         start: The beginning of the period; aware.
         end: The end of the period; aware.
     """
     job, _, zone = schedules[0]
-    slots = Counter(
-        slot.astimezone(UTC)
-        for _, schedule, own_zone in schedules
-        if schedule is not None
-        for slot in schedule.between(start, end, own_zone)
-        if slot > start
-    )
-    old_starts = [moment.astimezone(UTC) for moment in olds if moment > start]
+    differing: list[OneSided] = []
+    twice: list[tuple[datetime, int]] = []
+    for first, last in pairwise(_slices(start, end)):
+        olds = starts(first, last)
+        if olds is None:
+            return
+        slots = Counter(
+            slot.astimezone(UTC)
+            for _, schedule, own_zone in schedules
+            if schedule is not None
+            for slot in schedule.between(first, last, own_zone)
+            if slot > start
+        )
+        old_starts = (moment.astimezone(UTC) for moment in olds if moment > start)
+        differing += one_sided(old_starts, slots)
+        twice += sorted((slot, count) for slot, count in slots.items() if count > 1)
     nights = list(clock_changes(zone, start - timedelta(days=1), end))
 
     def kind(moment: OneSided) -> str:
@@ -53,8 +65,16 @@ def entry_differences(
             return f"runs at {clock}{because}", "does not run then"
         return f"does not run{because}", f"runs at {clock}"
 
-    yield from by_kind(one_sided(old_starts, slots), kind, words, job)
-    twice = sorted(slot for slot, count in slots.items() if count > 1)
+    yield from by_kind(differing, kind, words, job)
     if twice:
-        text = f"runs {slots[twice[0]]} times at {twice[0].astimezone(zone):%a %d %b %H:%M}, as several of its schedules name that time"
-        yield Difference(job, "twice", twice[0], "runs once", text, len(twice))
+        slot, count = twice[0]
+        text = f"runs {count} times at {slot.astimezone(zone):%a %d %b %H:%M}, as several of its schedules name that time"
+        yield Difference(job, "twice", slot, "runs once", text, len(twice))
+
+
+def _slices(start: datetime, end: datetime) -> Iterator[datetime]:
+    """Yield the bounds of the slices of a period."""
+    while start < end:
+        yield start
+        start += _SLICE
+    yield end

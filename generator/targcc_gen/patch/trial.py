@@ -274,7 +274,7 @@ class Trial:
 
 
 def mounted_at(app: Any) -> str:
-    """Return the path at which another loaded app mounts the app; empty for an app that no app mounts."""
+    """Return the path at which another of the loaded apps mounts this app; empty if none does."""
     own = comparing().routed(app)
     routes = {id(route) for route in getattr(own, "routes", None) or ()}
     for value in gc.get_objects():

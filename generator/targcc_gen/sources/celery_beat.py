@@ -8,25 +8,22 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from targcc_scheduler.schedules.cron import CronSchedule
-from targcc_scheduler.schedules.errors import CronError
-
-from targcc_gen.errors import ExportError, ZoneError
-from targcc_gen.old_runners.cron import Polling, cron_runs, read_cron_text
+from targcc_gen.errors import ExportError
+from targcc_gen.old_runners.cron import cron_runs, cronos_polling, read_cron_text
 from targcc_gen.readers import rows as reader_rows
 from targcc_gen.readers.rows import KnownTables, Row
 from targcc_gen.sources.drafts import Draft, Refused
 from targcc_gen.sources.entries import RowEntrySource
-from targcc_gen.sources.model import ImportedJob, OldJob, Options, Rejection, SourceKind, Switch
+from targcc_gen.sources.model import OldJob, Options, Rejection, SourceKind, Switch
 from targcc_gen.sources.reading import Document
-from targcc_gen.sources.zones import resolve_zone
+from targcc_gen.sources.schedules import cron_of, zone_named
 
 # Entries.
 
@@ -185,11 +182,10 @@ def _schedule(node: ast.expr) -> dict[str, Any]:
     Raises:
         Refused: The schedule cannot be read without running the code, or is no time.
     """
-    number = _literal(node)
+    number, shown = _literal(node), ast.unparse(node)[:80]
     if isinstance(number, int | float) and number > 0:
-        return {"every": timedelta(seconds=number)}
+        return {"every": _interval_of(shown, seconds=number)}
     kind = _name(node.func) if isinstance(node, ast.Call) else ""
-    shown = ast.unparse(node)[:80]
     if kind == "solar":
         raise Refused(f"{shown} follows the sun, which no clock does")
     if not isinstance(node, ast.Call) or kind not in {"crontab", "timedelta", "schedule"}:
@@ -205,8 +201,12 @@ def _schedule(node: ast.expr) -> dict[str, Any]:
         order = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
         fields = {**dict(zip(order, given, strict=False)), **named}
         return {"cron": " ".join(_field(fields.get(each, "*")) for each in _FIELDS)}
+    return {"every": _interval_of(shown, *given, **named)}
+
+
+def _interval_of(shown: str, *given: Any, **named: Any) -> timedelta:
     try:
-        return {"every": timedelta(*given, **named)}
+        return timedelta(*given, **named)
     except (TypeError, OverflowError):
         raise Refused(f"{shown} is no interval") from None
 
@@ -215,37 +215,6 @@ def _field(value: Any) -> str:
     if isinstance(value, list | tuple | set):
         return ",".join(str(item) for item in value)
     return str(value).replace(" ", "")
-
-
-# Simulation.
-
-
-class Beat:
-    """The starts of beat's crontab schedules.
-
-    Args:
-        entries: The entries, by their places.
-    """
-
-    model = (
-        "beat is simulated from Celery's guide: all fields of crontab have to match. It computes the next time by the clock of the schedule's"
-        " zone; what it does at a clock change is a fault of its own in several versions and is not copied: a time in a gap is assumed to run"
-        " right after it, and a time of a repeated hour once."
-    )
-
-    def __init__(self, entries: Mapping[str, Periodic]) -> None:
-        self._entries = entries
-
-    def starts(self, job: ImportedJob, start: datetime, end: datetime) -> Iterable[datetime] | None:
-        """Return the starts of an entry in a period; None for an interval, which counts from the last start."""
-        entry = self._entries[job.row.place]
-        if not entry.cron:
-            return None
-        zone = ZoneInfo(job.spec.timezone) if job.spec.timezone else ZoneInfo("UTC")
-        text = read_cron_text(entry.cron, "cronos")
-        by_clock = any(mark in field for field in entry.cron.split()[:2] for mark in "*/-")
-        polling = Polling.MINUTE if by_clock else Polling.NEXT_RUN
-        return cron_runs(text, zone, start, end, polling)
 
 
 # The source.
@@ -267,9 +236,11 @@ class CeleryBeat(RowEntrySource[Periodic]):
         "Overlap: beat sends a task while its last run goes on, so the jobs say overlap: allow.",
     )
 
-    def __init__(self, spool: Path | None = None) -> None:
-        super().__init__(spool)
-        self._by_place: dict[str, Periodic] = {}
+    model = (
+        "beat is simulated from Celery's guide: all fields of crontab have to match. It computes the next time by the clock of the schedule's"
+        " zone; what it does at a clock change is a fault of its own in several versions and is not copied: a time in a gap is assumed to run"
+        " right after it, and a time of a repeated hour once."
+    )
 
     def is_document(self, path: Path) -> bool:
         """Return whether a file is Python, or a folder."""
@@ -310,9 +281,14 @@ class CeleryBeat(RowEntrySource[Periodic]):
                 values["problem"] = "its schedule is not in the export"
             yield Periodic(row, name, task, **values)
 
-    def simulation(self, _options: Options) -> Beat:
-        """Return the simulated beat."""
-        return Beat(self._by_place)
+    def starts(
+        self, entry: Periodic, _zone: ZoneInfo, start: datetime, end: datetime
+    ) -> Iterator[datetime] | None:
+        """Return the starts of an entry; None for an interval, which counts from the last start."""
+        if not entry.cron:
+            return None
+        text, zone = read_cron_text(entry.cron, "cronos"), ZoneInfo(zone_named(entry.zone))
+        return cron_runs(text, zone, start, end, cronos_polling(entry.cron))
 
     def switch(self, entry: Periodic) -> Switch | None:
         """Return the statements for a row of django-celery-beat; None for code."""
@@ -333,12 +309,13 @@ class CeleryBeat(RowEntrySource[Periodic]):
             "timeout": "none",
         }
         if entry.cron:
+            cron_of(entry.cron)
             fields |= {
-                "cron": _cron(entry.cron),
+                "cron": entry.cron,
+                "timezone": zone_named(entry.zone),
                 "overlap": "allow",
                 "misfire": {"policy": "run_once"},
             }
-            fields["timezone"] = _zone(entry.zone)
         elif entry.every is not None:
             if entry.every < timedelta(seconds=1):
                 raise Refused(f"its interval is {entry.every}, and the least is a second")
@@ -347,7 +324,6 @@ class CeleryBeat(RowEntrySource[Periodic]):
             fields["at"] = entry.at
         else:
             fields["type"] = "manual"
-        self._by_place[entry.row.place] = entry
         warning = 'the code of its task stays with Celery: its job fails with "not yet ported" until it calls that code'
         text = entry.cron or str(entry.every or entry.at or "")
         old = OldJob(entry.name, entry.name, text, runner=entry.queue)
@@ -372,24 +348,10 @@ def _interval(row: Row) -> dict[str, Any]:
     period = (reader_rows.text(row, "period") or "").lower()
     if count <= 0 or period not in _PERIODS:
         return {"problem": f"its interval is {count} {period}"}
-    return {"every": timedelta(**{period: count})}
-
-
-def _cron(text: str) -> str:
     try:
-        schedule = CronSchedule.parse(text)
-    except CronError as error:
-        raise Refused(f'crontab "{text}": {error.message}') from None
-    if not schedule.reachable:
-        raise Refused(f'crontab "{text}": there is no such date')
-    return text
-
-
-def _zone(name: str) -> str:
-    try:
-        return resolve_zone(name).key
-    except ZoneError:
-        raise Refused(f'its zone is "{name}", which is no time zone') from None
+        return {"every": timedelta(**{period: count})}
+    except OverflowError:
+        return {"problem": f"its interval is {count} {period}"}
 
 
 def is_beat(path: Path, head: str) -> bool:

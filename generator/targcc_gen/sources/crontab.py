@@ -6,24 +6,23 @@ Sources of the rules: the manual pages crontab(5) and cron(8) of Debian's cron a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from targcc_scheduler.schedules.cron import CronSchedule, convert
+from targcc_scheduler.schedules.cron import convert
 from targcc_scheduler.schedules.errors import CronError
 
-from targcc_gen.errors import ZoneError
 from targcc_gen.old_runners.cron import cron_runs, read_cron_text, vixie_polling
 from targcc_gen.readers.rows import KnownTables, Row
 from targcc_gen.sources.drafts import Draft, Refused
 from targcc_gen.sources.entries import EntrySource, numbered, text_param
-from targcc_gen.sources.model import ImportedJob, OldJob, Options, Rejection, SourceKind
+from targcc_gen.sources.model import OldJob, Options, Rejection, SourceKind
 from targcc_gen.sources.reading import Document
-from targcc_gen.sources.zones import resolve_zone
+from targcc_gen.sources.schedules import cron_of, own_text, zone_named
 from targcc_gen.spec import Param
 
 # Lines.
@@ -212,63 +211,29 @@ def schedules_of(text: str) -> list[str]:
         )
     if "~" in text:
         raise Refused(f'"{text}": ~ is a random time that cron draws when it reads the file')
+    fields = text.split()
     try:
-        return [_own(convert(text, "vixie"), text)]
-    except CronError as error:
-        fields = text.split()
-        if len(fields) != 5:  # noqa: PLR2004 - fields of a crontab
-            raise Refused(f'cron "{text}": {error.message}') from None
-        return _either_day(fields, text)
-
-
-def _own(schedule: CronSchedule, text: str) -> str:
-    if not schedule.reachable:
-        raise Refused(f'cron "{text}": there is no such date, it never runs')
-    try:
-        return text if CronSchedule.parse(text) == schedule else schedule.normal
+        convert(text, "vixie")
     except CronError:
-        return schedule.normal
+        if len(fields) == 5:  # noqa: PLR2004 - it may have a day of the month and a weekday
+            return _either_day(fields, text)
+    return [own_text(text, cron_of(text, "vixie"))]
 
 
 def _either_day(fields: Sequence[str], text: str) -> list[str]:
-    try:
-        by_day = convert(" ".join([*fields[:4], "*"]), "vixie")
-        by_weekday = convert(" ".join([*fields[:2], "*", *fields[3:]]), "vixie")
-        january = convert(f"0 0 {fields[2]} 1 *", "vixie")  # has all days
-        others = ",".join(
-            str(day)
-            for day in range(1, 32)
-            if not january.matches_day(datetime(2024, 1, day, tzinfo=UTC))
-        )
-        rest = by_weekday.normal.split()
-    except CronError as error:
-        raise Refused(f'cron "{text}": {error.message}') from None
-    if not others:
-        return [_own(by_day, text)]
-    rest[2] = others
-    return [_own(by_day, text), _own(CronSchedule.parse(" ".join(rest)), text)]
-
-
-# The simulated runner.
-
-
-class VixieCron:
-    """The starts of cron: once a minute, by the manual page's rules at clock changes; fields are read by croniter."""
-
-    model = (
-        "cron is simulated from its manual pages: fields by croniter, a day of the month OR a weekday, and at clock changes of less than"
-        " three hours an entry at fixed times runs once, right after a gap, while * as minute or hour follows the clock."
+    by_day = cron_of(" ".join([*fields[:4], "*"]), "vixie")
+    by_weekday = cron_of(" ".join([*fields[:2], "*", *fields[3:]]), "vixie")
+    january = cron_of(f"0 0 {fields[2]} 1 *", "vixie")  # has all days
+    others = ",".join(
+        str(day)
+        for day in range(1, 32)
+        if not january.matches_day(datetime(2024, 1, day, tzinfo=UTC))
     )
-
-    def __init__(self, zone: ZoneInfo) -> None:
-        self._zone = zone
-
-    def starts(self, job: ImportedJob, start: datetime, end: datetime) -> Iterable[datetime]:
-        """Return the starts of an entry in a period."""
-        text = job.old.schedule_text
-        zone = ZoneInfo(job.spec.timezone) if job.spec.timezone else self._zone
-        cron = read_cron_text(text, "vixie")
-        return cron_runs(cron, zone, start, end, vixie_polling(text), length=timedelta(0))
+    if not others:
+        return [own_text(text, by_day)]
+    rest = by_weekday.normal.split()
+    rest[2] = others
+    return [own_text(text, by_day), cron_of(" ".join(rest)).normal]
 
 
 # The source.
@@ -288,6 +253,10 @@ class Crontab(EntrySource[Entry]):
         "Overlap: cron starts a command while its last run goes on, so the jobs say overlap: allow. overlap: skip replaces flock.",
         "After a downtime cron starts nothing that it missed, so the jobs say misfire: {policy: skip}. run_once replaces anacron.",
     )
+    model = (
+        "cron is simulated from its manual pages: fields by croniter, a day of the month OR a weekday, and at clock changes of less than"
+        " three hours an entry at fixed times runs once, right after a gap, while * as minute or hour follows the clock."
+    )
 
     def entries(self, documents: Sequence[Document]) -> Iterator[Entry | Rejection]:
         """Yield the entries of all crontabs."""
@@ -295,9 +264,13 @@ class Crontab(EntrySource[Entry]):
             system = is_system_crontab(document.path, document.text)
             yield from read_crontab(document.text, document.file.name, system=system)
 
-    def simulation(self, options: Options) -> VixieCron:
-        """Return the simulated cron."""
-        return VixieCron(options.zone)
+    def starts(
+        self, entry: Entry, zone: ZoneInfo, start: datetime, end: datetime
+    ) -> Iterator[datetime]:
+        """Return the starts of an entry, looked for once a minute."""
+        own_zone = ZoneInfo(_zone(entry)) if _zone(entry) else zone
+        text = read_cron_text(entry.schedule, "vixie")
+        return cron_runs(text, own_zone, start, end, vixie_polling(entry.schedule))
 
     def drafts(self, entry: Entry, options: Options) -> Iterator[Draft]:
         """Yield the jobs of an entry: two for a day of the month OR a weekday."""
@@ -312,9 +285,9 @@ class Crontab(EntrySource[Entry]):
 
 def _fields(entry: Entry, options: Options, warnings: list[str]) -> dict[str, Any]:
     settings = dict(entry.settings)
-    zone, mail = settings.pop("CRON_TZ", ""), settings.pop("MAILTO", None)
-    shell = settings.pop("SHELL", "")
-    settings.pop("MAILFROM", None)
+    mail, shell = settings.pop("MAILTO", ""), settings.pop("SHELL", "")
+    for name in ("CRON_TZ", "MAILFROM"):
+        settings.pop(name, None)
     command, text = split_input(entry.command)
     params = {"command": text_param(command)}
     if text:
@@ -337,21 +310,20 @@ def _fields(entry: Entry, options: Options, warnings: list[str]) -> dict[str, An
     }
     if entry.comment:
         fields["description"] = entry.comment[:1000]
-    if zone:
-        fields["timezone"] = _zone(zone)
+    if zone := _zone(entry):
+        fields["timezone"] = zone
     addresses = options.alert_email or tuple(
-        address for address in re.split(r"[,\s]+", mail or "") if "@" in address
+        address for address in re.split(r"[,\s]+", mail) if "@" in address
     )
     if addresses:
         fields["alerts"] = {"on": ("failure",), "email": addresses}
     return fields
 
 
-def _zone(name: str) -> str:
-    try:
-        return resolve_zone(name.lstrip(":")).key
-    except ZoneError:
-        raise Refused(f'CRON_TZ is "{name}", which is no time zone') from None
+def _zone(entry: Entry) -> str:
+    """Return the zone of an entry's schedule; empty for the machine's zone."""
+    name = entry.settings.get("CRON_TZ", "").lstrip(":")
+    return zone_named(name, "CRON_TZ") if name else ""
 
 
 CRONTAB = SourceKind("crontab", "cron", is_crontab, Crontab)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from targcc_gen.names import MAX_LENGTH, JobName
 from targcc_gen.readers.rows import Row
-from targcc_gen.sources.model import Import, ImportedJob, OldJob, Options, Rejection
+from targcc_gen.sources.model import (
+    SECOND,
+    Import,
+    ImportedJob,
+    OldJob,
+    Options,
+    Rejection,
+)
 from targcc_gen.spec import JobSpec, Spec
 
 
@@ -41,6 +48,10 @@ class Refused(Exception):  # noqa: N818 - a row's end, not a fault
     """Refusal of a row that can be no job; the text is the reason."""
 
 
+_OF_SLOTS = ("overlap", "misfire")
+"""Fields of jobs with a schedule."""
+
+
 class Naming:
     """Convert drafts to jobs: each job gets a unique key and keeps its old name as the stable name."""
 
@@ -56,14 +67,17 @@ class Naming:
         self._existing = _names_in(project)
         self._names = self._stable_names()
 
-    def jobs(self) -> Iterable[tuple[ImportedJob, bool]]:
-        """Yield each job, and whether the job is active. Reject drafts that are not valid in a spec."""
+    def add_jobs(self) -> None:
+        """Add each job to the result: to its active or inactive jobs, or to its second schedules. Reject drafts that are not valid in a spec."""
         for draft, name in zip(self._drafts, self._names, strict=True):
             job = self._job(draft, name)
-            if job is not None:
-                for warning in draft.warnings:
-                    self._result.warnings.add(draft.row.place, f'"{name}": {warning}')
-                yield job, draft.active
+            if job is None:
+                continue
+            for warning in draft.warnings:
+                self._result.warnings.add(draft.row.place, f'"{name}": {warning}')
+            active = self._result.jobs if draft.active else self._result.inactive
+            is_second = (draft.old.id or "").endswith(SECOND)
+            (self._result.second if is_second else active).append(job)
 
     def _stable_names(self) -> list[str]:
         taken: set[str] = set()
@@ -92,6 +106,8 @@ class Naming:
     def _job(self, draft: Draft, name: str) -> ImportedJob | None:
         key = self._key(name, draft.old.id)
         values = dict(draft.fields)
+        if not any(schedule in values for schedule in ("cron", "every", "at")):  # it has no slots
+            values = {name: value for name, value in values.items() if name not in _OF_SLOTS}
         if draft.follows:
             values["after"] = (self._key_of[draft.follows],)
         if name != key:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
+from zoneinfo import ZoneInfo
 
 from targcc_gen.readers.database import is_address
 from targcc_gen.readers.exports import ExportFile
@@ -14,11 +16,11 @@ from targcc_gen.sources.drafts import Draft, Naming, Refused
 from targcc_gen.sources.model import (
     SECOND,
     Import,
+    ImportedJob,
     NoRuns,
     Options,
     ReadingOptions,
     Rejection,
-    Simulation,
     Switch,
     Warnings,
 )
@@ -51,6 +53,7 @@ class EntrySource(ABC, Generic[E]):
         hint: How to get such files, for the error about files without an entry.
         questions: Questions to the owner.
         advice: Settings that were kept from the old server.
+        model: The rules of the old scheduler by which ``starts`` simulates it, and their source.
     """
 
     tables: KnownTables
@@ -59,6 +62,7 @@ class EntrySource(ABC, Generic[E]):
     hint: str
     questions: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
+    model: str
 
     def __init__(self, _spool: Path | None = None) -> None:
         self._entries: list[E | Rejection] = []
@@ -77,8 +81,17 @@ class EntrySource(ABC, Generic[E]):
         """
 
     @abstractmethod
-    def simulation(self, options: Options) -> Simulation:
-        """Return the simulated scheduler."""
+    def starts(
+        self, entry: E, zone: ZoneInfo, start: datetime, end: datetime
+    ) -> Iterable[datetime] | None:
+        """Return the aware instants in ``[start, end)`` at which the old scheduler starts an entry; None if they depend on other runs.
+
+        Args:
+            entry: The entry.
+            zone: The zone of the old scheduler.
+            start: An aware instant.
+            end: An aware instant.
+        """
 
     def switch(self, _entry: E) -> Switch | None:
         """Return how to stop an entry on the old scheduler; None if an editor does that."""
@@ -101,6 +114,7 @@ class EntrySource(ABC, Generic[E]):
         self, files: Sequence[ExportFile], options: Options, *, project: Spec | None = None
     ) -> Import:
         """Convert every entry; see ``LegacySource``."""
+        entries: dict[str, E] = {}
         result = Import(
             self.tables,
             files,
@@ -109,7 +123,7 @@ class EntrySource(ABC, Generic[E]):
             self.warnings,
             questions=lambda _: list(self.questions),
             advice=lambda _: list(self.advice),
-            simulation=self.simulation(options),
+            simulation=_Simulated(self, options.zone, entries),
         )
         drafts: list[Draft] = []
         for entry in self._entries:
@@ -122,13 +136,31 @@ class EntrySource(ABC, Generic[E]):
                 row = entry.row
                 result.rejected.append(Rejection(row.file, row.line, str(refused), entry.name))
                 continue
+            entries[entry.row.place] = entry
             if switch := self.switch(entry):
                 result.switches[entry.row.place] = switch
-        for job, active in Naming(drafts, options, project, result).jobs():
-            is_second = (job.old.id or "").endswith(SECOND)
-            target = result.jobs if active else result.inactive
-            (result.second if is_second else target).append(job)
+        Naming(drafts, options, project, result).add_jobs()
         return result
+
+
+class _Simulated(Generic[E]):
+    """The ``Simulation`` of a source.
+
+    Args:
+        source: The source.
+        zone: The zone of the old scheduler.
+        entries: The entries that became jobs, by their places.
+    """
+
+    def __init__(self, source: EntrySource[E], zone: ZoneInfo, entries: Mapping[str, E]) -> None:
+        self.model = source.model
+        self._source = source
+        self._zone = zone
+        self._entries = entries
+
+    def starts(self, job: ImportedJob, start: datetime, end: datetime) -> Iterable[datetime] | None:
+        """Return the starts of the entry of a job; see ``EntrySource.starts``."""
+        return self._source.starts(self._entries[job.row.place], self._zone, start, end)
 
 
 def _file_of(entry: Entry | Rejection) -> str:
@@ -182,6 +214,10 @@ class RowEntrySource(EntrySource[E]):
             self.rows[item.table].append(item)
         elif isinstance(item, Remark):
             self.warnings.add(item.place, item.text)
+
+
+NOT_PORTED = 'its job fails with "not yet ported" until somebody writes it'
+"""The end of a warning about work that does not come over."""
 
 
 def text_param(text: str) -> str:

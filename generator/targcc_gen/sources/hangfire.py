@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from targcc_scheduler.schedules.cron import CronSchedule
-from targcc_scheduler.schedules.errors import CronError
-
-from targcc_gen.errors import ZoneError
-from targcc_gen.old_runners.cron import Polling, cron_runs, read_cron_text
+from targcc_gen.old_runners.cron import cron_runs, cronos_polling, read_cron_text
 from targcc_gen.readers import rows as reader_rows
 from targcc_gen.readers.rows import KnownTables, Row
 from targcc_gen.sources.drafts import Draft, Refused
-from targcc_gen.sources.entries import RowEntrySource
-from targcc_gen.sources.model import ImportedJob, OldJob, Options, Rejection, SourceKind
-from targcc_gen.sources.zones import resolve_zone
+from targcc_gen.sources.entries import NOT_PORTED, RowEntrySource
+from targcc_gen.sources.model import OldJob, Options, Rejection, SourceKind
+from targcc_gen.sources.schedules import cron_of, zone_named
 
 HASH, JOB, STATE = "hash", "job", "state"
 TABLES = KnownTables(
@@ -112,34 +108,6 @@ def call_of(text: str | None, arguments: str | None = None) -> str:
     return f"{kind.partition(',')[0]}.{method}({shown})"
 
 
-class Server:
-    """The starts of Hangfire's recurring jobs.
-
-    Args:
-        jobs: The recurring jobs, by their places.
-    """
-
-    model = (
-        "Hangfire is simulated from the rules of Cronos, by which it reads a cron text: by intervals (*, / or - as minute or hour) it follows the"
-        " clock; a fixed time in a gap runs right after it, and a fixed time of a repeated hour once."
-    )
-
-    def __init__(self, jobs: Mapping[str, HangfireJob]) -> None:
-        self._jobs = jobs
-
-    def starts(self, job: ImportedJob, start: datetime, end: datetime) -> Iterable[datetime] | None:
-        """Return the starts of a recurring job in a period; None for a job that waits."""
-        old = self._jobs.get(job.row.place)
-        if old is None or not old.cron:
-            return None
-        text = read_cron_text(old.cron, "cronos")
-        if text.has_seconds:
-            return None
-        by_clock = any(mark in field for field in old.cron.split()[-5:-3] for mark in "*/-")
-        polling = Polling.MINUTE if by_clock else Polling.NEXT_RUN
-        return cron_runs(text, ZoneInfo(job.spec.timezone or "UTC"), start, end, polling)
-
-
 class Hangfire(RowEntrySource[HangfireJob]):
     """The source of Hangfire."""
 
@@ -154,9 +122,10 @@ class Hangfire(RowEntrySource[HangfireJob]):
         "After a downtime Hangfire starts a missed recurring job once: misfire: {policy: run_once}.",
     )
 
-    def __init__(self, spool: Path | None = None) -> None:
-        super().__init__(spool)
-        self._by_place: dict[str, HangfireJob] = {}
+    model = (
+        "Hangfire is simulated from the rules of Cronos, by which it reads a cron text: by intervals (*, / or - as minute or hour) it follows the"
+        " clock; a fixed time in a gap runs right after it, and a fixed time of a repeated hour once."
+    )
 
     def entries_of_rows(self) -> Iterator[HangfireJob | Rejection]:
         """Yield the recurring jobs, then the jobs that wait."""
@@ -177,9 +146,17 @@ class Hangfire(RowEntrySource[HangfireJob]):
             if state in _WAITING:
                 yield _waiting(row, state, times.get(reader_rows.key(row, "id")))
 
-    def simulation(self, _options: Options) -> Server:
-        """Return the simulated server."""
-        return Server(self._by_place)
+    def starts(
+        self, entry: HangfireJob, _zone: ZoneInfo, start: datetime, end: datetime
+    ) -> Iterator[datetime] | None:
+        """Return the starts of a recurring job; None for a job that waits, and for seconds other than 0."""
+        if not entry.cron:
+            return None
+        text = read_cron_text(entry.cron, "cronos")
+        if text.has_seconds:
+            return None
+        zone = ZoneInfo(zone_named(entry.zone))
+        return cron_runs(text, zone, start, end, cronos_polling(entry.cron))
 
     def drafts(self, entry: HangfireJob, options: Options) -> Iterator[Draft]:
         """Yield the job."""
@@ -198,10 +175,15 @@ class Hangfire(RowEntrySource[HangfireJob]):
             else:
                 fields["type"], active = "manual", False
         else:
-            fields |= _schedule(entry)
-        self._by_place[entry.row.place] = entry
+            cron_of(entry.cron)
+            fields |= {
+                "cron": entry.cron,
+                "timezone": zone_named(entry.zone),
+                "overlap": "allow",
+                "misfire": {"policy": "run_once", "grace": "none"},
+            }
         old = OldJob(entry.name, entry.id, entry.cron or entry.state, runner=entry.queue)
-        warning = 'the code of its method stays in .NET: its job fails with "not yet ported" until somebody writes it'
+        warning = f"the code of its method stays in .NET: {NOT_PORTED}"
         yield Draft(entry.row, entry.name, fields, active, old, (warning,))
 
 
@@ -226,7 +208,7 @@ def _waiting(row: Row, state: str, scheduled: Row | None) -> HangfireJob:
         call = call_of(reader_rows.text(row, "invocationdata"), reader_rows.text(row, "arguments"))
         data = json.loads((reader_rows.text(scheduled, "data") if scheduled else None) or "{}")
         at = _moment(str(data.get("EnqueueAt") or ""))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, OverflowError, OSError):
         return HangfireJob(row, identity, state=state, problem="it is no job of Hangfire")
     return HangfireJob(row, identity, call, state=state, at=at)
 
@@ -239,25 +221,6 @@ def _moment(text: str) -> datetime | None:
         return datetime.fromtimestamp(int(text) / 1000, UTC).replace(microsecond=0)
     moment = datetime.fromisoformat(text[:19])
     return moment.replace(tzinfo=UTC)
-
-
-def _schedule(entry: HangfireJob) -> dict[str, Any]:
-    try:
-        schedule = CronSchedule.parse(entry.cron)
-    except CronError as error:
-        raise Refused(f'cron "{entry.cron}": {error.message}') from None
-    if not schedule.reachable:
-        raise Refused(f'cron "{entry.cron}": there is no such date, it never runs')
-    try:
-        zone = resolve_zone(entry.zone).key
-    except ZoneError:
-        raise Refused(f'its zone is "{entry.zone}", which is no time zone') from None
-    return {
-        "cron": entry.cron,
-        "timezone": zone,
-        "overlap": "allow",
-        "misfire": {"policy": "run_once", "grace": "none"},
-    }
 
 
 def is_hangfire(path: Path, head: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,15 +16,15 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
-from targcc_gen.errors import ExportError, ZoneError
+from targcc_gen.errors import ExportError
 from targcc_gen.old_runners.cron import Polling, cron_runs, read_cron_text
 from targcc_gen.readers.rows import KnownTables, Row
 from targcc_gen.sources.crontab import schedules_of
 from targcc_gen.sources.drafts import Draft, Refused
-from targcc_gen.sources.entries import EntrySource, numbered, text_param
-from targcc_gen.sources.model import ImportedJob, OldJob, Options, Rejection, SourceKind, Switch
+from targcc_gen.sources.entries import NOT_PORTED, EntrySource, numbered, text_param
+from targcc_gen.sources.model import OldJob, Options, Rejection, SourceKind, Switch
 from targcc_gen.sources.reading import Document
-from targcc_gen.sources.zones import resolve_zone
+from targcc_gen.sources.schedules import zone_named
 from targcc_gen.spec import Param
 
 # Manifests.
@@ -50,6 +50,21 @@ class CronJob:
     namespace: str
     spec: Mapping[str, Any]
 
+    @property
+    def schedule(self) -> str:
+        """The schedule, as written."""
+        return str(self.spec.get("schedule") or "").strip()
+
+    @property
+    def zone(self) -> str:
+        """The IANA name of the schedule's zone; empty for the zone of the controller.
+
+        Raises:
+            Refused: No zone has the name.
+        """
+        name = self.spec.get("timeZone")
+        return zone_named(str(name), "timeZone") if name else ""
+
 
 def read_manifests(document: Document) -> Iterator[CronJob | Rejection]:
     """Yield the CronJobs of a file.
@@ -65,10 +80,12 @@ def read_manifests(document: Document) -> Iterator[CronJob | Rejection]:
                 value = loader.construct_document(node)
                 row = Row(_CRON_JOB, {}, file, node.start_mark.line + 1)
                 yield _cron_job(value, row)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{file}:{mark.line + 1}" if mark else file
-        problem = getattr(error, "problem", None) or "it is nested too deeply"
+        problem = getattr(error, "problem", None) or (
+            "it is nested too deeply" if isinstance(error, RecursionError) else error
+        )
         hint = "A Helm chart has to be rendered first: helm template"
         raise ExportError(f"{place}: not YAML: {problem}", hint=hint) from None
     finally:
@@ -128,30 +145,6 @@ def vixie_text(text: str) -> str:
     return " ".join(re.sub(r"^\*/1$", "*", each) for each in fields)
 
 
-class Controller:
-    """The starts of the CronJob controller.
-
-    Args:
-        zone: The zone of the controller.
-        texts: The schedule of each CronJob as Vixie cron writes it, by its place in the export.
-    """
-
-    model = (
-        "The controller is simulated as robfig/cron 3 reads a schedule: a day of the month OR a weekday, */2 as a restriction; by its tests a"
-        " time in the gap of spring does not run, and a time of the repeated hour runs twice."
-    )
-
-    def __init__(self, zone: ZoneInfo, texts: Mapping[str, str]) -> None:
-        self._zone = zone
-        self._texts = texts
-
-    def starts(self, job: ImportedJob, start: datetime, end: datetime) -> Iterable[datetime]:
-        """Return the starts of a CronJob in a period."""
-        zone = ZoneInfo(job.spec.timezone) if job.spec.timezone else self._zone
-        text = read_cron_text(self._texts[job.row.place], "vixie")
-        return cron_runs(text, zone, start, end, Polling.MINUTE)
-
-
 # The source.
 
 _OVERLAP = {"Allow": "allow", "Forbid": "skip", "Replace": "skip"}
@@ -171,19 +164,23 @@ class CronJobs(EntrySource[CronJob]):
         "concurrencyPolicy: Allow becomes overlap: allow, Forbid and Replace become skip.",
         "startingDeadlineSeconds becomes the grace of misfire; without it a missed start runs once, however late, up to 100 missed.",
     )
-
-    def __init__(self, spool: Path | None = None) -> None:
-        super().__init__(spool)
-        self._texts: dict[str, str] = {}
+    model = (
+        "The controller is simulated as robfig/cron 3 reads a schedule: a day of the month OR a weekday, */2 as a restriction; by its tests a"
+        " time in the gap of spring does not run, and a time of the repeated hour runs twice."
+    )
 
     def entries(self, documents: Sequence[Document]) -> Iterator[CronJob | Rejection]:
         """Yield the CronJobs of all files."""
         for document in documents:
             yield from read_manifests(document)
 
-    def simulation(self, options: Options) -> Controller:
-        """Return the simulated controller."""
-        return Controller(options.zone, self._texts)
+    def starts(
+        self, entry: CronJob, zone: ZoneInfo, start: datetime, end: datetime
+    ) -> Iterator[datetime]:
+        """Return the starts of a CronJob."""
+        text = read_cron_text(vixie_text(entry.schedule), "vixie")
+        own_zone = ZoneInfo(entry.zone) if entry.zone else zone
+        return cron_runs(text, own_zone, start, end, Polling.MINUTE)
 
     def switch(self, entry: CronJob) -> Switch:
         """Return the commands that suspend and resume a CronJob."""
@@ -194,17 +191,13 @@ class CronJobs(EntrySource[CronJob]):
 
     def drafts(self, entry: CronJob, _options: Options) -> Iterator[Draft]:
         """Yield the jobs of a CronJob: two for a day of the month OR a weekday."""
-        spec = entry.spec
-        text = vixie_text(str(spec.get("schedule") or "").strip())
         warnings: list[str] = []
         fields = _fields(entry, warnings)
-        schedules = schedules_of(text)
-        self._texts[entry.row.place] = text
-        active = not spec.get("suspend")
-        for place, cron in enumerate(schedules):
-            identity = f"{entry.namespace}/{entry.name}" if entry.namespace else entry.name
+        active = not entry.spec.get("suspend")
+        identity = f"{entry.namespace}/{entry.name}" if entry.namespace else entry.name
+        for place, cron in enumerate(schedules_of(vixie_text(entry.schedule))):
             name, own_id = numbered(entry.name, identity, place)
-            old = OldJob(name, own_id, str(spec.get("schedule")))
+            old = OldJob(name, own_id, entry.schedule)
             yield Draft(entry.row, name, {"cron": cron, **fields}, active, old, tuple(warnings))
 
 
@@ -215,34 +208,37 @@ def _fields(entry: CronJob, warnings: list[str]) -> dict[str, Any]:
     policy = str(spec.get("concurrencyPolicy") or "Allow")
     if policy == "Replace":
         warnings.append("concurrencyPolicy: Replace stopped the running pod; here the new start is skipped")  # fmt: skip
-    deadline = spec.get("startingDeadlineSeconds")
-    limit = job.get("activeDeadlineSeconds")
     retries = job.get("backoffLimit", 6)
     fields: dict[str, Any] = {
         "retries": min(retries, 100) if isinstance(retries, int) else 6,
-        "timeout": timedelta(seconds=limit) if isinstance(limit, int) and limit > 0 else "none",
+        "timeout": _seconds(job.get("activeDeadlineSeconds")),
         "overlap": _OVERLAP.get(policy, "allow"),
-        "misfire": {"policy": "run_once", "grace": timedelta(seconds=deadline) if isinstance(deadline, int) and deadline > 0 else "none"},
-    }  # fmt: skip
-    if zone := spec.get("timeZone"):
-        try:
-            fields["timezone"] = resolve_zone(str(zone)).key
-        except ZoneError:
-            raise Refused(f'timeZone is "{zone}", which is no time zone') from None
+        "misfire": {"policy": "run_once", "grace": _seconds(spec.get("startingDeadlineSeconds"))},
+    }
+    if entry.zone:
+        fields["timezone"] = entry.zone
     containers = pod.get("containers")
     containers = [each for each in containers if isinstance(each, dict)] if isinstance(containers, list) else []  # fmt: skip
     return {**fields, **_work(containers, warnings)}
 
 
+def _seconds(value: Any) -> timedelta | str:
+    """Return a duration; ``none`` without one, and for one longer than the calendar."""
+    try:
+        return timedelta(seconds=value) if isinstance(value, int) and value > 0 else "none"
+    except OverflowError:
+        return "none"
+
+
 def _work(containers: Sequence[Mapping[str, Any]], warnings: list[str]) -> dict[str, Any]:
     if len(containers) != 1:
-        warnings.append(f'it has {len(containers)} containers: its job fails with "not yet ported" until somebody writes it')  # fmt: skip
+        warnings.append(f"it has {len(containers)} containers: {NOT_PORTED}")
         return {"blueprint": "not-ported"}
     container = containers[0]
     words = [*_texts(container.get("command")), *_texts(container.get("args"))]
     image = str(container.get("image") or "")
     if not container.get("command"):
-        warnings.append(f'the image {image} says what it runs: its job fails with "not yet ported" until somebody writes it')  # fmt: skip
+        warnings.append(f"the image {image} says what it runs: {NOT_PORTED}")
         described = f"The cluster ran the image {image} {shlex.join(words)}".strip()
         return {"blueprint": "not-ported", "description": described[:1000]}
     warnings.append(f"it ran in the image {image}: run the worker of its queue where the program is")  # fmt: skip

@@ -7,26 +7,22 @@ or ticks of 100 nanoseconds since year 1 (Quartz.NET), in UTC.
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from targcc_scheduler.schedules.cron import CronSchedule, convert
-from targcc_scheduler.schedules.errors import CronError
-
-from targcc_gen.errors import ExportError, ZoneError
-from targcc_gen.old_runners.cron import Polling, cron_runs, read_cron_text
+from targcc_gen.old_runners.cron import cron_runs, cronos_polling, read_cron_text
 from targcc_gen.readers import rows as reader_rows
 from targcc_gen.readers.rows import KnownTables, Row
 from targcc_gen.sources.drafts import Draft, Refused
-from targcc_gen.sources.entries import RowEntrySource, numbered
-from targcc_gen.sources.model import ImportedJob, OldJob, Options, Rejection, SourceKind
+from targcc_gen.sources.entries import NOT_PORTED, RowEntrySource, numbered
+from targcc_gen.sources.model import OldJob, Options, Rejection, SourceKind
 from targcc_gen.sources.reading import Document
-from targcc_gen.sources.zones import resolve_zone
+from targcc_gen.sources.schedules import cron_of, zone_named
+from targcc_gen.sources.xml_files import Element, lines_of, named, parsed, tag, text_of
 
 TRIGGERS, CRON, SIMPLE, DETAILS = (
     "qrtz_triggers", "qrtz_cron_triggers", "qrtz_simple_triggers", "qrtz_job_details",
@@ -141,62 +137,45 @@ def read_jobs(document: Document) -> Iterator[QuartzTrigger | Rejection]:
     Raises:
         InputError: The file is no XML, or has a DOCTYPE.
     """
-    text, file = document.text, document.file.name
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise ExportError(f"{file}: a DOCTYPE has no place in an export")
-    try:
-        root = ET.fromstring(text)  # noqa: S314 - without a DOCTYPE
-    except ET.ParseError as error:
-        raise ExportError(f"{file}:{error.position[0]}: not XML: {error.msg}") from None
-    lines = [text.count("\n", 0, match.start()) + 1 for match in re.finditer(r"<trigger>", text)]
-    jobs = {(_text(each, "name"), _text(each, "group")): each for each in root.iter() if _tag(each) == "job"}  # fmt: skip
-    triggers = [each for each in root.iter() if _tag(each) == "trigger"]
+    root, file = parsed(document), document.file.name
+    lines = lines_of(document, "trigger")
+    jobs = {(text_of(each, "name"), text_of(each, "group")): each for each in named(root, "job")}
+    triggers = named(root, "trigger")
     for place, trigger in enumerate(triggers):
         row = Row(TRIGGERS, {}, file, lines[place] if place < len(lines) else 1)
-        kind = next((each for each in trigger if _tag(each) in {"cron", "simple", "calendar-interval"}), None)  # fmt: skip
+        kind = next((each for each in trigger if tag(each) in {"cron", "simple", "calendar-interval"}), None)  # fmt: skip
         if kind is None:
             yield Rejection(file, row.line, "is no trigger of Quartz")
             continue
-        key = _text(kind, "job-name"), _text(kind, "job-group")
+        key = text_of(kind, "job-name"), text_of(kind, "job-group")
         job = jobs.get(key)
         if job is None:
             job = next((each for (name, _), each in jobs.items() if name == key[0]), None)
-        several = sum(_text(each, "job-name") == key[0] for item in triggers for each in item) > 1
-        yield _of_xml(kind, job, row, _text(kind, "name") if several else key[0])
+        several = sum(text_of(each, "job-name") == key[0] for item in triggers for each in item) > 1
+        yield _of_xml(kind, job, row, text_of(kind, "name") if several else key[0])
 
 
-def _tag(element: ET.Element) -> str:
-    return element.tag.rpartition("}")[2]
-
-
-def _text(element: ET.Element | None, name: str) -> str:
-    if element is None:
-        return ""
-    child = next((child for child in element if _tag(child) == name), None)
-    return "" if child is None else (child.text or "").strip()
-
-
-def _of_xml(trigger: ET.Element, job: ET.Element | None, row: Row, name: str) -> QuartzTrigger:
-    instruction = _text(trigger, "misfire-instruction").lower()
+def _of_xml(trigger: Element, job: Element | None, row: Row, name: str) -> QuartzTrigger:
+    instruction = text_of(trigger, "misfire-instruction").lower()
     misfire = 2 if instruction == "donothing" else -1 if "ignore" in instruction else 0
     common: dict[str, Any] = {
-        "group": _text(trigger, "group"),
-        "job": _text(job, "job-type") or _text(job, "job-class"),
-        "description": _text(job, "description"),
+        "group": text_of(trigger, "group"),
+        "job": text_of(job, "job-type") or text_of(job, "job-class"),
+        "description": text_of(job, "description"),
         "misfire": misfire,
-        "calendar": _text(trigger, "calendar-name"),
+        "calendar": text_of(trigger, "calendar-name"),
     }
     try:
         common["start"], common["end"] = (
-            _xml_moment(_text(trigger, part)) for part in ("start-time", "end-time")
+            _xml_moment(text_of(trigger, part)) for part in ("start-time", "end-time")
         )
-        if _tag(trigger) == "cron":
-            cron, zone = _text(trigger, "cron-expression"), _text(trigger, "time-zone")
+        if tag(trigger) == "cron":
+            cron, zone = text_of(trigger, "cron-expression"), text_of(trigger, "time-zone")
             return QuartzTrigger(row, name, cron=cron, zone=zone, **common)
-        if _tag(trigger) == "calendar-interval":
+        if tag(trigger) == "calendar-interval":
             return QuartzTrigger(row, name, problem="its calendar interval counts from its last run", **common)  # fmt: skip
-        every = timedelta(milliseconds=int(_text(trigger, "repeat-interval") or 0))
-        count = int(_text(trigger, "repeat-count") or 0)
+        every = timedelta(milliseconds=int(text_of(trigger, "repeat-interval") or 0))
+        count = int(text_of(trigger, "repeat-count") or 0)
         return QuartzTrigger(row, name, every=every or None, count=count, **common)
     except (ValueError, OverflowError) as error:
         return QuartzTrigger(row, name, problem=str(error), job=str(common["job"]))
@@ -226,48 +205,8 @@ def _schedule(trigger: QuartzTrigger, zone: ZoneInfo) -> dict[str, Any]:
 
 
 def _cron(trigger: QuartzTrigger, zone: ZoneInfo) -> dict[str, Any]:
-    try:
-        schedule = convert(trigger.cron, "quartz")
-    except CronError as error:
-        raise Refused(f'cron "{trigger.cron}": {error.message}') from None
-    if not schedule.reachable:
-        raise Refused(f'cron "{trigger.cron}": there is no such date, it never runs')
-    try:
-        name = resolve_zone(trigger.zone).key if trigger.zone else zone.key
-    except ZoneError:
-        raise Refused(f'its zone is "{trigger.zone}", which is no time zone') from None
-    return {"cron": CronSchedule.parse(schedule.normal).normal, "timezone": name}
-
-
-class QuartzServer:
-    """The starts of Quartz's triggers.
-
-    Args:
-        zone: The zone of the server.
-        triggers: The triggers, by their places.
-    """
-
-    model = (
-        "Quartz is simulated from its documentation: weekdays from Sunday = 1, seconds first. At a clock change its cron triggers are assumed to"
-        " run a time in a gap right after it, and a time of a repeated hour once. Intervals are elapsed time."
-    )
-
-    def __init__(self, zone: ZoneInfo, triggers: Mapping[str, QuartzTrigger]) -> None:
-        self._zone = zone
-        self._triggers = triggers
-
-    def starts(self, job: ImportedJob, start: datetime, end: datetime) -> Iterable[datetime] | None:
-        """Return the starts of a trigger in a period; None for seconds other than 0, and for a manual job."""
-        trigger = self._triggers[job.row.place]
-        if not trigger.cron:
-            return _repeated(trigger, start, end)
-        text = read_cron_text(trigger.cron, "quartz")
-        if text.has_seconds:
-            return None
-        by_clock = any(mark in field for field in trigger.cron.split()[1:3] for mark in "*/-")
-        zone = ZoneInfo(job.spec.timezone) if job.spec.timezone else self._zone
-        polling = Polling.MINUTE if by_clock else Polling.NEXT_RUN
-        return cron_runs(text, zone, start, end, polling)
+    name = zone_named(trigger.zone) if trigger.zone else zone.key
+    return {"cron": cron_of(trigger.cron, "quartz").normal, "timezone": name}
 
 
 def _repeated(trigger: QuartzTrigger, start: datetime, end: datetime) -> Iterable[datetime] | None:
@@ -299,15 +238,18 @@ class Quartz(RowEntrySource[QuartzTrigger]):
         "DisallowConcurrentExecution becomes overlap: queue, as Quartz lets the next start wait.",
     )
 
-    def __init__(self, spool: Path | None = None) -> None:
-        super().__init__(spool)
-        self._by_place: dict[str, QuartzTrigger] = {}
+    model = (
+        "Quartz is simulated from its documentation: weekdays from Sunday = 1, seconds first. At a clock change its cron triggers are assumed to"
+        " run a time in a gap right after it, and a time of a repeated hour once. Intervals are elapsed time."
+    )
 
     def is_document(self, path: Path) -> bool:
         """Return whether a file is job scheduling data in XML."""
-        return path.suffix.lower() == ".xml" and any(
-            name in path.read_bytes()[:4096].decode(errors="replace") for name in _NAMESPACES
-        )
+        if path.suffix.lower() != ".xml":
+            return False
+        with path.open("rb") as file:
+            head = file.read(4096).decode(errors="replace")
+        return any(name in head for name in _NAMESPACES)
 
     def entries(self, documents: Sequence[Document]) -> Iterator[QuartzTrigger | Rejection]:
         """Yield the triggers of files."""
@@ -329,9 +271,17 @@ class Quartz(RowEntrySource[QuartzTrigger]):
                 several=named.count(_job_key(row)) > 1,
             )
 
-    def simulation(self, options: Options) -> QuartzServer:
-        """Return the simulated server."""
-        return QuartzServer(options.zone, self._by_place)
+    def starts(
+        self, entry: QuartzTrigger, zone: ZoneInfo, start: datetime, end: datetime
+    ) -> Iterable[datetime] | None:
+        """Return the starts of a trigger; None for seconds other than 0, and for a manual job."""
+        if not entry.cron:
+            return _repeated(entry, start, end)
+        text = read_cron_text(entry.cron, "quartz")
+        if text.has_seconds:
+            return None
+        own_zone = ZoneInfo(zone_named(entry.zone)) if entry.zone else zone
+        return cron_runs(text, own_zone, start, end, cronos_polling(entry.cron))
 
     def drafts(self, entry: QuartzTrigger, options: Options) -> Iterator[Draft]:
         """Yield the job of a trigger."""
@@ -354,12 +304,11 @@ class Quartz(RowEntrySource[QuartzTrigger]):
         if "type" not in fields:
             fields["overlap"] = "queue" if entry.nonconcurrent else "allow"
             fields["misfire"] = {"policy": _MISFIRE.get(entry.misfire, "run_once")}
-        warnings = ['its class stays with Quartz: its job fails with "not yet ported" until somebody writes it']  # fmt: skip
+        warnings = [f"its class stays with Quartz: {NOT_PORTED}"]
         if entry.calendar:
             warnings.append(f"its calendar {entry.calendar} is left out: write it as a calendar of the project")  # fmt: skip
         if over:
             warnings.append("it is over: a manual job, created paused")
-        self._by_place[entry.row.place] = entry
         name, own_id = numbered(entry.name, f"{entry.group}.{entry.name}", 0)
         old = OldJob(name, own_id, entry.cron or str(entry.every or entry.start or ""))
         active = not entry.paused and not over
@@ -400,8 +349,11 @@ def _of_rows(
     elif simple is not None:
         interval = number(simple, "repeat_interval")
         is_ticks = number(row, "start_time") > _TICKS
-        values["every"] = timedelta(microseconds=interval / 10 if is_ticks else interval * 1000) or None  # fmt: skip
         values["count"] = number(simple, "repeat_count")
+        try:
+            values["every"] = timedelta(microseconds=interval / 10 if is_ticks else interval * 1000) or None  # fmt: skip
+        except OverflowError:
+            values["problem"] = f"its interval of {interval} is longer than the calendar"
     else:
         values["problem"] = f"it is a trigger of the type {kind or 'NULL'}, which is no cron and no simple trigger"  # fmt: skip
     return QuartzTrigger(row, name, **values)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,12 @@ from targcc_gen.old_runners.systemd import (
     timer_starts,
 )
 from targcc_gen.readers.rows import KnownTables, Row
-from targcc_gen.sources.cron_fields import field as cron_field
-from targcc_gen.sources.cron_fields import weekdays_field
 from targcc_gen.sources.drafts import Draft, Refused
-from targcc_gen.sources.entries import EntrySource, numbered, text_param
-from targcc_gen.sources.model import ImportedJob, OldJob, Options, Rejection, SourceKind, Switch
+from targcc_gen.sources.entries import NOT_PORTED, EntrySource, numbered, text_param
+from targcc_gen.sources.model import OldJob, Options, Rejection, SourceKind, Switch
 from targcc_gen.sources.reading import Document
+from targcc_gen.sources.schedules import field as cron_field
+from targcc_gen.sources.schedules import weekdays_field
 from targcc_gen.spec import Param
 
 # Unit files.
@@ -83,7 +83,16 @@ class Timer:
     row: Row
     name: str
     unit: Unit
-    service: Unit | None = field(default=None)
+    service: Unit | None = None
+
+    @property
+    def events(self) -> list[CalendarEvent]:
+        """The calendar expressions.
+
+        Raises:
+            CalendarError: A text is no calendar expression.
+        """
+        return [parse_calendar(text) for text in self.unit["Timer"].get("OnCalendar", ())]
 
 
 def is_timer(path: Path, head: str) -> bool:
@@ -127,29 +136,6 @@ def translated(event: CalendarEvent) -> list[dict[str, Any]]:
 # The source.
 
 
-class Systemd:
-    """The starts of systemd's timers.
-
-    Args:
-        zone: The zone of the machine.
-        events: The calendar expressions of each timer, by its place in the export.
-    """
-
-    model = (
-        "Timers are simulated from systemd.time(7), and their clock changes as systemd-analyze calendar of systemd 257 shows them: a time in a"
-        " gap does not elapse, and a time of a repeated hour elapses in the first pass alone."
-    )
-
-    def __init__(self, zone: ZoneInfo, events: Mapping[str, Sequence[CalendarEvent]]) -> None:
-        self._zone = zone
-        self._events = events
-
-    def starts(self, job: ImportedJob, start: datetime, end: datetime) -> Iterable[datetime] | None:
-        """Return the starts of a timer in a period; None for a timer that counts from its last start."""
-        events = self._events.get(job.row.place)
-        return timer_starts(events, self._zone, start, end) if events else None
-
-
 class Timers(EntrySource[Timer]):
     """The source of unit files."""
 
@@ -167,9 +153,10 @@ class Timers(EntrySource[Timer]):
         "A timer does not start a service that runs, so the jobs say overlap: skip.",
     )
 
-    def __init__(self, spool: Path | None = None) -> None:
-        super().__init__(spool)
-        self._events: dict[str, Sequence[CalendarEvent]] = {}
+    model = (
+        "Timers are simulated from systemd.time(7), and their clock changes as systemd-analyze calendar of systemd 257 shows them: a time in a"
+        " gap does not elapse, and a time of a repeated hour elapses in the first pass alone."
+    )
 
     def entries(self, documents: Sequence[Document]) -> Iterator[Timer | Rejection]:
         """Yield the timers, each with its service."""
@@ -185,9 +172,11 @@ class Timers(EntrySource[Timer]):
             row = Row(_TIMER, {}, document.file.name, 1)
             yield Timer(row, name, unit, service)
 
-    def simulation(self, options: Options) -> Systemd:
-        """Return the simulated systemd."""
-        return Systemd(options.zone, self._events)
+    def starts(
+        self, timer: Timer, zone: ZoneInfo, start: datetime, end: datetime
+    ) -> list[datetime] | None:
+        """Return the starts of a timer; None for a timer that counts from its last start."""
+        return timer_starts(timer.events, zone, start, end) if timer.events else None
 
     def switch(self, timer: Timer) -> Switch:
         """Return the commands that stop and start a timer."""
@@ -198,14 +187,10 @@ class Timers(EntrySource[Timer]):
         """Yield the jobs of a timer: one for each calendar expression."""
         warnings: list[str] = []
         try:
-            schedules, events = self._schedules(timer, warnings)
+            schedules = _schedules(timer, warnings)
             fields = _fields(timer, warnings)
         except CalendarError as error:
             raise Refused(str(error)) from None
-        if events:
-            self._events[timer.row.place] = events
-        else:
-            fields.pop("misfire")
         texts = timer.unit["Timer"].get("OnCalendar", ()) or ["OnUnitActiveSec"]
         for place, schedule in enumerate(schedules):
             name, own_id = numbered(timer.name, f"{timer.name}.timer", place)
@@ -213,50 +198,41 @@ class Timers(EntrySource[Timer]):
             values = {**schedule, **fields}
             yield Draft(timer.row, name, values, active=True, old=old, warnings=tuple(warnings))
 
-    @staticmethod
-    def _schedules(
-        timer: Timer, warnings: list[str]
-    ) -> tuple[list[dict[str, Any]], list[CalendarEvent]]:
-        section = timer.unit["Timer"]
-        events = [parse_calendar(text) for text in section.get("OnCalendar", ())]
-        every = _last(timer.unit, "Timer", "OnUnitActiveSec")
-        named = [f"{key} ({_BY_EVENT[key]})" for key in _BY_EVENT if section.get(key)]
-        if every and not events:
-            interval = parse_span(every)
-            if interval is None or interval < timedelta(seconds=1):
-                raise Refused(f"OnUnitActiveSec={every} is no interval")
-            warnings += [f"{text} starts it too: left out" for text in named]
-            return [{"every": interval, "after": "start"}], []
-        if not events:
-            raise Refused(f"it starts by {' and '.join(named) or 'nothing'}, which is no time")
-        warnings += [f"{text} starts it too: left out" for text in named]
-        for key in ("RandomizedDelaySec", "RandomizedOffsetSec"):
-            if delay := _last(timer.unit, "Timer", key):
-                warnings.append(
-                    f"{key}={delay}: it started later, at random; here it starts on time"
-                )
-        return [each for event in events for each in translated(event)], events
+
+def _schedules(timer: Timer, warnings: list[str]) -> list[dict[str, Any]]:
+    section = timer.unit["Timer"]
+    every = _last(timer.unit, "Timer", "OnUnitActiveSec")
+    events = [f"{key} ({_BY_EVENT[key]})" for key in _BY_EVENT if section.get(key)]
+    if not timer.events and not every:
+        raise Refused(f"it starts by {' and '.join(events) or 'nothing'}, which is no time")
+    warnings += [f"{text} starts it too: left out" for text in events]
+    if not timer.events:
+        interval = parse_span(every)
+        if interval is None or interval < timedelta(seconds=1):
+            raise Refused(f"OnUnitActiveSec={every} is no interval")
+        return [{"every": interval, "after": "start"}]
+    for key in ("RandomizedDelaySec", "RandomizedOffsetSec"):
+        if delay := _last(timer.unit, "Timer", key):
+            warnings.append(f"{key}={delay}: it started later, at random; here it starts on time")
+    return [each for event in timer.events for each in translated(event)]
 
 
 def _fields(timer: Timer, warnings: list[str]) -> dict[str, Any]:
-    persistent = _last(timer.unit, "Timer", "Persistent").lower() in {"yes", "true", "on", "1"}
-    fields: dict[str, Any] = {
-        "retries": 0,
-        "overlap": "skip",
-        "misfire": {"policy": "run_once" if persistent else "skip"},
-        "timeout": "none",
-    }
+    fields: dict[str, Any] = {"retries": 0, "overlap": "skip", "timeout": "none"}
+    if timer.events:
+        persistent = _last(timer.unit, "Timer", "Persistent").lower() in {"yes", "true", "on", "1"}
+        fields["misfire"] = {"policy": "run_once" if persistent else "skip"}
     service = timer.service
     if service is None:
         unit = _last(timer.unit, "Timer", "Unit") or f"{timer.name}.service"
-        warnings.append(f'{unit} is not among the files: its job fails with "not yet ported" until somebody writes it')  # fmt: skip
+        warnings.append(f"{unit} is not among the files: {NOT_PORTED}")
         return {**fields, "blueprint": "not-ported"}
     if description := (_last(service, "Unit", "Description") or _last(timer.unit, "Unit", "Description")):  # fmt: skip
         fields["description"] = description[:1000]
     fields["timeout"] = _timeout(service)
     commands = service.get("Service", {}).get("ExecStart", ())
     if not commands:
-        warnings.append('it has no ExecStart: its job fails with "not yet ported" until somebody writes it')  # fmt: skip
+        warnings.append(f"it has no ExecStart: {NOT_PORTED}")
         return {**fields, "blueprint": "not-ported"}
     params = {"command": text_param(" && ".join(_PREFIXES.sub("", command) for command in commands))}  # fmt: skip
     if folder := _last(service, "Service", "WorkingDirectory").lstrip("-"):

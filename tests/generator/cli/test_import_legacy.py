@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -152,7 +153,7 @@ def test_the_history_lands_in_c_logged_job_once(run, tmp_path):
 
     assert load().startswith("52 runs added, 0 were there already")
     assert load().startswith("0 runs added, 52 were there already")
-    with sqlite3.connect(project / "shop_jobs.db") as connection:
+    with closing(sqlite3.connect(project / "shop_jobs.db")) as connection, connection:
         rows = connection.execute(
             "SELECT JobName, JobType, StartedAt, DurationMs > 0, Success, ErrorMessage, ServerName, TriggeredBy FROM c_LoggedJob"
             " WHERE Success = 0 ORDER BY StartedAt"
@@ -175,7 +176,7 @@ def test_in_hybrid_mode_the_rows_stay_where_they_are_and_the_project_runs_them(r
     project = tmp_path / "shop-jobs"
     spec = (project / "targcc.yaml").read_text(encoding="utf-8")
     env = (project / ".env.example").read_text(encoding="utf-8")
-    with sqlite3.connect(tmp_path / "legacy.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "legacy.db")) as connection, connection:
         connection.execute(
             "CREATE TABLE c_Job (ID INT, JobName, CronExpression, StoredProcName, IsActive BIT)"
         )
@@ -246,7 +247,7 @@ def test_a_damaged_history_is_refused_and_nothing_is_loaded(run, tmp_path):
 
         assert done.returncode == 2
         assert "Nothing was loaded" in done.stderr
-    with sqlite3.connect(project / "shop_jobs.db") as connection:
+    with closing(sqlite3.connect(project / "shop_jobs.db")) as connection, connection:
         assert connection.execute("SELECT COUNT(*) FROM c_LoggedJob").fetchone() == (0,)
     connection.close()
 

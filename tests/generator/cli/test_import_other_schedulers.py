@@ -8,9 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from click.testing import CliRunner
 from targcc_gen.cli import main
+from targcc_gen.cli.commands.import_legacy import import_legacy
 from targcc_gen.importing.project import database_of
 from targcc_gen.readers.exports import ExportFile
 from targcc_gen.sources.c_job.tables import TABLES
+from targcc_gen.sources.kinds import KINDS
 from targcc_gen.sources.model import Import, NoRuns, Options
 
 CRONTAB = "MAILTO=ops@example.com\n30 2 * * * /opt/books.sh --all\n0 5 * * 1 /opt/report\n"
@@ -62,6 +64,12 @@ def test_the_jobs_arrive_paused_with_a_switch_for_the_old_server(tmp_path):
     assert "sp_update_job @job_name = N'Load', @enabled = 0;" in off.read_text(encoding="utf-8")
     assert str(off) in result.output
     assert not (tmp_path / "ops" / "legacy" / "cutover.json").exists()
+
+
+def test_the_command_offers_every_kind():
+    (option,) = [each for each in import_legacy.params if each.name == "kind"]
+
+    assert list(option.type.choices) == [kind.name for kind in KINDS]
 
 
 @pytest.mark.parametrize(

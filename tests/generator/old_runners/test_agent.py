@@ -154,6 +154,7 @@ def test_cron_texts(values, expected):
         ({"type": 128}, "when the CPU is idle"),
         ({"type": DAILY, "interval": 1, "subday_type": 4, "subday_interval": 7}, "takes 7 cron texts"),
         ({"type": MONTHLY, "interval": 1, "recurrence_factor": 5}, "every 5 months"),
+        ({"type": DAILY, "interval": 10**10}, "more than ten years"),
         ({"type": RELATIVE, "interval": 10, "relative_interval": 16, "recurrence_factor": 1}, "last weekend day"),
         ({"type": MONTHLY, "interval": 1, "recurrence_factor": 1, "subday_type": 8, "subday_interval": 1, "start_time": 230000, "end_time": 10000}, "window over midnight"),
     ],

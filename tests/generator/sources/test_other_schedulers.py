@@ -1,4 +1,4 @@
-"""Windows Task Scheduler, systemd and Kubernetes as sources: what each entry becomes, what is refused, and thirteen months against the simulation."""
+"""Windows Task Scheduler, systemd and Kubernetes as sources: the job that each entry becomes, entries that are refused, and 13 months compared with a simulation of the old scheduler."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,6 +107,9 @@ def test_triggers(tmp_path, trigger, expected):
         (task(by_day(more="<Repetition><Interval>1 hour</Interval></Repetition>")), "no duration"),
         (task("<TimeTrigger><Repetition><Interval>PT7M</Interval><Duration>P400D</Duration></Repetition><StartBoundary>2026-11-01T00:00:00</StartBoundary></TimeTrigger>"), "for a time"),
         (task(by_day(more="<Repetition><Interval>PT7M</Interval><Duration>P1D</Duration></Repetition>")), "cron texts"),
+        (task(by_day(more="<Repetition><Interval>PT0S</Interval></Repetition>")), "less than a second"),
+        (task(by_day(more="<Repetition><Interval>P99999999999D</Interval></Repetition>")), "longer than the calendar"),
+        (task(by_day(days=9_999_999_999)), "more than ten years"),
     ],
 )  # fmt: skip
 def test_a_task_that_cannot_come_says_why(tmp_path, text, reason):
@@ -214,7 +217,9 @@ def test_calendar_expressions(text, expected):
     assert CronSchedule.parse(fields["cron"]) == CronSchedule.parse(expected)
 
 
-@pytest.mark.parametrize("text", ["", "soon", "25:00", "*-13-1", "Mo#1", "1..x:00", "02:00 03:00"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "25:00", "*-13-1", "Mo#1", "1..x:00", "02:00 03:00", "1..99999999999:00"]
+)
 def test_a_text_that_is_no_calendar_expression_is_refused(text):
     with pytest.raises(CalendarError):
         parse_calendar(text)
@@ -237,6 +242,7 @@ def test_time_spans(text, seconds):
         ("OnCalendar=2026..2028-01-01", "[Service]\n", "names years"),
         ("OnCalendar=nonsense!", "[Service]\n", "weekday"),
         ("OnUnitActiveSec=infinity", "[Service]\n", "no interval"),
+        ("OnUnitActiveSec=99999999999d", "[Service]\n", "longer than the calendar"),
         ("OnCalendar=daily", "[Service]\nExecStart=/x\nEnvironment='a\n", "open quote"),
     ],
 )
@@ -325,6 +331,14 @@ def test_a_cron_job_that_cannot_come_says_why(tmp_path, schedule, spec, reason):
     assert reason in rejection.reason
 
 
+def test_a_deadline_longer_than_the_calendar_is_none(tmp_path):
+    text = cron_job("0 2 * * *", "startingDeadlineSeconds: 99999999999999999")
+
+    (job,) = manifest(tmp_path, text).jobs
+
+    assert job.spec.misfire.grace == "none"
+
+
 def test_the_list_of_kubectl_and_other_documents(tmp_path):
     item = "\n".join(f"  {line}" for line in cron_job("0 2 * * *").splitlines())
     text = f"kind: Service\n---\napiVersion: v1\nkind: List\nitems:\n-{item[1:]}\n-{item[1:].replace('report', 'other')}\n"
@@ -336,7 +350,12 @@ def test_the_list_of_kubectl_and_other_documents(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["kind: CronJob\n  a: [", "kind: CronJob\nmetadata: {{ .Values }}\n"]
+    "text",
+    [
+        "kind: CronJob\n  a: [",
+        "kind: CronJob\nmetadata: {{ .Values }}\n",
+        "kind: CronJob\nmetadata: {creationTimestamp: 2026-13-41}\n",
+    ],
 )
 def test_a_file_that_is_no_yaml_is_refused(tmp_path, text):
     with pytest.raises(InputError, match="not YAML"):

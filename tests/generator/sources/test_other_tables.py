@@ -1,7 +1,8 @@
-"""Celery beat, Hangfire and Quartz as sources: code and files, tables in a database, what is refused, and thirteen months against the simulation."""
+"""Celery beat, Hangfire and Quartz as sources: their code, files and tables, entries that are refused, and 13 months compared with a simulation of the old scheduler."""
 
 import json
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -25,7 +26,7 @@ def imported(place: str, kind: str | None = None, zone: str = "Europe/London") -
 
 def database(tmp_path: Path, script: str, rows: dict[str, list[tuple]]) -> str:
     path = tmp_path / "old.db"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(script)
         for table, values in rows.items():
             marks = ", ".join("?" * len(values[0]))
@@ -70,6 +71,7 @@ def test_schedules_in_code(tmp_path, schedule, expected):
         ("'a': {'task': 'x', 'schedule': crontab(hour=HOUR)},", "without running the code"),
         ("'a': {'task': 'x', 'schedule': 0.2},", "the least is a second"),
         ("'a': {'task': 'x', 'schedule': crontab(hour=25)},", "25"),
+        ("'a': {'task': 'x', 'schedule': 1e999},", "no interval"),
         ("'a': {'schedule': 5},", "no task"),
         ("**others,", "no entry"),
     ],
@@ -139,9 +141,9 @@ CREATE TABLE State (Id INT, JobId INT, Name TEXT, Reason TEXT, CreatedAt TEXT, D
 CALL = json.dumps({"Type": "Shop.Reports, Shop", "Method": "Send", "ParameterTypes": "[]", "Arguments": '["7"]'})  # fmt: skip
 
 
-def hangfire(tmp_path: Path, fields: dict[str, str], jobs: list[tuple] = ()) -> Import:
+def hangfire(tmp_path: Path, fields: dict[str, str], jobs: list[tuple] = (), at: str = "2027-01-02T03:04:05.1234567Z") -> Import:  # fmt: skip
     rows = [(number, "recurring-job:nightly", field, value, None) for number, (field, value) in enumerate(fields.items())]  # fmt: skip
-    states = [(1, 12, "Scheduled", None, None, json.dumps({"EnqueueAt": "2027-01-02T03:04:05.1234567Z"}))]  # fmt: skip
+    states = [(1, 12, "Scheduled", None, None, json.dumps({"EnqueueAt": at}))]
     content = {"Hash": rows, "State": states} | ({"Job": list(jobs)} if jobs else {})
     return imported(database(tmp_path, TABLES, content), "hangfire")
 
@@ -183,6 +185,14 @@ def test_a_recurring_job_that_cannot_come_says_why(tmp_path, fields, reason):
     (rejection,) = hangfire(tmp_path, fields).rejected
 
     assert reason in rejection.reason
+
+
+def test_a_time_beyond_the_calendar_is_no_job_of_hangfire(tmp_path):
+    waiting = [(12, 1, "Scheduled", CALL, None, None)]
+
+    (rejection,) = hangfire(tmp_path, {"Job": CALL, "Cron": "@daily"}, waiting, "9" * 30).rejected
+
+    assert "no job of Hangfire" in rejection.reason
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"Type": 7, "Method": "x"}', "not json"])
@@ -264,6 +274,17 @@ CREATE TABLE QRTZ_SIMPLE_TRIGGERS (SCHED_NAME TEXT, TRIGGER_NAME TEXT, TRIGGER_G
 CREATE TABLE QRTZ_JOB_DETAILS (SCHED_NAME TEXT, JOB_NAME TEXT, JOB_GROUP TEXT, DESCRIPTION TEXT, JOB_CLASS_NAME TEXT, IS_DURABLE INT, IS_NONCONCURRENT INT);
 """
 TICKS = 639_155_232_000_000_000  # 28 May 2026 00:00
+
+
+def test_an_interval_longer_than_the_calendar_is_refused(tmp_path):
+    address = database(tmp_path, QRTZ, {
+        "QRTZ_TRIGGERS": [("S", "t", "g", "Poll", "g", "WAITING", "SIMPLE", 1_798_765_200_000, None, None, 0)],
+        "QRTZ_SIMPLE_TRIGGERS": [("S", "t", "g", -1, 2**62, 0)],
+    })  # fmt: skip
+
+    (rejection,) = imported(address, "quartz").rejected
+
+    assert "longer than the calendar" in rejection.reason
 
 
 def test_the_tables_of_quartz(tmp_path):

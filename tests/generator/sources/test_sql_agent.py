@@ -1,6 +1,7 @@
 """SQL Server Agent as a source: scripts of Management Studio, tables of msdb, steps, and the history as evidence."""
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -230,7 +231,7 @@ def test_thirteen_months_differ_from_agent_only_in_the_repeated_hour(tmp_path, z
 @pytest.fixture
 def msdb(tmp_path: Path) -> str:
     path = tmp_path / "msdb.db"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript("""
             CREATE TABLE sysjobs (job_id TEXT, name TEXT, enabled INT, description TEXT, start_step_id INT, notify_level_email INT, notify_email_operator_id INT);
             CREATE TABLE sysjobsteps (job_id TEXT, step_id INT, step_name TEXT, subsystem TEXT, command TEXT, on_success_action INT, on_fail_action INT, database_name TEXT, retry_attempts INT, retry_interval INT, cmdexec_success_code INT);

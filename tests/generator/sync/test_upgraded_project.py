@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tomllib
+from contextlib import closing
 from pathlib import Path
 
 import older_projects
@@ -118,7 +119,7 @@ def test_its_database_comes_along_and_runs_jobs(root, monkeypatch):
     run(root, "-c", NEW, "migrate", **database)
     run(root, "-c", NEW, "job", "run", "Heartbeat", "--wait", **database)
 
-    with sqlite3.connect(root / "acme.db") as connection:
+    with closing(sqlite3.connect(root / "acme.db")) as connection, connection:
         jobs = connection.execute("SELECT JobName, Success FROM c_LoggedJob").fetchall()
         (tables,) = connection.execute(
             "SELECT count(*) FROM sqlite_master WHERE name = 'c_AlembicVersion'"

@@ -38,10 +38,6 @@ _KINDS = (
     "celery",
     "crontab",
 )
-_OF_C_JOB = frozenset({
-    "mode", "cron_dialect", "procedure_map", "weekly", "polling", "runner_workers", "schema", "dates",
-})  # fmt: skip
-"""Parameters that not every kind of old scheduler has."""
 _DECISIONS = ("cron_dialect", "alert_email", "weekly", "polling", "runner_workers")
 
 
@@ -407,13 +403,13 @@ def chosen_kind(exports: tuple[str, ...], name: str | None) -> SourceKind:
         UsageError: Options of another kind are given.
         InputError: The exports are of several kinds.
     """
-    from targcc_gen.sources.kinds import kind_named, recognized
+    from targcc_gen.sources.kinds import C_JOB, kind_named, recognized
 
     kind = recognized(exports) if name is None else kind_named(name)
     context = click.get_current_context()
     for parameter in context.command.params:
         given = context.get_parameter_source(parameter.name or "")
-        if parameter.name in _OF_C_JOB - kind.options and given is not ParameterSource.DEFAULT:
+        if parameter.name in C_JOB.options - kind.options and given is not ParameterSource.DEFAULT:
             raise click.UsageError(f"{parameter.opts[0]} has no use for {kind.title}")
     return kind
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from targcc_scheduler.schedules.cron import CronSchedule
-from targcc_scheduler.schedules.errors import CronError
-
 from targcc_gen.readers import rows as reader_rows
 from targcc_gen.readers.rows import Row
 from targcc_gen.sources.c_job.companions import Recipients, procedure_name
 from targcc_gen.sources.drafts import Draft, Refused
 from targcc_gen.sources.model import OldJob
+from targcc_gen.sources.schedules import cron_of, own_text
 
 
 def draft(
@@ -54,21 +52,7 @@ def _cron(row: Row, dialect: str) -> str:
     text = reader_rows.text(row, "cronexpression")
     if text is None:
         raise Refused("it has no CronExpression" + _unknown_reason(row, "cronexpression"))
-    try:
-        schedule = CronSchedule.parse(text, dialect=dialect)
-    except CronError as error:
-        advice = "" if dialect == "cronos" else f". {error.allowed}"
-        raise Refused(f'cron "{text}": {error.message}{advice}') from None
-    if not schedule.reachable:
-        raise Refused(f'cron "{text}": there is no such date, it never runs')
-    return text if _same_in_ours(text, schedule) else schedule.normal
-
-
-def _same_in_ours(text: str, schedule: CronSchedule) -> bool:
-    try:
-        return CronSchedule.parse(text) == schedule
-    except CronError:
-        return False
+    return own_text(text, cron_of(text, dialect))
 
 
 def _active(row: Row, warnings: list[str], *, has_run: bool) -> bool:

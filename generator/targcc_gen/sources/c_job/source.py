@@ -213,8 +213,7 @@ def convert(
     result.touches = {routine.name.casefold(): routine for routine in known}
     result.companions = balances(exported, drafting.recipients, files)
     drafts = _in_queues(drafts, options, result)
-    for job, active in Naming(drafts, options, project, result).jobs():
-        (result.jobs if active else result.inactive).append(job)
+    Naming(drafts, options, project, result).add_jobs()
     _warn_about_history(exported, result)
     for job in missing_procedures(result.all_jobs, exported.procedures):
         text = f'"{job.stable_name}" calls {job.spec.procedure}, and the database has no such procedure'

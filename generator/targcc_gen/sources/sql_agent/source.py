@@ -25,9 +25,8 @@ from targcc_gen.readers.rows import Item, KnownTables, Remark, RemarkKind, Row, 
 from targcc_gen.sources.c_job.companions import procedure_name
 from targcc_gen.sources.c_job.tables import History
 from targcc_gen.sources.drafts import Draft, Naming, Refused
-from targcc_gen.sources.entries import numbered, text_param
+from targcc_gen.sources.entries import NOT_PORTED, numbered, text_param
 from targcc_gen.sources.model import (
-    SECOND,
     Import,
     ImportedJob,
     OldJob,
@@ -392,9 +391,7 @@ class SqlAgent:
             enabled = [each for each in job.schedules if each.enabled]
             simulation[job.row.place] = (enabled if job.enabled else []) or job.schedules
             result.switches[job.row.place] = _switch(job.name)
-        for imported, active in Naming(drafts, options, project, result).jobs():
-            target = result.jobs if active else result.inactive
-            (result.second if (imported.old.id or "").endswith(SECOND) else target).append(imported)
+        Naming(drafts, options, project, result).add_jobs()
         return result
 
     def _jobs_of_tables(self) -> Iterator[AgentJob]:
@@ -467,7 +464,6 @@ class _Drafting:
             name = f"{job.name}: {step.name or step.number}"
             values, warnings = self._work(step)
             fields = {**self._life(), **values}
-            fields.pop("misfire"), fields.pop("overlap")
             old = OldJob(name, f"{job.id}#{step.number}", f"after step {before.number}")
             draft = Draft(job.row, name, fields, active, old, tuple(warnings), drafts[-1].name)
             drafts.append(draft)
@@ -503,8 +499,6 @@ class _Drafting:
     ) -> Draft:
         job = self._job
         values, warnings = self._work(step)
-        if "type" in fields:
-            fields.pop("misfire"), fields.pop("overlap")
         name, own_id = numbered(job.name, job.id, place)
         old = OldJob(name, own_id, "; ".join(each.name for each in job.schedules))
         return Draft(job.row, name, {**fields, **values}, active, old, (*notes, *warnings))
@@ -518,8 +512,6 @@ class _Drafting:
             for step in steps
         )
         fields = {**schedule, **self._life(), "blueprint": "not-ported"}
-        if "type" in fields:
-            fields.pop("misfire"), fields.pop("overlap")
         fields["description"] = f"{job.description} Steps on the old server: {listed}".strip()[
             :1000
         ]
@@ -556,7 +548,7 @@ class _Drafting:
                 if token
                 else "its command is not in the export"
             )
-            warnings.append(f'{why}: its job fails with "not yet ported" until somebody writes it')
+            warnings.append(f"{why}: {NOT_PORTED}")
             shown = " ".join((command or "").split())[:1000]
             return {**fields, "blueprint": "not-ported", "description": f"The old server ran: {shown}"}, warnings  # fmt: skip
         if step.subsystem == "TSQL":
@@ -570,7 +562,7 @@ class _Drafting:
                 params["expected"] = str(Param("list[int]", [step.success_status], required=False))
             warnings.append(f"{step.subsystem} ran on the old server: run the worker of its queue where the program is")  # fmt: skip
             return {**fields, "blueprint": "command", "params": params}, warnings
-        warnings.append(f'{step.subsystem} is a part of SQL Server: its job fails with "not yet ported" until somebody writes it')  # fmt: skip
+        warnings.append(f"{step.subsystem} is a part of SQL Server: {NOT_PORTED}")
         return {**fields, "blueprint": "not-ported", "description": f"The old server ran: {command}"[:1000]}, warnings  # fmt: skip
 
     def _sql(self, step: Step, command: str, warnings: list[str]) -> dict[str, Any]:

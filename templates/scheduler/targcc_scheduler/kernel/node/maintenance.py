@@ -57,9 +57,8 @@ class TextKeeper:
         self._context = context
         self._store = context.services.store
         self._pace = Throttle.on(self._store)
-        if (
-            self._store.dialect.many_writers
-        ):  # nobody waits for the transaction, which has ten statements
+        # Where writers do not wait for each other, a longer transaction of a deletion delays nobody.
+        if self._store.dialect.many_writers:
             self._pace.least = _LEAST_AT_ONCE
         self._usual = self._pace.pause
 

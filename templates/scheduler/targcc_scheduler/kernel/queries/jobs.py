@@ -82,7 +82,7 @@ BAD = frozenset({RunState.FAILED, RunState.MISSED})
 
 @dataclass(frozen=True, kw_only=True)
 class JobEntry:
-    """A job with its pause, its owner and its next start, without its runs.
+    """A job's definition with its pause, owner and next start; its runs are asked for separately.
 
     Args:
         definition: The job.
