@@ -128,6 +128,11 @@ def pause(storm: Storm) -> None:
     storm.pause(storm.dice.choice(POOL), storm.dice.uniform(_SHORTEST_PAUSE, longest))
 
 
+def people(storm: Storm) -> None:
+    """Kill the web server that people use, or the program that acts for them; then start it again."""
+    storm.kill_people()
+
+
 def disk(storm: Storm) -> None:
     """Fill the disk of the database."""
     full = storm.database.disk
@@ -168,6 +173,7 @@ INFLICT: dict[str, Callable[[Storm], None]] = {
     "pg": pg,
     "net": net,
     "clock": clock,
+    "people": people,
     "pause": pause,
     "disk": disk,
 }

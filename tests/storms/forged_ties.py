@@ -16,7 +16,7 @@ _ENDS = {"succeeded": "ok", "failed": "failed"}
 def ran(run: int, job: str, start: float, state: str = "succeeded") -> Any:
     """Return the evidence of a run that executes for half a second: row, execution, history row, acknowledgement."""
     last = start + 0.5
-    token = "" if job in {"Gathered", "Finished"} else f"t-{run}"
+    token = "" if job in {"Gathered", "Finished", "Settled"} else f"t-{run}"
     changes = ((start - 0.2, "enqueued"), (start - 0.1, "running"), (last + 0.1, state))
     row = Run(run, job, state, at(start - 0.2), completed=at(last + 0.1), life=life(*changes))
     return (

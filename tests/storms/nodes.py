@@ -18,7 +18,7 @@ import psutil
 
 from storms.proxy import Cable
 from storms.record import JOBS, STORM, append
-from storms.zygote import SUBMIT
+from storms.zygote import ACT, SUBMIT
 
 _WORKER = "targcc_scheduler.worker_process"
 """Text in the command line of a node's worker processes."""
@@ -147,6 +147,10 @@ class Processes:
     def submit(self, release: int, **more: str) -> Process:
         """Start a submitter."""
         return self.start("submitter", release, [SUBMIT], **more)
+
+    def act(self, release: int, **more: str) -> Process:
+        """Start a process that acts as people do."""
+        return self.start("person", release, [ACT], **more)
 
     def look(self) -> None:
         """Record which processes have become ready and which have ended by themselves."""

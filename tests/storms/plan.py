@@ -14,6 +14,7 @@ FAULTS = {
     "pg": "the PostgreSQL server is restarted, in order or as after a crash",
     "net": "the connection of a node to PostgreSQL stalls or breaks",
     "clock": "the clock of a node (on SQLite: of all) is set, forward and back",
+    "people": "people cancel, delete, retry, add, nest and rerun runs, batches and flows, over HTTP; their web server is killed",
     "pause": "a queue of the pool is paused, and resumed later",
     "disk": "the disk of the database is full",
 }

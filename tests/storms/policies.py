@@ -63,6 +63,9 @@ POLICIES = {
     "Patient": Policy(queue="aging"),
     "Retiring": Policy(releases=(1, 2)),
     "Newcomer": Policy(releases=(2, 3)),
+    "Handled": Policy(retries=1),
+    "Settled": Policy(),
+    "Prompt": Policy(queue="prompt"),
 }
 WEIGHTS = {
     "Token": 4,
@@ -95,5 +98,9 @@ AGING, AGING_SECONDS = "aging", 2
 """The queue that counts waiting time, and the seconds of waiting for a point of priority."""
 PARENTS = ["Token", "Flaky", "Hopeless", "Refusing", "Plain"]
 """Jobs used as parents and batch members: some succeed at once or after retries, others fail."""
+HANDLED = "Handled"
+"""The job whose runs people cancel, delete and retry."""
+PROMPT, PROMPT_SECONDS = "Prompt", 1
+"""The job with the expectation that its runs start within these seconds."""
 ONE_SCHEDULE = [name for name, policy in POLICIES.items() if len(policy.every) == 1]
 """Recurring jobs with the same schedule in every release."""

@@ -17,6 +17,8 @@ SUBMITTED = "submitted.jsonl"
 """Events of the submitter: ``acknowledged`` with the run, ``batch``, ``flow``, ``refused``, or ``rolled back``."""
 ROLLED_BACK = "rolled back"
 """Event of a call in a transaction that was rolled back."""
+ACTING, ACTED = "acting", "acted"
+"""Events of people: an act begins, and its outcome is known."""
 STORM = "storm.jsonl"
 """Events of the storm: ``node``, ``ready``, ``ended``, ``fault``, ``healed``, ``begin``, ``quiet``."""
 

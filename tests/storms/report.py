@@ -23,6 +23,8 @@ _COLUMNS = (
     "keyed",
     "flows",
     "pauses",
+    "acts",
+    "told",
     "expired",
     "rescued",
     "lost",

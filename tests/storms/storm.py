@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -39,6 +40,8 @@ _NOT_DURING = {
 _DONE = '"message"'
 """Text in the output of a command that was executed."""
 _FEWEST_KILLS = 2
+_LEAST_OF_PEOPLE = 20.0
+"""Seconds for which the processes of people work before one of them is killed."""
 _SUBMITTERS = 2
 
 
@@ -61,6 +64,8 @@ class Storm:
         self.active: list[Fault] = []
         self._folder = folder
         self._submitters: list[Process] = []
+        self._people: dict[str, Process] = {}
+        self._port, self._token = 0, ""
         self._deck: list[str] = []
         for number in range(1, releases.NEWEST + 1):
             releases.write(folder / f"release{number}", number)
@@ -118,6 +123,10 @@ class Storm:
 
     def _command(self, *words: str) -> bool:
         """Run a command in a separate process; return whether its output confirms the execution."""
+        return _DONE in self._said(*words)
+
+    def _said(self, *words: str) -> str:
+        """Run a command in a separate process; return its output."""
         url = self.database.url
         process = self.processes.start(
             "command", self.release, list(words), TARGCC_DATABASE_URL=url
@@ -126,7 +135,7 @@ class Storm:
             process.send(signal.SIGKILL)
             process.wait(10)
         self.processes.ended(process)
-        return _DONE in process.said()
+        return process.said()
 
     def replace(self, node: Process, release: int) -> None:
         """Start a node in place of a node that has ended."""
@@ -163,6 +172,36 @@ class Storm:
         self.processes.ended(victim)
         self._submit(victim.release)
 
+    def kill_people(self) -> None:
+        """Kill the people's web server or the program that acts for them, and start it again; leave both alone until they have worked for a while."""
+        youngest = max(process.process.create_time() for process in self._people.values())
+        if time.time() - youngest < _LEAST_OF_PEOPLE:
+            return
+        role = self.dice.choice(sorted(self._people))
+        victim = self._people.pop(role)
+        self.processes.say("fault", kind="application", node=victim.name)
+        victim.send(signal.SIGKILL)
+        victim.wait(10)
+        self.processes.ended(victim)
+        self._add_people()
+
+    def _add_people(self) -> None:
+        """Start the web server and the program that acts for people, if it is not there."""
+        same = {"TARGCC_DATABASE_URL": self.database.url}
+        if "web" not in self._people:
+            words = ["serve", "--no-worker", "--port", str(self._port)]
+            self._people["web"] = self.processes.start("web", self.release, words, **same)
+        if "person" not in self._people:
+            name = self.processes.next_name("person")
+            self._people["person"] = self.processes.act(
+                self.release,
+                STORM_SEED=f"{self.plan.seed}/{name}",
+                STORM_RATE=str(self.plan.rate),
+                STORM_TOKEN=self._token,
+                STORM_PORT=str(self._port),
+                **same,
+            )
+
     def _submit(self, release: int) -> None:
         name = self.processes.next_name("submitter")
         submitter = self.processes.submit(
@@ -196,6 +235,11 @@ class Storm:
             self._add(1)
         self._until(lambda: len(self.ready_nodes()) == self.plan.nodes, 60, "the nodes start")
         self.submit_as(1)
+        if "people" in self.plan.faults:
+            create = ["token", "create", "people", "--role", "admin", "--quiet"]
+            self._token = self._said(*create).split()[-1]
+            self._port = _free_port()
+            self._add_people()
 
     def _rage(self) -> None:
         end = time.monotonic() + self.plan.minutes * 60
@@ -232,6 +276,9 @@ class Storm:
             self.processes.say("died", node=node.name)
             self.processes.ended(node)
             self.replace(node, node.release)
+        for role in [role for role, process in self._people.items() if not process.is_up]:
+            self.processes.ended(self._people.pop(role))
+            self._add_people()
 
     def _heal(self, fault: Fault) -> None:
         self.active.remove(fault)
@@ -244,6 +291,8 @@ class Storm:
             for fault in sorted(self.active, key=lambda fault: fault.kind == "pause"):
                 self._heal(fault)
         self._end_submitters()
+        for role in sorted(self._people):
+            self.processes.terminate(self._people.pop(role), 35)
         for release in set(range(1, self.release + 1)) - {node.release for node in self.nodes}:
             self._add(release)
         self.processes.say("calm")
@@ -320,6 +369,12 @@ class Storm:
                 raise RuntimeError(f"{what}: not within {seconds:g} s\n{output}")
             self._tend(time.monotonic())
             time.sleep(0.05)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def judge(folder: Path, plan: StormPlan) -> Verdict:

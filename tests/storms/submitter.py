@@ -88,7 +88,7 @@ class _Submitter:
         try:
             await self._ways.get(job, partial(self._ask, job))(token)
         except Exception as error:  # noqa: BLE001 - the database may be anywhere
-            self._write("refused", job=job, token=token, request=started, error=repr(error)[:200])
+            self._write("refused", job=job, token=token, asked=started, error=repr(error)[:200])
             await asyncio.sleep(0.2)
 
     def _choose(self) -> str:

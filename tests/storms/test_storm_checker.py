@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storms import forged, forged_ties, forged_turns, forged_work
+from storms import forged, forged_people, forged_ties, forged_turns, forged_work
 from storms.checker import Evidence, Limits, check, keep_tables, load, unfinished
 from storms.checker.evidence import (
     Fault,
@@ -18,18 +18,17 @@ from storms.checker.tied import AskedBatch, AskedChild, AskedFlow, Batch, Flow, 
 from storms.checker.verdict import JUDGEMENTS
 from storms.forged import at, life, slot_runs, slots
 from storms.policies import POLICIES
-from storms.record import JOBS, ROLLED_BACK, STORM, SUBMITTED, append
+from storms.record import ACTED, ACTING, JOBS, ROLLED_BACK, STORM, SUBMITTED, append
 
-CASES = forged.CASES | forged_ties.CASES | forged_turns.CASES | forged_work.CASES
+MODULES = (forged, forged_people, forged_ties, forged_turns, forged_work)
+CASES = {name: case for module in MODULES for name, case in module.CASES.items()}
 
 
 def rules(found: Evidence) -> set[str]:
     return {item.rule for item in check(found).complaints}
 
 
-@pytest.mark.parametrize(
-    "sound", [*forged.SOUND, *forged_ties.SOUND, *forged_turns.SOUND, *forged_work.SOUND]
-)
+@pytest.mark.parametrize("sound", [sound for module in MODULES for sound in module.SOUND])
 def test_sound_evidence_is_not_complained_about(sound: Evidence):
     assert check(sound).complaints == ()
 
@@ -135,6 +134,24 @@ def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
     }
 
 
+def test_acts_and_alerts_are_read_as_they_are(tmp_path: Path):
+    for event in ("begin", "calm", "quiet"):
+        append(tmp_path / STORM, event)
+    for act, end in (("a", {"made": [6]}), ("b", {"made": [], "error": "409", "known": True})):
+        same = {"kind": "retry", "target": 5, "token": "", "batch": 7}
+        append(tmp_path / SUBMITTED, ACTING, act=act, **same)
+        append(tmp_path / SUBMITTED, ACTED, act=act, **end)
+    append(tmp_path / SUBMITTED, ACTING, act="c", kind="delete", target=5, token="", batch=None)
+    append(tmp_path / JOBS, "told", kind="late", job="Prompt", key="k")
+    keep_tables(tmp_path, _tables(tmp_path / "jobs.db", "succeeded"))
+    loaded = load(tmp_path, Limits())
+    done, refused, open_ = loaded.acts
+    assert (done.done, done.made, done.batch, refused.refused) == (True, (6,), 7, True)
+    assert (open_.done, open_.refused, open_.target) == (False, False, 5)
+    assert loaded.deletable == {5}
+    assert [item.key for item in loaded.told] == ["k"]
+
+
 def test_the_end_of_a_storm_waits_for_slots_that_should_be_over(tmp_path: Path):
     url = _tables(tmp_path / "jobs.db", "succeeded")
     assert unfinished(tmp_path, url) == {2, -9}
@@ -151,10 +168,10 @@ def _tables(file: Path, state: str) -> str:
             "CREATE TABLE c_JobRun (Id, JobName, State, CreatedAt, ScheduledFor, Attempt, ServerId, CompletedAt, BlockedBy,"
             " Message, LifeLog, BatchId, Step, ExpiresAt);"
             "CREATE TABLE c_JobLink (ChildId, ParentKind, ParentId, Condition, Quorum, Outcome);"
-            "CREATE TABLE c_JobBatch (Id, State, Total, Pending, Failed, ParentId, Kind, ArgumentsJson, DefinitionJson);"
+            "CREATE TABLE c_JobBatch (Id, State, Total, Pending, Failed, ParentId, Kind, Name, ArgumentsJson, DefinitionJson);"
             "INSERT INTO c_JobLink VALUES (2, 'batch', 7, 'finish', 'all', NULL), (3, 'batch', 8, 'success', 'all', 'failed');"
-            "INSERT INTO c_JobBatch VALUES (7, 'running', 1, 1, 0, NULL, 'batch', NULL, NULL), (8, 'failed', 0, 0, 0, NULL, 'batch', NULL, NULL),"
-            """ (9, 'running', 7, 1, 0, NULL, 'flow', '{"token": "f", "count": 2, "bad": 0}', '{"split": {"state": "running"}}');"""
+            "INSERT INTO c_JobBatch VALUES (7, 'running', 1, 1, 0, NULL, 'batch', 'b', NULL, NULL), (8, 'failed', 0, 0, 0, NULL, 'batch', 'b', NULL, NULL),"
+            """ (9, 'running', 7, 1, 0, NULL, 'flow', 'Fan', '{"token": "f", "count": 2, "bad": 0}', '{"split": {"state": "running"}}');"""
             "CREATE TABLE c_LoggedJob (ID, JobId, Attempt, Success, ResultMessage, JobName, StartedAt, CompletedAt);"
             "CREATE TABLE c_JobStep (RunId, Name);"
             "CREATE TABLE c_JobServer (Id);"

@@ -12,14 +12,14 @@ from storms.storm import run
 
 BUSY = 24
 """Extra seconds on a machine that runs other tests: thirty in all with ``lost_after``, as guaranteed."""
-_ALL = {"kill", "stop", "term", "disk", "pause"}
+_ALL = {"kill", "stop", "term", "disk", "pause", "people"}
 SOAK = {
     "sqlite": ("sqlite", _ALL),
-    "sqlite-processes": ("sqlite", {"kill", "worker", "stop", "term", "pause"}),
+    "sqlite-processes": ("sqlite", {"kill", "worker", "stop", "term", "pause", "people"}),
     "sqlite-deploys": ("sqlite", {"kill", "deploy"}),
     "sqlite-clock": ("sqlite", {"kill", "clock"}),
     "postgresql": ("postgresql", _ALL | {"pg", "net"}),
-    "postgresql-processes": ("postgresql", {"kill", "worker", "stop", "term", "pause"}),
+    "postgresql-processes": ("postgresql", {"kill", "worker", "stop", "term", "pause", "people"}),
     "postgresql-deploys": ("postgresql", {"kill", "deploy"}),
     "postgresql-clock": ("postgresql", {"kill", "clock"}),
 }

@@ -19,6 +19,9 @@ _PRELOADED = (
     "targcc_scheduler.__main__",
     "targcc_scheduler.cli.commands.serve",
     "targcc_scheduler.cli.commands.system",
+    "targcc_scheduler.cli.web_server",
+    "targcc_scheduler.web.state",
+    "fastapi",
     "targcc_scheduler.kernel.engine.factory",
     "targcc_scheduler.kernel.engine.sqlite",
     "targcc_scheduler.kernel.engine.procrastinate",
@@ -27,8 +30,10 @@ _PRELOADED = (
     "aiosqlite",
     "psycopg",
     "psutil",
+    "httpx",
 )
-SUBMIT = "submit"
+SUBMIT, ACT = "submit", "act"
+"""Words of the orders to run an application and to act as people do."""
 
 
 def main() -> None:
@@ -74,6 +79,11 @@ def _work(words: list[str]) -> None:
         from storms.submitter import main as submit
 
         submit()
+        return
+    if words == [ACT]:
+        from storms.people import main as act
+
+        act()
         return
     from targcc_scheduler.__main__ import run
 

@@ -2,13 +2,15 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from targcc_scheduler.db.tables import job_request, job_run
 from targcc_scheduler.features.accounts import sessions
 from targcc_scheduler.kernel import idempotency
-from web_fixtures import Site
+from web_fixtures import HOST, Site
 
 TRIGGER = "/api/jobs/DailyReport/trigger"
 ONE = {"Idempotency-Key": "order-17"}
@@ -42,6 +44,21 @@ async def test_requests_at_the_same_moment_are_one_run(site: Site):
     early = [answer for answer in got if answer.status_code == 409]
     assert all(1 <= int(answer.headers["Retry-After"]) <= 3600 for answer in early)
     assert await runs(site) == 1
+    assert (await program.post(TRIGGER, headers=ONE)).status_code == 200
+
+
+async def test_a_client_that_leaves_before_its_body_has_come_starts_nothing(site: Site):
+    async def leaves(scope: Any, _: Any, send: Any) -> None:
+        async def receive() -> dict[str, str]:
+            return {"type": "http.disconnect"}
+
+        await site.app(scope, receive, send)
+
+    program = await site.program("operator")
+    headers = ONE | {"Authorization": program.headers["Authorization"]}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(leaves), base_url=HOST) as client:
+        assert (await client.post(TRIGGER, headers=headers)).status_code == 499
+    assert await runs(site) == 0
     assert (await program.post(TRIGGER, headers=ONE)).status_code == 200
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from storms.checker.tied import (
+    Act,
     AskedBatch,
     AskedChild,
     AskedFlow,
@@ -18,6 +19,7 @@ from storms.checker.tied import (
     Flow,
     Link,
     Refused,
+    Told,
 )
 
 FOREVER = float("inf")
@@ -248,6 +250,10 @@ class Evidence:
         asked_flows: The flows started by name.
         rolled_back: The tokens of calls in transactions that were rolled back.
         refused: The calls that ended with an error.
+        acts: What people did to runs, batches and flows of their own.
+        people_batches: The batches of people.
+        chains: The flows of people.
+        told: The alerts that were sent.
         strict: Whether the queues that share workers have a strict order.
         left: The number of unfinished items when the nodes were told to stop.
         stands: Whether the unfinished items made no progress for long.
@@ -278,6 +284,10 @@ class Evidence:
     refused: tuple[Refused, ...] = ()
     flows: tuple[Flow, ...] = ()
     pauses: tuple[Pause, ...] = ()
+    acts: tuple[Act, ...] = ()
+    people_batches: tuple[Batch, ...] = ()
+    chains: tuple[Flow, ...] = ()
+    told: tuple[Told, ...] = ()
     strict: bool = False
     left: int = 0
     stands: bool = False
@@ -286,6 +296,16 @@ class Evidence:
     def run_by_id(self) -> dict[int, Run]:
         """Map run ids to rows."""
         return {run.id: run for run in self.runs}
+
+    @cached_property
+    def deletable(self) -> frozenset[int]:
+        """Return the runs that a person may have deleted."""
+        return frozenset(self.targets("delete"))
+
+    def targets(self, kind: str) -> list[int]:
+        """Return what the acts of a kind applied to, except for refused acts."""
+        acts = (act for act in self.acts if act.kind == kind and not act.refused)
+        return [act.target for act in acts if act.target is not None]
 
     @cached_property
     def runs_by_job(self) -> dict[str, list[Run]]:

@@ -24,6 +24,7 @@ from storms.checker.evidence import (
     StepNote,
 )
 from storms.checker.tied import (
+    Act,
     AskedBatch,
     AskedChild,
     AskedFlow,
@@ -32,8 +33,9 @@ from storms.checker.tied import (
     Flow,
     Link,
     Refused,
+    Told,
 )
-from storms.record import JOBS, ROLLED_BACK, STORM, SUBMITTED, read
+from storms.record import ACTED, ACTING, JOBS, ROLLED_BACK, STORM, SUBMITTED, read
 
 Line = dict[str, Any]
 TABLES = "tables.json"
@@ -48,8 +50,9 @@ _LOGGED = "SELECT JobId, Attempt, Success, ResultMessage, JobName, StartedAt, Co
 _STEPS = "SELECT RunId, Name FROM c_JobStep"
 _SERVERS = "SELECT Id FROM c_JobServer"
 _LINKS = "SELECT ChildId, ParentKind, ParentId, Condition, Quorum, Outcome FROM c_JobLink"
-_BATCHES = "SELECT Id, State, Total, Pending, Failed FROM c_JobBatch WHERE Kind = 'batch'"
+_BATCHES = "SELECT Id, State, Total, Pending, Failed, ParentId FROM c_JobBatch WHERE Kind = 'batch'"
 _FLOWS = "SELECT Id, State, Pending, Failed, ArgumentsJson, DefinitionJson FROM c_JobBatch WHERE Kind = 'flow'"
+_OF_APPLICATION, _OF_PEOPLE = " AND Name NOT LIKE 'people %'", " AND Name LIKE 'people %'"
 _MEMBERS = "SELECT BatchId, Id FROM c_JobRun WHERE BatchId IS NOT NULL"
 _ACTIVE = "SELECT Id FROM c_JobRun WHERE State NOT IN ('succeeded', 'failed', 'cancelled', 'skipped', 'missed')"
 _OF_BATCHES = (
@@ -62,6 +65,7 @@ _SLOTS = (
 )
 _LATE = timedelta(seconds=20)
 """Allowed delay of a slot at the end of a storm; the judgement allows a little more."""
+_HANDLED = f"{_ACTIVE} AND JobName IN ('Handled', 'Prompt')"
 _OF_FLOWS = "SELECT Id FROM c_JobBatch WHERE Kind = 'flow' AND State = 'running'"
 
 
@@ -103,6 +107,10 @@ def load(folder: Path, limits: Limits) -> Evidence:
         refused=tuple(_refused(submitted)),
         flows=tuple(_flow(row) for row in tables["flows"]),
         pauses=tuple(_pauses(storm)),
+        acts=tuple(_acts(submitted)),
+        people_batches=tuple(_batches(tables.get("people_batches", []), tables["members"])),
+        chains=tuple(_flow(row) for row in tables.get("chains", [])),
+        told=tuple(_told(jobs)),
         strict=begin.get("order") == "strict",
         left=quiet.get("left", 0),
         stands=quiet.get("stands", False),
@@ -115,9 +123,11 @@ _QUERIES = {
     "steps": _STEPS,
     "servers": _SERVERS,
     "links": _LINKS,
-    "batches": _BATCHES,
+    "batches": _BATCHES + _OF_APPLICATION,
+    "people_batches": _BATCHES + _OF_PEOPLE,
     "members": _MEMBERS,
-    "flows": _FLOWS,
+    "flows": f"{_FLOWS} AND Name = 'Fan'",
+    "chains": f"{_FLOWS} AND Name = 'Chain'",
 }
 
 
@@ -133,7 +143,7 @@ def unfinished(folder: Path, url: str) -> set[int]:
     active = {row[0] for row in rows(url, _ACTIVE)}
     late = datetime.now(UTC) - _LATE
     slots = {run for run, slot in rows(url, _SLOTS) if _utc(slot) < late}
-    of_batches = {row[0] for row in rows(url, _OF_BATCHES)}
+    of_batches = {row[0] for sql in (_OF_BATCHES, _HANDLED) for row in rows(url, sql)}
     flows = {-row[0] for row in rows(url, _OF_FLOWS)}
     return flows | of_batches | slots | active & {item.run for item in acknowledged(folder)}
 
@@ -326,14 +336,43 @@ def _flow(row: Any) -> Flow:
     id_, state, pending, failed, arguments, steps = row
     given = json.loads(arguments)
     states = {name: step["state"] for name, step in json.loads(steps).items()}
-    what = given["token"], given["count"], given["bad"]
+    what = given["token"], given.get("count", 0), given.get("bad", 0)
     return Flow(id_, state, pending, failed, *what, states)
 
 
 def _batches(batches: list[Any], members: list[Any]) -> Iterable[Batch]:
-    for id_, state, total, pending, failed in batches:
+    for id_, state, total, pending, failed, *parent in batches:
         run_ids = tuple(run for batch, run in members if batch == id_)
-        yield Batch(id_, state, total, pending, failed, run_ids)
+        yield Batch(id_, state, total, pending, failed, run_ids, *parent)
+
+
+def _acts(submitted: list[Line]) -> Iterable[Act]:
+    """Yield each act with its outcome, if the outcome became known."""
+    ends = {line["act"]: line for line in submitted if line["event"] == ACTED}
+    for line in submitted:
+        if line["event"] != ACTING:
+            continue
+        same = line["kind"], line["target"], line["mono"]
+        end = ends.get(line["act"])
+        if end is None:
+            yield Act(*same, token=line["token"], batch=line["batch"])
+            continue
+        yield Act(
+            *same,
+            at=end["mono"],
+            done="error" not in end,
+            refused=end.get("known", False),
+            made=tuple(end["made"]),
+            state=end.get("state"),
+            token=line["token"],
+            batch=line["batch"],
+        )
+
+
+def _told(jobs: list[Line]) -> Iterable[Told]:
+    for line in jobs:
+        if line["event"] == "told":
+            yield Told(line["kind"], line["job"], line["key"], line["mono"])
 
 
 def _change(line: str) -> Change:

@@ -18,7 +18,7 @@ from storms.checker.evidence import (
     Run,
 )
 from storms.checker.turns import others_had_its_room
-from storms.policies import POLICIES
+from storms.policies import HANDLED, POLICIES
 
 MOST_LOST = 3
 """Lost workers that fail a run."""
@@ -51,9 +51,11 @@ def acknowledged_runs_end(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def tokens_are_performed_by_their_runs(evidence: Evidence) -> Iterator[Complaint]:
-    """No run executes the token of another run, whether or not the application got the run's id."""
+    """No run executes the token of another run, whether or not the application got the run's id. ``people`` judges runs that people retry."""
     run_by_token = {item.token: item.run for item in evidence.acknowledged}
     for item in sorted(evidence.executions, key=lambda item: item.start):
+        if item.job == HANDLED:
+            continue
         if item.token and run_by_token.setdefault(item.token, item.run) != item.run:
             text = f"{item.token} was asked of run {run_by_token[item.token]}"
             yield Complaint("tokens", text, item.run)

@@ -46,6 +46,7 @@ class Batch:
     pending: int
     failed: int
     members: tuple[int, ...] = ()
+    parent: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,45 @@ class Refused:
     job: str
     error: str
     asked: float
+    at: float
+
+
+@dataclass(frozen=True)
+class Act:
+    """What a person or a program did to a run, batch or flow.
+
+    Args:
+        kind: Such as ``cancel``, ``retry batch`` or ``start``.
+        target: The run, batch or flow that it applied to.
+        asked: When the act began.
+        at: When its outcome was known; infinite if it never was.
+        done: Whether the scheduler confirmed the act.
+        refused: Whether the scheduler refused the act, so that it had no effect.
+        made: The runs, the batch or the flow that the act made.
+        state: The answered state of a cancelled run.
+        token: The token of a started run.
+        batch: The batch of the target, 0 if it has none; None if the person does not know.
+    """
+
+    kind: str
+    target: int | None
+    asked: float
+    at: float = float("inf")
+    done: bool = False
+    refused: bool = False
+    made: tuple[int, ...] = ()
+    state: str | None = None
+    token: str = ""
+    batch: int | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """Alert that was sent."""
+
+    kind: str
+    job: str
+    key: str
     at: float
 
 

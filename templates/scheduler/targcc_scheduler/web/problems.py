@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 
 from ..core.actor import everything_visible
 from ..core.error_codes import address
@@ -241,9 +242,12 @@ def _is_encrypted(request: Request) -> bool:
 async def while_somebody_waits(
     answering: Coroutine[Any, Any, Response], request: Request
 ) -> Response:
-    """Await the answer; if a GET request's client disconnects, cancel the handler with the running database query."""
+    """Await the answer; if a GET request's client disconnects, cancel the handler with the running database query. Other requests are carried out once their body has come."""
     if request.method != "GET":
-        return await answering
+        try:
+            return await answering
+        except ClientDisconnect:  # before the whole body had come
+            return Response(status_code=_CLIENT_CLOSED_REQUEST)
     answer = asyncio.ensure_future(answering)
     gone = asyncio.ensure_future(_disconnected(request))
     try:

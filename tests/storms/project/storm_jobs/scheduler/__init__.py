@@ -65,6 +65,22 @@ _FAN = {
 after all branches.
 """
 
+_CHAIN = {
+    "arguments": {"token": "", "seconds": 0.0, "fails": 0},
+    "steps": {
+        "first": {
+            "job": "Handled",
+            "arguments": {"token": "{flow.token}-first", "seconds": "{flow.seconds}", "fails": 0},
+        },
+        "second": {
+            "job": "Handled",
+            "after": "first",
+            "arguments": {"token": "{flow.token}-second", "seconds": "{flow.seconds}", "fails": "{flow.fails}"},
+        },
+    },
+}  # fmt: skip
+"""Two steps of the job whose runs people change."""
+
 _ORDER = os.environ.get("STORM_ORDER", "weighted")
 _SHARED = {
     "workers": 2,
@@ -76,11 +92,12 @@ configure(
     Project(
         name="storm-jobs",
         package="storm_jobs",
-        queues={"default": 8, "long": 4, "urgent": 2, "bulk": 2, "aging": 1},
+        queues={"default": 8, "long": 4, "urgent": 2, "bulk": 2, "aging": 1, "prompt": 1},
         pools={"shared": _SHARED},
         queue_aging={"aging": 2},
         retries=3,
         backoff="200ms",
-        flows={"Fan": _FAN},
+        flows={"Fan": _FAN, "Chain": _CHAIN},
+        alerts={"channels": {"note": "storm_jobs.told:Told"}},
     )
 )
