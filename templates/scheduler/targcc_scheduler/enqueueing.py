@@ -107,7 +107,7 @@ class Creating:
             by = options.get("by", SYSTEM)
             [run] = await self._new_runs(job, kind, [arguments], by, bound)
             session = one_connection(options.get("session"), options.get("connection"))
-            return await self.operate(operations.create_run, session, run)
+            return await self._host.create_run(session, run)
 
         async def trigger(arguments: Mapping[str, Any]) -> RunId:
             accepted: Any = options  # trigger refuses options that it does not take
@@ -174,7 +174,7 @@ class Creating:
         waits = after_of(after, on, quorum, otherwise)
         options = Options(waits, queue, priority, expires_in, idempotency_key)
         [run] = await self._new_runs(job, JobType.FIRE_AND_FORGET, call, by, options)
-        return await self.operate(operations.create_run, one_connection(session, connection), run)
+        return await self._host.create_run(one_connection(session, connection), run)
 
     async def enqueue_many(
         self,
@@ -246,7 +246,7 @@ class Creating:
             waits, queue, priority, expires_in, idempotency_key, due_at, delay is not None
         )
         [run] = await self._new_runs(job, JobType.DELAYED, call, by, options)
-        return await self.operate(operations.create_run, one_connection(session, connection), run)
+        return await self._host.create_run(one_connection(session, connection), run)
 
     async def trigger(
         self,

@@ -301,6 +301,10 @@ class RecordingHost(Host):
             await perform()
         return cast("T", result)
 
+    async def create_run(self, caller: Connection | None, run: NewRun) -> RunId:
+        """Record a run, as :meth:`operate` does."""
+        return await self.operate(operations.create_run, caller, run)
+
     async def operate_within(
         self,
         operation: Callable[Concatenate[Call, P], Awaitable[T]],

@@ -29,6 +29,7 @@ from .kernel.alert_events import AlertEvents, Notify, node_event
 from .kernel.blobs import ContentKeeper
 from .kernel.engine.factory import make_queue_engine
 from .kernel.engine.port import Engine, Submission
+from .kernel.engine.submit import stands_alone
 from .kernel.feature import ExternalJobs, JobChanger, JobChanges, JobFollower, parts
 from .kernel.jobs.checks import JobFinding, MakeContainer, broken_of, check_jobs
 from .kernel.jobs.definition import JobDefinition
@@ -39,10 +40,11 @@ from .kernel.node.nodes import host_name
 from .kernel.node.pruner import Upkeep, upkeep
 from .kernel.queries.models import Attempt
 from .kernel.queries.system import ended_since
+from .kernel.runs.values import NewRun, RunId
 from .kernel.worker.node_services import NodeServices
 from .kernel.worker.processes import ProcessPool, ProcessSetup
 from .kernel.worker.runner import JobLoop
-from .operations import Call, run_asked, until_final, within
+from .operations import Call, create_run, run_asked, until_final, within
 from .project import current
 from .schema_setup import prepare
 from .services.container import project_services
@@ -199,6 +201,20 @@ class Host:
         result = await self.change(lambda mine: operation(self._call(mine), *args, **kwargs))
         self.engine.wake()
         return result
+
+    async def create_run(self, caller: Connection | None, run: NewRun) -> RunId:
+        """Create a run as :meth:`operate` does; a run that stands alone by the engine's own statement, if the engine has one."""
+        if caller is not None or not stands_alone(run):
+            return await self.operate(create_run, caller, run)
+        run_id = await self.call(self._create_alone(run))
+        self.engine.wake()
+        return run_id
+
+    async def _create_alone(self, run: NewRun) -> RunId:
+        run_id = await self.engine.create(self.store, run)
+        if run_id is not None:
+            return run_id
+        return await self.store.change(lambda mine: create_run(self._call(mine), run))
 
     async def operate_within(
         self,

@@ -47,14 +47,14 @@ def _new(**fields):
     ],
 )
 def test_the_row_of_a_new_run(fields, state, ties):
-    row = create._row(_new(note="why", **fields), NOW)
+    row = create.new_row(_new(note="why", **fields), NOW)
     assert (row["State"], row["Ties"]) == (state, ties)
     assert (row["CreatedAt"], row["CompletedAt"], row["Message"]) == (NOW, None, None)
 
 
 @pytest.mark.parametrize("state", [MISSED, SKIPPED])
 def test_a_slot_that_does_not_run_is_over_at_once_and_says_why(state):
-    row = create._row(_new(state=state, note="why"), NOW)
+    row = create.new_row(_new(state=state, note="why"), NOW)
     assert (row["State"], row["CompletedAt"], row["Message"]) == (state, NOW, "why")
 
 

@@ -39,6 +39,20 @@ def test_the_class_name_is_the_key_and_the_name_in_words():
     assert (definition.job_type, definition.schedule_text) == (JobType.RECURRING, "0 2 * * *")
 
 
+def test_the_decorator_works_without_parentheses():
+    @job
+    class Tidy:
+        async def execute(self): ...
+
+    @job
+    async def hello() -> None: ...
+
+    keys = [declared.__job__.complete(RIG).name for declared in (Tidy, hello)]
+    assert keys == ["Tidy", "Hello"]
+    with pytest.raises(JobError, match="execute"):
+        job(type("Nothing", (), {}))
+
+
 def test_the_project_says_what_the_decorator_does_not(monkeypatch):
     project = replace(RIG, backoff="30s", timeout="1h")
     monkeypatch.setattr("targcc_scheduler.project._configured", project)

@@ -22,8 +22,9 @@ from typing import Any, Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.pools import Pool
+from ...db.transactions import Store
 from ..runs.claim import Entries, Taken
-from ..runs.values import Claim, Offer
+from ..runs.values import Claim, NewRun, Offer, RunId
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,9 @@ class Engine(Protocol):
 
     async def open(self) -> None:
         """Prepare to submit. Called once, on the scheduler's loop, in every process (web and command line too)."""
+
+    async def create(self, store: Store, run: NewRun) -> RunId | None:
+        """Insert and submit a run that stands alone, in one statement that commits by itself; ``None``: the engine has no such statement."""
 
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
         """Submit runs that wait from now on. Part of ``connection``'s transaction, which may belong to another loop."""

@@ -36,9 +36,11 @@ from ...core.states import RunState
 from ...db.dialects import known
 from ...db.dialects.frequent import FrequentStatement, listed
 from ...db.dialects.psycopg_driver import QuietConnection
+from ...db.tables import job_run
+from ...db.transactions import Store
 from ..runs.claim import Entries, Taken, lock_queue
-from ..runs.create import CLAIMABLE, refused_by
-from ..runs.values import ASKS, Claim, Offer, OfferedRun
+from ..runs.create import CLAIMABLE, new_row, refused_by
+from ..runs.values import ASKS, Claim, NewRun, Offer, OfferedRun, RunId
 from .port import Submission, Worker
 
 # Entries of Procrastinate's queue: defer an entry for each waiting run, and take entries in order of priority.
@@ -90,6 +92,30 @@ _DEFER = FrequentStatement(
     .columns(sa.column("count", sa.Integer))
 )
 """Write several entries at once. Calls the same database function as Procrastinate's ``batch_defer``, without 18 values for each entry."""
+
+
+@cache
+def _insert_with_entry(columns: tuple[str, ...]) -> FrequentStatement:
+    """Return the statement that inserts a run with these columns and writes its entry: one round trip, one commit."""
+    return FrequentStatement(
+        sa.text(f"""
+        WITH new AS (
+            INSERT INTO c_JobRun ({", ".join(columns)}) VALUES (:{", :".join(columns)}) RETURNING Id, Queue
+        ), entry AS (
+            SELECT Id, procrastinate_defer_jobs_v1(ARRAY[
+                ROW(Queue, '{TASK}'::varchar, CAST(:points AS integer), NULL, NULL,
+                    jsonb_build_object('run_id', Id), CAST(:later AS timestamptz))::procrastinate_job_to_defer_v1
+            ]) AS entries FROM new
+        )
+        SELECT Id AS id FROM entry WHERE entries IS NOT NULL
+        """)  # noqa: S608 - columns of ours
+        .bindparams(
+            *(sa.bindparam(name, type_=job_run.c[name].type) for name in columns),
+            sa.bindparam("later", type_=sa.DateTime(timezone=True)),
+        )
+        .columns(sa.column("id", sa.BigInteger))
+    )
+
 
 QUEUE_OUTAGES = (*OUTAGES, ConnectorException, psycopg.Error)
 """Errors that SQLAlchemy or Procrastinate raises while the database is unavailable."""
@@ -609,6 +635,17 @@ class ProcrastinateEngine:
 
     async def open(self) -> None:
         """Do nothing: entries are written on the caller's connection."""
+
+    async def create(self, store: Store, run: NewRun) -> RunId:
+        """Insert a run and write its entry in one statement."""
+        now = self._clock.now()
+        submission = Submission(0, run.queue, run.priority, run.due_at)
+        row = new_row(run, now)
+        ((_, points, later),) = _alike([submission], now, self._aging)
+        async with store.write_at_once() as connection:
+            statement = _insert_with_entry(tuple(row))
+            (new,) = await statement.all(connection, row | {"points": points, "later": later})
+        return RunId(new.id)
 
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
         """Write an entry for each run, or bundles for many runs."""

@@ -180,6 +180,12 @@ def dependencies_of(then: Sequence[NewRun]) -> int:
     return int(Tie.FOLLOWED) if then else 0
 
 
+def stands_alone(run: NewRun) -> bool:
+    """Return whether a run consists of its row and its submission: without keys, dependencies, followers and stored content."""
+    extras = (run.after, run.unique, run.call, run.contents_of, run.scheduled_for)
+    return not (any(extras) or run.then or run.contents or is_mark(run.limit_key))
+
+
 async def create_runs(
     engine: Engine, connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
 ) -> list[RunId]:

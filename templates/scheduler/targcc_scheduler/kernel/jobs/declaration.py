@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypedDict, TypeVar, Unpack, cast, get_args
+from typing import Any, TypedDict, TypeVar, Unpack, cast, get_args, overload
 
 from ...core.errors import JobError
 from ...core.numbers import PRIORITIES, is_priority
@@ -163,9 +163,17 @@ _ANY_PROJECT = Project(name="any", package="any")
 """A placeholder project, used to check a declaration."""
 
 
+@overload
+def job(target: T, /) -> T: ...
+
+
+@overload
 def job(
     schedule: str | JobType | None = None, /, **options: Unpack[JobOptions]
-) -> Callable[[T], T]:
+) -> Callable[[T], T]: ...
+
+
+def job(schedule: Any = None, /, **options: Unpack[JobOptions]) -> Any:
     """Declare a class with a method ``execute``, or a function, as a job.
 
     Discovery finds a decorated class or function at the top level in a module below the jobs package::
@@ -179,7 +187,7 @@ def job(
     typed argument. For the return value see :class:`~.context.JobResult`.
 
     Args:
-        schedule: A cron expression. Or a :class:`JobType`, for a job without a schedule. Default: the schedule of ``every`` or ``at``; without
+        schedule: A cron expression. Or the class or function itself, for ``@job`` without parentheses. Or a :class:`JobType`, for a job without a schedule. Default: the schedule of ``every`` or ``at``; without
             them the job runs only when a call enqueues a run, or after the jobs in ``after``.
         options: The keyword options; :class:`JobOptions` and :class:`RecurringOptions` describe each.
 
@@ -190,6 +198,8 @@ def job(
         JobError: The options contradict each other, or the class has no ``execute``.
         CronError: The schedule, a duration or the zone cannot be parsed.
     """
+    if callable(schedule):
+        return job()(schedule)
 
     def decorate(target: T) -> T:
         target.__job__ = declare(target, schedule, **options)  # type: ignore[attr-defined]  # discovery looks for this mark

@@ -32,7 +32,7 @@ async def insert_many(
     connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
 ) -> list[RunId]:
     """Insert runs without slots; return their ids in the same order."""
-    rows = [_row(run, now) for run in runs]
+    rows = [new_row(run, now) for run in runs]
     ids = [RunId(row[0]) for row in await known.of(connection).insert_runs(connection, rows)]
     for run_id, run in zip(ids, runs, strict=True):
         if run.contents:
@@ -49,7 +49,7 @@ async def insert_slots(
     if not runs:
         return {}
     runs = _with_causes(runs)
-    rows = await known.of(connection).insert_runs(connection, [_row(run, now) for run in runs])
+    rows = await known.of(connection).insert_runs(connection, [new_row(run, now) for run in runs])
     new = {(name, slot): run_id for run_id, name, slot in rows if slot is not None}
     over = [run for run in runs if run.state in FINAL and (run.job_name, run.scheduled_for) in new]
     await statistics.add(connection, [_ending(run, now) for run in over], shard_of_process())
@@ -85,7 +85,7 @@ def _ending(run: NewRun, now: datetime) -> Ending:
     return Ending(job=run.job_name, at=run.scheduled_for or now, outcome=run.state)
 
 
-def _row(run: NewRun, now: datetime) -> dict[str, Any]:
+def new_row(run: NewRun, now: datetime) -> dict[str, Any]:
     """Return the row of a new run; a run with deferred keys is scheduled until the next stage takes its keys."""
     asks = is_mark(run.limit_key) and run.state is RunState.ENQUEUED
     state = RunState.SCHEDULED if asks else run.state
