@@ -137,7 +137,11 @@ def test_hybrid_mode_reads_and_writes_the_old_tables(url):
     with engine_of(url).begin() as connection:
         writer = WriteBack(connection, "dbo.c_Job")
         assert writer.begin(connection, 1, at, "targcc node")
-        writer.end(connection, RunReport(1, at, at, "Success", "42 orders", "targcc node", at))
+        report = RunReport(
+            job_id=1, started=at, ended=at, status="Success", remarks="42 orders", by="targcc node",
+            token="targcc run 1.1", next_run=at,
+        )  # fmt: skip
+        writer.end(connection, report)
         row = connection.exec_driver_sql("SELECT enmJobStatus, NextRunTime FROM c_Job").one()
         logged = connection.exec_driver_sql("SELECT Remarks FROM c_LoggedJob").scalars().all()
 

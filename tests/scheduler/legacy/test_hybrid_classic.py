@@ -450,6 +450,36 @@ async def test_a_one_off_runs_once_and_is_switched_off(postgresql_old, start):
     assert len(old.logged()) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "columns"),
+    [
+        ("Daily", {"WhenToRun": "'2024-03-06 02:30:00'", "NextRunTime": "'2026-11-01 02:30:00'"}),
+        ("Daily", {"WhenToRun": "'2024-03-06 02:30:00'", "NextRunTime": "'2026-11-01 02:30:17'"}),
+        ("CyclicHour", {"CyclicCount": "5", "NextRunTime": "'2026-11-01 04:00:00'"}),
+        ("CyclicMin", {"CyclicCount": "600", "NextRunTime": "'2026-11-01 04:00:00'"}),
+        ("CyclicMin", {"CyclicCount": "600", "NextRunTime": "an hour ago"}),
+    ],
+)
+async def test_a_row_that_is_overdue_at_the_first_start_runs_once(
+    postgresql_old, start, database, kind, columns
+):
+    old, an_hour_ago = postgresql_old, wall(datetime.now(UTC) - timedelta(hours=1))
+    if columns["NextRunTime"] == "an hour ago":
+        columns = columns | {"NextRunTime": an_hour_ago}
+    old.add(1, "mnTM_Load", kind, **columns)
+    old.add(2, "mnTM_Later", NextRunTime="'2126-11-01 02:30:00'")
+    scheduler = await start(old)
+
+    await until(lambda: old.row(1)["enmjobstatus"] == "Success")
+    await scheduler.stop()
+    again = await start(old)
+    await until(lambda: "mnTM_Load" in again.definitions)
+    await again.stop()
+    runs = database.rows("SELECT JobName, State FROM c_JobRun WHERE State <> 'missed'")
+    assert [tuple(run) for run in runs] == [("mnTM_Load", "succeeded")]
+    assert old.row(1)["nextruntime"] > datetime.now(JERUSALEM).replace(tzinfo=None)
+
+
 def wall(instant):
     return f"'{instant.astimezone(JERUSALEM):%Y-%m-%d %H:%M:%S}'"
 

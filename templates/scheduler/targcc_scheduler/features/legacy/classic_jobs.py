@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,9 +22,10 @@ from ...kernel.jobs.definition import Alerts, JobDefinition
 from ...kernel.jobs.discovery import BrokenModule
 from ...kernel.queries.models import Attempt
 from ...project import current
+from ...schedules.base import Schedule
 from ...schedules.calendars import WorkingSchedule
 from ...schedules.cron import CronSchedule
-from ...schedules.intervals import EverySchedule, OnceSchedule
+from ...schedules.intervals import AfterRunSchedule, EverySchedule, OnceSchedule
 from ...services.database import Database
 from ...services.procedures import ProcedureResult, procedure_call
 from ...settings import Settings
@@ -159,7 +161,7 @@ class ClassicJobs:
         if cron is not None and not CronSchedule.parse(cron).reachable:
             raise ValueError(f'cron "{cron}": there is no such date, it never runs')
         on = ("failure", "missed", *(["success"] if row.tells_success else []))
-        return define(
+        definition = define(
             self._work(row.id, row.name, row.procedure),
             cron,
             **options,
@@ -174,6 +176,18 @@ class ClassicJobs:
             misfire_grace="none",
             alerts=Alerts(on=on, email=row.emails),
         )
+        return replace(definition, since=self._due(row, definition.schedule))
+
+    def _due(self, row: ClassicRow, schedule: Schedule | None) -> datetime | None:
+        """Return when a row was due by ``NextRunTime``, to the minute: a row that is overdue at its first start here runs once, as with TaskManager.
+
+        The slots of an interval that counts from the start of the previous run begin one interval after the returned instant.
+        """
+        if row.next_run is None or row.is_running:
+            return None
+        at = row.next_run.replace(second=0, microsecond=0, tzinfo=ZoneInfo(self._zone))
+        before = schedule.delay if isinstance(schedule, AfterRunSchedule) else timedelta()
+        return at.astimezone(UTC) - before
 
     def _work(
         self, row_id: int, name: str, procedure: str

@@ -282,6 +282,7 @@ class JobDefinition:
         unique: The rule for unique runs; ``None`` without unique runs.
         expires_in: The time after its due time in which a run must begin; ``None`` is no limit.
         after: The jobs that this job follows: each run for a followed job creates a run for this job.
+        since: The first instant whose slots count when the schedule is new; ``None`` is the first start.
         followers: Returns the jobs that follow this job, as defined in this process.
         keyed_limit: The limit by key: on concurrent runs, on starts in a period, or on both.
         overrides: The changes that people made to the deployed job.
@@ -319,6 +320,7 @@ class JobDefinition:
     unique: Unique | None = None
     expires_in: timedelta | None = None
     after: tuple[str, ...] = ()
+    since: datetime | None = field(default=None, compare=False)
     followers: Callable[[], Sequence[JobDefinition]] = field(
         default=tuple, repr=False, compare=False
     )

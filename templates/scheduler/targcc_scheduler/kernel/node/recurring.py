@@ -619,8 +619,10 @@ def _with(
 def _begin(job: JobDefinition, now: datetime) -> datetime:
     """Return the instant after which a new schedule's slots count.
 
-    A single slot in the past still counts, so that the slot runs or is recorded as missed.
+    A single slot in the past still counts, so that the slot runs or is recorded as missed, and so do slots since :attr:`JobDefinition.since`.
     """
+    if job.since is not None and job.since <= now:
+        return job.since - timedelta(microseconds=1)
     schedule = job.schedule.base if isinstance(job.schedule, WorkingSchedule) else job.schedule
     if isinstance(schedule, OnceSchedule) and schedule.at <= now:
         return schedule.at - timedelta(microseconds=1)
