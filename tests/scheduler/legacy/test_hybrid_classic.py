@@ -411,19 +411,40 @@ async def test_a_cancelled_run_is_a_failure_in_the_old_table(postgresql_old, sta
     assert len(old.logged()) == 1
 
 
-async def test_a_row_that_task_manager_runs_now_is_not_begun(postgresql_old, start, database):
+async def test_a_row_that_task_manager_runs_waits_and_says_so_once(postgresql_old, start, database):
     old = postgresql_old
     old.add(1, "mnTM_Load", enmJobStatus="'InProcess'", LastRunBy="'targcc01'")
     scheduler = await start(old, options={"schedule": False})
     run = await scheduler.trigger("mnTM_Load", by=DANA)
-
-    assert await scheduler.wait(run, timeout=30) == RunState.FAILED
-    assert "TaskManager runs this row now" in database.history(run)[0]["ErrorMessage"]
+    said = (
+        f"SELECT Message FROM c_JobLogLine WHERE RunId = {run} AND Message LIKE 'TaskManager runs%'"
+    )
+    await until(lambda: database.rows(said))
     assert old.logged() == []
 
-    old.execute("UPDATE c_Job SET LastRunBy = 'targcc node that crashed'")
-    again = await scheduler.trigger("mnTM_Load", by=DANA)
-    assert await scheduler.wait(again, timeout=30) == RunState.SUCCEEDED
+    old.execute("UPDATE c_Job SET enmJobStatus = 'Success'")
+    assert await scheduler.wait(run, timeout=30) == RunState.SUCCEEDED
+    assert len(database.rows(said)) == len(old.logged()) == 1
+
+
+async def test_a_run_that_waits_for_task_manager_can_be_cancelled(postgresql_old, start, database):
+    old = postgresql_old
+    old.add(1, "mnTM_Load", enmJobStatus="'InProcess'", LastRunBy="'targcc01'")
+    scheduler = await start(old, options={"schedule": False})
+    run = await scheduler.trigger("mnTM_Load", by=DANA)
+    await until(lambda: database.rows(f"SELECT 1 FROM c_JobLogLine WHERE RunId = {run}"))
+    await scheduler.cancel(run, by=DANA)
+
+    assert await scheduler.wait(run, timeout=30) == RunState.CANCELLED
+    assert (old.row(1)["enmjobstatus"], old.row(1)["lastrunby"]) == ("InProcess", "targcc01")
+
+
+async def test_a_row_that_a_process_of_ours_left_running_is_begun(postgresql_old, start):
+    old = postgresql_old
+    old.add(1, "mnTM_Load", enmJobStatus="'InProcess'", LastRunBy="'targcc node that crashed'")
+    scheduler = await start(old, options={"schedule": False})
+    run = await scheduler.trigger("mnTM_Load", by=DANA)
+    assert await scheduler.wait(run, timeout=30) == RunState.SUCCEEDED
 
 
 async def test_a_task_manager_that_still_runs_a_row_is_noticed(old, start):

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -41,7 +42,9 @@ _TWICE = "LastRunTime has moved by {}: TaskManager still runs this row. Stop it,
 _NO_HISTORY = (
     "there is no c_LoggedJob beside it: the runs here are not written into the old history"
 )
-_RUNS_THERE = "TaskManager runs this row now (enmJobStatus is InProcess): it was not begun here"
+_RUNS_THERE = (
+    "TaskManager runs this row now (enmJobStatus is InProcess): this run waits until it has ended"
+)
 
 Record = Mapping[str, Any]
 
@@ -68,8 +71,10 @@ class ClassicJobs:
             frozenset(name.lower() for name in settings.legacy_runner_names),
             {code.lower(): name for code, name in settings.legacy_procedures.items()},
         )
+        self._poll = settings.legacy_poll_seconds
         self._by = f"{MARK}{socket.gethostname()}"
         self._unwritten = PendingWriteBack(clock)
+        self._never_begun: set[str] = set()
         self._known: dict[ClassicRow, JobDefinition] = {}
         self._last_runs: dict[int, datetime | None] = {}
         self._run_elsewhere: dict[int, str] = {}
@@ -97,7 +102,10 @@ class ClassicJobs:
         """
         rows = {row.name: (row, job) for row, job in self._known.items()}
         ended = [
-            attempt for attempt in attempts if attempt.job in rows and attempt.error != _RUNS_THERE
+            attempt
+            for attempt in attempts
+            if attempt.job in rows
+            and _token(attempt.run_id, attempt.number) not in self._never_begun
         ]
         reports = [self._late_report(*rows[attempt.job], attempt) for attempt in ended]
         with self._database().engine.begin() as connection:
@@ -193,16 +201,12 @@ class ClassicJobs:
         self, row_id: int, name: str, procedure: str
     ) -> Callable[[JobContext], Awaitable[JobResult]]:
         async def execute(ctx: JobContext) -> JobResult:
-            database = self._database()
-            began = self._clock.now()
-            started = self._wall(began)
+            database, began = self._database(), self._clock.now()
             try:
-                is_ours = await self._begin(database, row_id, started)
+                started = await self._begin(ctx, database, row_id)
             except Exception:
                 self._unwritten.add(_token(ctx.run_id, ctx.attempt), began)
                 raise
-            if not is_ours:
-                return JobResult.failure(_RUNS_THERE, retry=False)
             try:
                 result = await database.call(procedure)
             except BaseException as error:
@@ -216,9 +220,23 @@ class ClassicJobs:
 
         return execute
 
-    async def _begin(self, database: Database, row_id: int, started: datetime) -> bool:
-        writer = self._writing()
-        return await database.run(lambda c: writer.begin(c, row_id, started, self._by))
+    async def _begin(self, ctx: JobContext, database: Database, row_id: int) -> datetime:
+        """Mark a row as running, once TaskManager does not run it; return the start by the old server's wall clock."""
+        writer, is_told = self._writing(), False
+        while True:
+            started = self._wall(self._clock.now())
+            if await database.run(
+                partial(writer.begin, job_id=row_id, started=started, by=self._by)
+            ):
+                return started
+            if not is_told:
+                ctx.log.warning(_RUNS_THERE)
+                is_told = True
+            try:
+                await asyncio.sleep(self._poll)
+            except asyncio.CancelledError:
+                self._never_begun.add(_token(ctx.run_id, ctx.attempt))
+                raise
 
     async def _end(
         self,
