@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import mssql_python
 import pytest
+from pysqlbridge.tds.result import QueryError
 from rt_tools import until
 from sqlalchemy.exc import DBAPIError
 from targcc_scheduler import Actor, ActorKind, RunState
@@ -45,6 +46,25 @@ async def test_a_timeout_stops_the_procedure_on_the_server(double, sql_server, s
     assert "timed out after" in database.history(run)[0]["ErrorMessage"]
     (statement, _), *_ = await until(lambda: double.stopped)
     assert (statement, double.finished) == ("EXEC dbo.SP_Slow", [])
+
+
+@pytest.mark.parametrize(
+    "number", [[{"number": 50000}], [{"number": 0}], QueryError("gone", number=596)]
+)
+async def test_an_error_of_a_procedure_is_what_the_procedure_said(
+    double, sql_server, scheduler, database, number
+):
+    double.answers |= {"SELECT @@ERROR": number, "SP_Bad": QueryError("no orders [today]")}
+
+    async def close_month():
+        await sql_server.call("dbo.SP_Bad")
+
+    scheduler.add_recurring("close-month", close_month, "0 0 1 1 *", retries=0)
+    run = await scheduler.trigger("close-month", by=DANA)
+
+    assert await scheduler.wait(run, timeout=30) == RunState.FAILED
+    said = "no orders [today]" + (" (error 50000)" if number == [{"number": 50000}] else "")
+    assert database.history(run)[0]["ErrorMessage"].endswith(f"ProgrammingError: {said}")
 
 
 @pytest.mark.parametrize("statement", ["EXEC SP_Slow", "SELECT * FROM SP_Slow"])

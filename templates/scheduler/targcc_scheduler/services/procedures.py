@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -173,5 +174,26 @@ def execute_to_the_end(
                 affected += max(cursor.rowcount, 0)
             if not hasattr(cursor, "nextset") or not cursor.nextset():
                 return ProcedureResult(tuple(sets), affected)
+    except Exception as error:
+        if type(error).__name__ == "ProgrammingError" and getattr(error, "ddbc_error", ""):
+            _say_what_the_server_said(error, connection)
+        raise
     finally:
         cursor.close()
+
+
+_DRIVER = re.compile(r"\[Microsoft\](\[[^\]]*\])?")
+"""The names of the driver and the server in front of the server's message."""
+
+
+def _say_what_the_server_said(error: Any, connection: sa.Connection) -> None:
+    """Reduce the text of an error of SQL Server to the server's message and number.
+
+    The driver begins each text with the meaning of the SQLSTATE, which is "Syntax error or access violation" for every RAISERROR and THROW. The
+    number is known only if the failed statement was the last one: procedures may go on after an error.
+    """
+    message = _DRIVER.sub("", error.ddbc_error, count=1).strip()
+    number = 0
+    with contextlib.suppress(Exception):  # the connection may be gone
+        number = connection.exec_driver_sql("SELECT @@ERROR").scalar() or 0
+    error.args = (f"{message} (error {number})" if number else message,)
