@@ -175,7 +175,7 @@ def execute_to_the_end(
             if not hasattr(cursor, "nextset") or not cursor.nextset():
                 return ProcedureResult(tuple(sets), affected)
     except Exception as error:
-        if type(error).__name__ == "ProgrammingError" and getattr(error, "ddbc_error", ""):
+        if type(error).__name__ == "ProgrammingError" and hasattr(error, "ddbc_error"):
             _say_what_the_server_said(error, connection)
         raise
     finally:
