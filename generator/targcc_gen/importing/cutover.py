@@ -12,6 +12,7 @@ from typing import Any
 from targcc_gen.errors import ImportMismatchError
 from targcc_gen.importing.changes import SPEC_FILE
 from targcc_gen.sources.model import Import, ImportedJob
+from targcc_gen.sources.moving import SWITCHES
 
 # The rows for ``targcc cutover``.
 
@@ -80,8 +81,6 @@ def _entry(job: ImportedJob, name: str) -> Moving:
 
 # Scripts that stop and start the jobs on an old scheduler of another kind.
 
-SWITCHES = {"off": "turn_off_old", "on": "turn_on_old"}
-
 
 def write_switches(result: Import, root: Path) -> list[Path]:
     """Write a script that stops the imported jobs on the old scheduler, and a script that starts them again.
@@ -102,6 +101,17 @@ def write_switches(result: Import, root: Path) -> list[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(texts), encoding="utf-8", newline="\n")
     return list(parts)
+
+
+def write_scripts(result: Import, root: Path) -> list[Path]:
+    """Write the DBA's scripts of the move, and return their paths."""
+    paths = []
+    for name, sql in (result.move(result).scripts if result.move else {}).items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(sql, encoding="utf-8", newline="\n")
+        paths.append(path)
+    return paths
 
 
 # The past runs for ``targcc import-history``.

@@ -219,7 +219,12 @@ def _used(result: Import, queue: str, jobs: list[ImportedJob]) -> RunnerQueue:
 
 
 def _slots(result: Import, job: ImportedJob, place: int) -> Iterator[tuple[datetime, int]]:
-    """Return the due times of a job in the next five weeks, as if nothing delays the job."""
+    """Return the due times of a job in the next five weeks, with the job's place."""
+    return ((slot, place) for slot in islice(due_times(result, job), _MOST_SLOTS))
+
+
+def due_times(result: Import, job: ImportedJob) -> Iterator[datetime]:
+    """Return the due times of a job in the next five weeks, in UTC, as if nothing delays the job."""
     options = result.options
     schedule = schedule_of(job.spec, options.zone)
     if job.spec.every is not None and job.spec.after is not None:
@@ -227,7 +232,7 @@ def _slots(result: Import, job: ImportedJob, place: int) -> Iterator[tuple[datet
     if schedule is None:
         return iter(())
     slots = schedule.between(options.now, options.now + SPAN, zone_of(job.spec, options.zone))
-    return ((slot.astimezone(UTC), place) for slot in islice(slots, _MOST_SLOTS))
+    return (slot.astimezone(UTC) for slot in slots)
 
 
 def _length(result: Import, job: ImportedJob) -> timedelta:

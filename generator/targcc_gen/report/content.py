@@ -14,6 +14,7 @@ from targcc_gen.parity import compare
 from targcc_gen.parity.compare import RunnerQueue, runner_queues
 from targcc_gen.parity.shapes import Difference
 from targcc_gen.render.jobs import schedule_words
+from targcc_gen.report.runbook import runbook
 from targcc_gen.report.verdicts import (
     Standing,
     Standings,
@@ -96,13 +97,16 @@ _MINUTE = timedelta(minutes=1)
 _WIDEST_WORK = 120
 
 
-def content(result: Import, differences: Sequence[Difference], weighed: Weighed) -> dict[str, Any]:
+def content(
+    result: Import, differences: Sequence[Difference], weighed: Weighed, *, moves: bool = True
+) -> dict[str, Any]:
     """Return the content of the report.
 
     Args:
         result: The outcome of every row.
         differences: The first difference between old and new schedule, by job.
         weighed: The evidence of the history.
+        moves: Whether the jobs leave the old scheduler, which gives the report a runbook. False for rows that stay in ``c_Job``.
     """
     options = result.options
     stand = standings(result, differences, weighed)
@@ -141,6 +145,7 @@ def content(result: Import, differences: Sequence[Difference], weighed: Weighed)
             "causes": causes(differences, options.zone),
             "differ": [_difference(item, options.zone) for item in differences],
         },
+        "runbook": runbook(result) if moves and result.jobs else None,
         "queues": described_queues(result),
         "questions": result.questions(result),
         "advice": result.advice(result),

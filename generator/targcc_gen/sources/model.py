@@ -269,6 +269,44 @@ class Switch:
     comment: str
 
 
+@dataclass(frozen=True, slots=True)
+class MoveStep:
+    """A step of the move to the new scheduler, for the runbook.
+
+    Attributes:
+        when: When the step is due, such as ``A week before``.
+        who: Who does it: ``developer``, ``DBA``, ``operator`` or ``team lead``.
+        what: What to do.
+        commands: Commands to run, or scripts by name.
+        good: What shows that the step succeeded.
+    """
+
+    when: str
+    who: str
+    what: str
+    commands: tuple[str, ...] = ()
+    good: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The move from the old scheduler, made from the rows.
+
+    Attributes:
+        steps: The steps up to the last job's move, in order.
+        no_return: When the way back ends.
+        back: The steps of the way back.
+        stops: What ends with the old scheduler and needs another place.
+        scripts: SQL for the old database, by file name.
+    """
+
+    steps: tuple[MoveStep, ...]
+    no_return: str
+    back: tuple[MoveStep, ...]
+    stops: tuple[str, ...] = ()
+    scripts: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Import:
     """Result of an import: the outcome of every row.
@@ -290,6 +328,7 @@ class Import:
         advice: Returns the settings that were kept from the old server and that the owner may want to change.
         simulation: The simulated runner; None for TARGCC's own, which is simulated for all rows together.
         switches: How to stop each job on the old scheduler, by the job's place in the export.
+        move: Returns the steps of the move; None for schedulers that are switched off by ``switches`` or by hand.
     """
 
     tables: KnownTables
@@ -308,6 +347,7 @@ class Import:
     advice: Callable[[Import], list[str]] = lambda _result: []
     simulation: Simulation | None = None
     switches: dict[str, Switch] = field(default_factory=dict)
+    move: Callable[[Import], Move] | None = None
 
     @property
     def rows(self) -> int:
@@ -318,6 +358,11 @@ class Import:
     def all_jobs(self) -> list[ImportedJob]:
         """Jobs and inactive jobs, then second schedules."""
         return [*self.jobs, *self.inactive, *self.second]
+
+    @property
+    def running(self) -> list[ImportedJob]:
+        """Jobs and second schedules that are not created paused."""
+        return [*self.jobs, *(job for job in self.second if not job.spec.paused)]
 
 
 # The interface of an old scheduler.

@@ -247,7 +247,7 @@ def carry_out_import(request: ImportRequest, convert: Callable[[Spec | None], Im
     result, arrival = _planned(request, weighing)
     unsettled_rows = unsettled(differences(result), weighed)
     for path in request.report:
-        write_report(path, result, unsettled_rows, weighed)
+        write_report(path, result, unsettled_rows, weighed, moves=not request.hybrid)
     if request.as_json:
         import_output.print_json(result, arrival)
     else:
@@ -304,6 +304,7 @@ def _write(request: ImportRequest, result: Import, arrival: Arrival) -> None:
         named_already,
         write_cutover,
         write_project_history,
+        write_scripts,
         write_switches,
     )
     from targcc_gen.sync import apply
@@ -313,6 +314,7 @@ def _write(request: ImportRequest, result: Import, arrival: Arrival) -> None:
     apply(arrival.plan)
     counts = write_project_history(result, request.target)
     switches = write_switches(result, request.target) if request.paused else []
+    scripts = write_scripts(result, request.target) if request.paused else []
     moving = (
         write_cutover(result, request.target, named)
         if request.paused and not result.switches
@@ -326,6 +328,10 @@ def _write(request: ImportRequest, result: Import, arrival: Arrival) -> None:
     if moving:
         click.echo(
             f"cutover   {request.target / CUTOVER_FILE}: {moving} jobs that the old server runs"
+        )
+    for path in scripts:
+        click.echo(
+            f"script    {path}: for the DBA of the old database; the report's runbook says when"
         )
     for path in switches:
         click.echo(f"switch    {path}: run it on the old server when the jobs move")
