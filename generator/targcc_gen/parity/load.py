@@ -18,7 +18,7 @@ DEFAULT_WORKERS = 5
 WINDOW = 2
 """The hours of the quiet window."""
 _OFTEN = 5000
-"""Starts in five weeks from which on a job counts as always running: every ten minutes, or more often."""
+"""Starts in five weeks from which on a job counts as running without end: every ten minutes, or more often."""
 _HOURS = 24
 _NOON = 12
 _HOUR = timedelta(hours=1)
@@ -41,7 +41,7 @@ class QueueLoad:
         queue: The queue's name.
         workers: The workers that the queue has.
         jobs: The number of active jobs.
-        often: Jobs that count as always running.
+        often: Jobs that count as running without end.
         needed: The workers with which no run waits.
         peak: The first moment that needs all of these workers.
         wait: The longest wait with the queue's workers; None if no run waits.

@@ -37,8 +37,8 @@ def test_each_runner_moves_by_its_own_command_the_smallest_first(bring):
     starts = [text for text in commands(book["steps"]) if text.startswith("targcc cutover start")]
 
     assert starts[1:] == [
-        "targcc cutover start --runner SRV01",
-        'targcc cutover start --runner "DAY 1"',
+        "targcc cutover start --runner SRV01 --signed legacy/decisions.csv",
+        'targcc cutover start --runner "DAY 1" --signed legacy/decisions.csv',
     ]
     assert "targcc cutover back --runner SRV01" in commands(book["back"])
     assert all(step["who"] and step["when"] and step["good"] for step in book["steps"])

@@ -144,6 +144,7 @@ class Rehearsal:
             {"name": code, "id": str(key), "runner": runner}
             for code, (key, runner, *_) in JOBS.items()
         ]
+        jobs[0]["decisions"] = [{"id": "d1", "question": "Old: 02:00; new: 01:00"}]
         (self.folder / "legacy").mkdir()
         text = json.dumps({"targcc": 1, "jobs": jobs})
         (self.folder / "legacy" / "cutover.json").write_text(text, encoding="utf-8")

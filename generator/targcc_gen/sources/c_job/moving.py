@@ -54,6 +54,7 @@ def _selected(runner: str) -> str:
 
 def _steps(jobs: Sequence[ImportedJob], halves: Sequence[str]) -> Iterator[MoveStep]:
     runners = _runners(jobs)
+    signed = "--signed legacy/decisions.csv"
     yield MoveStep(
         "Two weeks before",
         "developer",
@@ -83,9 +84,9 @@ def _steps(jobs: Sequence[ImportedJob], halves: Sequence[str]) -> Iterator[MoveS
     yield MoveStep(
         "The day before",
         "team lead",
-        "Have the owners sign the list of this report, and look at the plan of the night",
-        ("targcc cutover start --all --dry-run",),
-        "each question has an answer",
+        "Have the owners sign each line (By, Date), and look at the plan of the night",
+        ("legacy/decisions.csv", f"targcc cutover start --all {signed} --dry-run"),
+        "no unsigned line is named",
     )
     yield MoveStep(
         "In the quiet window",
@@ -99,7 +100,7 @@ def _steps(jobs: Sequence[ImportedJob], halves: Sequence[str]) -> Iterator[MoveS
             "In the quiet window",
             "operator",
             f"Move {_count(count, 'job')} of {runner or 'TaskManager'}",
-            (f"targcc cutover start {_selected(runner)}",),
+            (f"targcc cutover start {_selected(runner)} {signed}",),
             f"{count} times done. LEFT: it runs there; repeat the command",
         )
     if halves:

@@ -455,6 +455,12 @@ def _switch_options(command: Function) -> Function:
     metavar="JOB",
     help="Run this job once here after its switch, and wait for the run. May be repeated.",
 )
+@click.option(
+    "--signed",
+    type=_FILE,
+    metavar="FILE.csv",
+    help="Signed list of decisions, legacy/decisions.csv. Refuses jobs with an unsigned line and names the lines.",
+)
 @_switch_options
 def start(*, smoke: tuple[str, ...], **asked: Any) -> None:
     """Switch jobs from the old server to this scheduler: off there, then on here, with their next run.
@@ -465,6 +471,7 @@ def start(*, smoke: tuple[str, ...], **asked: Any) -> None:
     Example:
       targcc cutover start --runner night --dry-run
       targcc cutover start --runner night --smoke DailyReport
+      targcc cutover start --runner night --signed legacy/decisions.csv
     """
     _check_switch(asked)
     if not run(_switch(Taking, asked, smoke)):
@@ -512,6 +519,7 @@ async def _switch(
         groups = _chosen(
             await scheduler.read(owners.load), scheduler.key_of, request, to_new=kind is Taking
         )
+        _refuse_unsigned(request.get("signed"), groups)
         if request["dry_run"]:
             await _show(make(), old, groups)
             return True
@@ -537,6 +545,25 @@ async def _switch(
                 break  # continue with the next runner only if this runner is done
         good = _print(outcomes, as_json=request["as_json"])
         return await _smoke(scheduler, smoke, beside=request["as_json"]) and good
+
+
+def _refuse_unsigned(signed: Path | None, groups: dict[str, list[Ownership]]) -> None:
+    """Refuse the switch of jobs with differences that nobody signed, before anything changes. Without a list nothing is refused.
+
+    Raises:
+        CliError: Lines are unsigned; the message names each.
+    """
+    if signed is None:
+        return
+    jobs = [item.job for group in groups.values() for item in group]
+    if texts := owning.unsigned(owning.read_file(owning.FILE), jobs, signed):
+        count = humanize.count(len(texts), "line")
+        listed = as_shown("\n".join(f"  {text}" for text in texts), lines=True)
+        raise CliError(
+            f"{count} of {signed} not signed, and nothing was changed:\n{listed}\n"
+            "Fill in By and Date (Decision: go), or leave these jobs out with --job.",
+            code=CutoverError.code,
+        )
 
 
 async def _finish(handover: Taking | Returning, text: str, source: str, *, as_json: bool) -> bool:
