@@ -3,7 +3,9 @@
 import pytest
 from targcc_scheduler.core.sign_off import Decision, SignOffError, decisions_csv, read_decisions
 
-LINE = Decision("d1", "Nightly", "SRV01", "Old: 01:30, twice; new: once", "go", "Dana", "30.11.2026")
+LINE = Decision(
+    "d1", "Nightly", "SRV01", "Old: 01:30, twice; new: once", "go", "Dana", "30.11.2026"
+)
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])

@@ -29,6 +29,7 @@ async def _look_on(world):
     await world.follow("owner import")
     await world.until(local("2031-06-01T13:00"))
     assert "the next runs of both sides agree" in await world.follow("cutover plan")
+    assert "5 jobs without a procedure" in await world.follow("cutover rights")
     output = await world.targcc("targcc owner set --all shadow --dry-run")
     assert "Sync: old -> shadow" in output
     assert world.owner("Sync") == "old"

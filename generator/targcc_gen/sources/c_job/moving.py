@@ -71,8 +71,8 @@ def _steps(jobs: Sequence[ImportedJob], halves: Sequence[str]) -> Iterator[MoveS
         "Two weeks before",
         "DBA",
         "Give the project's login its rights",
-        (GRANTS,),
-        "no statement fails",
+        (GRANTS, "targcc cutover rights"),
+        "rights says no to none",
     )
     yield MoveStep(
         "A week before",

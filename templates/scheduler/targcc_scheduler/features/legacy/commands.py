@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import sqlalchemy as sa
 
 from ...cli.common import Function, duration, opened, operator, run, settings
 from ...cli.completing import job_names
@@ -23,13 +24,17 @@ from ...cli.group import ChoiceError, CliError, Commands, SettingError
 from ...cli.output import as_shown, done, json_option, print_json, print_table, shows, when
 from ...core import humanize
 from ...core.errors import CutoverError, HistoryError, UnknownJob
-from ...core.outage import OUTAGES
+from ...core.masking import mask
+from ...core.outage import OUTAGES, in_short
 from ...core.states import RunState
 from ...kernel import job_owner as owners
 from ...kernel.job_owner import Owner, Ownership, Step
 from ...scheduler import Scheduler
 from ...schedules.words import format_duration
 from ...schema_setup import migrate
+from ...services.database import Database
+from ...services.procedure_rights import ProcedureRight, procedure_right
+from ...services.settings import ServiceSettings
 from ...web.api.schema import DoneOut
 from ...web.api.schemas import JobDetailOut, OwnerIn, OwnerOut
 from . import cutover_plan, owning, shadow_report
@@ -197,6 +202,67 @@ def show_plan(file: Path, *, as_json: bool) -> None:
 
     if not run(work()):
         raise click.exceptions.Exit(1)
+
+
+@cutover_group.command("rights")
+@shows
+def show_rights(*, as_json: bool) -> None:
+    """Ask the jobs' database whether the login may run the stored procedure of each job.
+
+    Runs no procedure. The login is that of APP_DATABASE_URL. Exit status 1 if a procedure is missing or a right is.
+
+    \b
+    Example:
+      targcc cutover rights
+    """
+
+    async def work() -> bool:
+        async with opened() as scheduler:
+            procedures = {
+                definition.name: str(name)
+                for definition in scheduler.definitions.values()
+                if (name := getattr(sys.modules.get(definition.module), "PROCEDURE", None))
+            }
+            rights = await _rights(scheduler, set(procedures.values()))
+        listed = [(job, rights[name]) for job, name in sorted(procedures.items())]
+        if as_json:
+            print_json([{"job": job, "right": right} for job, right in listed])
+        else:
+            print_table(
+                ["JOB", "MAY RUN", "PROCEDURE", ""],
+                [
+                    [job, _MAY[right.may], right.procedure, as_shown(right.said)]
+                    for job, right in listed
+                ],
+            )
+            others = len(scheduler.definitions) - len(listed)
+            click.echo(f"{humanize.count(others, 'job')} without a procedure.")
+        return all(right.may is not False for _, right in listed)
+
+    if not run(work()):
+        raise click.exceptions.Exit(1)
+
+
+_MAY = {True: "yes", False: "no", None: "look"}
+
+
+async def _rights(scheduler: Scheduler, names: Iterable[str]) -> dict[str, ProcedureRight]:
+    """Return the answer about each procedure.
+
+    Raises:
+        CliError: The database of the jobs cannot be used.
+    """
+    database = Database(ServiceSettings().database_url or scheduler.settings.database_url)
+    try:
+        return await database.run(
+            lambda connection: {name: procedure_right(connection, name) for name in sorted(names)}
+        )
+    except sa.exc.SQLAlchemyError as error:
+        raise CliError(
+            f"the jobs' database cannot be used: {mask(in_short(error))}", code=CutoverError.code
+        ) from None
+    finally:
+        database.close()
 
 
 def _of(runner: str) -> str:
