@@ -24,7 +24,7 @@ from targcc_gen.report.verdicts import (
     standings,
 )
 from targcc_gen.sources.model import Balance, Import, ImportedJob, OldJob
-from targcc_gen.spec import JobSpec, job_values
+from targcc_gen.spec import JobSpec, flow_values, job_values
 
 # Outcome of every row, as ``--json`` prints it.
 
@@ -45,7 +45,8 @@ def outcome(result: Import) -> dict[str, list[Any]]:
 def job_outcome(job: ImportedJob) -> dict[str, Any]:
     """Return a job's values, with the file and line of its row."""
     place = {"key": job.key, "name": job.stable_name, "file": job.row.file, "line": job.row.line}
-    return place | {key: value for key, value in job_values(job.spec).items() if key != "name"}
+    values = flow_values(job.flow) if job.flow else job_values(job.spec)
+    return place | {key: value for key, value in values.items() if key != "name"}
 
 
 # Old runners: their queues, and the starts that meet another run.
@@ -206,7 +207,7 @@ class _Jobs:
         return {
             **job_outcome(job),
             "notes": list(job.notes),
-            "work": work(job.spec),
+            "work": f"runs {len(job.steps)} steps" if job.steps else work(job.spec),
             "schedule": schedule_words(job.spec),
             "next_runs": [
                 {"local": shown(run), "utc": f"{run.astimezone(UTC):%Y-%m-%d %H:%M} UTC"}

@@ -14,7 +14,7 @@ from targcc_scheduler.schedules.classic import Weekly
 from targcc_gen.readers.exports import ExportFile
 from targcc_gen.readers.rows import KnownTables, Routine, Row
 from targcc_gen.sources.past_runs import RunLog
-from targcc_gen.spec import JobSpec, Spec
+from targcc_gen.spec import FlowSpec, FlowStepSpec, JobSpec, Spec
 
 # Results.
 
@@ -84,6 +84,7 @@ class ImportedJob:
         theory: The spec by the row alone, if the history contradicts the row and the spec follows the history.
         seen: Whether several past runs show the schedule.
         awake: Whether the job ran within the last month of the old server's work.
+        steps: The steps of a flow, by name, which run the jobs of other entries; None for a job. The spec then has the flow's schedule.
     """
 
     key: str
@@ -94,11 +95,24 @@ class ImportedJob:
     theory: JobSpec | None = None
     seen: bool = False
     awake: bool = False
+    steps: Mapping[str, FlowStepSpec] | None = None
 
     @property
     def stable_name(self) -> str:
         """The name that the job's history is kept under."""
         return self.spec.name or self.key
+
+    @property
+    def flow(self) -> FlowSpec | None:
+        """The flow; None for a job."""
+        if self.steps is None:
+            return None
+        values = {
+            name: getattr(self.spec, name)
+            for name in self.spec.model_fields_set
+            if name in FlowSpec.model_fields
+        }
+        return FlowSpec(**values, steps=dict(self.steps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +372,11 @@ class Import:
     def all_jobs(self) -> list[ImportedJob]:
         """Jobs and inactive jobs, then second schedules."""
         return [*self.jobs, *self.inactive, *self.second]
+
+    @property
+    def in_flows(self) -> set[str]:
+        """The keys of jobs that are steps of flows. Only their flow starts them."""
+        return {step.job for job in self.all_jobs for step in (job.steps or {}).values()}
 
     @property
     def running(self) -> list[ImportedJob]:
