@@ -218,7 +218,7 @@ def _after(result: Import, weighed: Weighed) -> list[Hour]:
 
 def _next(result: Import, job: ImportedJob) -> Iterator[datetime]:
     options = result.options
-    schedule = schedule_of(job.spec, options.zone)
+    schedule = schedule_of(job.spec)
     if schedule is None:
         return
     start = options.now

@@ -190,7 +190,7 @@ def flow_lines(name: str, flow: FlowSpec, *, indent: int = 2) -> list[str]:
     """Return the lines of an entry of `flows`; each step takes one line."""
     values = flow_values(flow)
     steps = values.pop("steps")
-    lines = [f"{name}:", *_body(values, 2), "  steps:"]
+    lines = [f"{scalar(name)}:", *_body(values, 2), "  steps:"]
     lines += [f"    {_entry(step, step_values)}" for step, step_values in steps.items()]
     return [" " * indent + line for line in lines]
 

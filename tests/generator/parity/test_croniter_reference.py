@@ -81,7 +81,7 @@ def test_imported_jobs_run_when_croniter_says(kind, tmp_path):
     jobs = {}
     for job in result.all_jobs:
         place = int(job.old.name.partition("job")[2].partition(" ")[0])
-        jobs.setdefault(place, []).append(schedule_of(job.spec, ZONE))
+        jobs.setdefault(place, []).append(schedule_of(job.spec))
     refused = {rejection.name for rejection in result.rejected}
     assert len(jobs) + len(refused) == len(crons)
     assert len(jobs) > 50, refused

@@ -1,7 +1,7 @@
 """Flows are added to the text of a spec, which keeps every other character."""
 
 import pytest
-from targcc_gen.spec import FlowSpec, FlowStepSpec, add_flows, parse_spec
+from targcc_gen.spec import FlowSpec, FlowStepSpec, add_flows, dump_spec, parse_spec
 
 FLOW = FlowSpec(
     cron="0 2 * * *",
@@ -46,3 +46,10 @@ def test_each_step_has_a_line_of_its_own():
         "      a: {job: Load}",
         "      b: {job: Tell, after: [a], on: failure}",
     ]
+
+
+def test_names_that_yaml_reads_as_something_else_are_quoted():
+    spec = parse_spec(JOBS, "targcc.yaml").model_copy(update={"flows": {"True": FLOW, "No": FLOW}})
+
+    assert parse_spec(dump_spec(spec), "targcc.yaml") == spec
+    assert parse_spec(add_flows(JOBS, {"Null": FLOW}), "targcc.yaml").flows == {"Null": FLOW}
