@@ -447,8 +447,14 @@ def cron_differences(
     """
     assert job.spec.cron is not None
     new = CronSchedule.parse(job.spec.cron)
+    text, dialect = job.old.schedule_text, options.dialect
+    if job.theory is not None and job.theory.cron != job.spec.cron:
+        text, dialect = (
+            job.spec.cron,
+            "cronos",
+        )  # as its history shows, the old server read the row so
     try:
-        old = read_cron_text(job.old.schedule_text, options.dialect)
+        old = read_cron_text(text, dialect)
     except ValueError:
         words = "not compared: the text cannot be read in a second way"
         return [Difference(job, "calendar", start, words, new.describe())]

@@ -45,7 +45,7 @@ def test_history_that_contradicts_a_row_is_a_line(bring):
     )
     (lines,) = asked_of(bring(SAME + log)).values()
 
-    assert {line.job for line in lines} == {"Noon"}
+    assert [line.job for line in lines] == ["Noon"]
     assert "07:00" in lines[0].question
 
 

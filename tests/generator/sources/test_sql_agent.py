@@ -149,6 +149,20 @@ def test_steps_that_make_no_flow_are_refused_with_the_reason_and_the_steps(tmp_p
     assert "2 step 2 (success ends well, failure another step)" in refused.reason
 
 
+@pytest.mark.parametrize(
+    ("command", "warned"),
+    [
+        ('UPDATE dbo.t SET a = "x"', True),
+        ("UPDATE dbo.t SET a = 'x'", False),
+        ('EXEC dbo."Close"', False),
+    ],
+)
+def test_double_quotes_in_t_sql_are_named_as_agent_read_them_otherwise(tmp_path, command, warned):
+    warnings = "\n".join(imported(tmp_path, script(step(command))).warnings)
+
+    assert ("QUOTED_IDENTIFIER OFF" in warnings) is warned
+
+
 def test_ends_that_a_flow_judges_otherwise_are_named(tmp_path):
     steps = step("EXEC dbo.a", more=", @on_success_action=3, @on_fail_action=3") + step("EXEC dbo.b", number=2)  # fmt: skip
     warnings = "\n".join(imported(tmp_path, script(steps)).warnings)

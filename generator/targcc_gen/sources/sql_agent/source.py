@@ -601,6 +601,8 @@ class _Drafting:
             if database and self._several and parts < 3:  # noqa: PLR2004 - database, schema, name
                 name = f"[{database}].{name if parts == 2 else 'dbo.' + name}"  # noqa: PLR2004
             return {"blueprint": "stored-procedure", "procedure": name}
+        if '"' in command:
+            warnings.append("its text has double quotes: Agent read them as quotes of a text (QUOTED_IDENTIFIER OFF), here they quote names; write single quotes")  # fmt: skip
         text = f"USE [{database}]\nGO\n{command}" if database and self._several else command
         return {"blueprint": "sql", "params": {"statement": text_param(text)}}
 
