@@ -18,6 +18,7 @@ from targcc_scheduler.features.legacy.c_job import CJobSource
 from targcc_scheduler.features.legacy.write_back import RunReport, WriteBack
 from targcc_scheduler.services import transaction
 from targcc_scheduler.services.database import Database
+from targcc_scheduler.services.procedure_rights import procedure_right
 
 pytestmark = pytest.mark.sqlserver
 
@@ -89,6 +90,41 @@ async def test_a_timeout_stops_the_procedure(url, cancels, monkeypatch):
     deadline.set(None)
     assert (await database.call("mnTM_Load")).rows[0]
     database.close()
+
+
+async def test_a_procedure_runs_as_the_manual_states(url):
+    with engine_of(url).begin() as connection:
+        for body in (
+            "usp_Low AS RAISERROR('a note', 10, 1); PRINT 'more'; SELECT 1 AS one; SELECT 2 AS two; RETURN 1",
+            "usp_High AS SELECT 1 AS one; RAISERROR('the reason', 16, 1)",
+            "usp_Open AS BEGIN TRANSACTION",
+            "usp_Options AS SELECT SESSIONPROPERTY('QUOTED_IDENTIFIER') AS quoted, SESSIONPROPERTY('ARITHABORT') AS arith, @@TRANCOUNT AS tran",
+        ):
+            connection.exec_driver_sql(f"CREATE PROCEDURE {body}")
+    database = Database(url, threads=1)
+
+    assert (await database.call("usp_Low")).sets == ([{"one": 1}], [{"two": 2}])
+    with pytest.raises(Exception, match="the reason"):
+        await database.call("usp_High")
+    with pytest.raises(Exception, match="Transaction count after EXECUTE"):
+        await database.call("usp_Open")
+    assert (await database.call("usp_Options")).rows == [{"quoted": 1, "arith": 0, "tran": 0}]
+    database.close()
+
+
+async def test_the_rights_of_a_login_are_told_without_a_run(url):
+    with engine_of(url).begin() as connection:
+        for statement in (
+            "CREATE PROCEDURE usp_Gone AS SELECT * FROM dbo.NoSuchTable",
+            "CREATE PROCEDURE usp_Temp AS CREATE TABLE #t (a int); SELECT * FROM #t",
+        ):
+            connection.exec_driver_sql(statement)
+    database = Database(url, threads=1)
+    names = ("mnTM_Load", "usp_Gone", "usp_Temp", "usp_Missing")
+    rights = await database.run(lambda c: [procedure_right(c, name).may for name in names])
+    database.close()
+
+    assert rights == [True, None, True, False]
 
 
 async def test_a_session_is_killed(url):

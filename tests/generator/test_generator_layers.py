@@ -67,7 +67,7 @@ def test_no_folder_holds_a_single_module():
     assert single_module_folders(PACKAGE) == []
 
 
-def test_of_the_scheduler_only_schedules_flows_feature_names_and_texts_of_command_lines_are_imported():
+def test_of_the_scheduler_only_shared_schedules_names_texts_and_file_formats_are_imported():
     names = {
         f"{file.relative_to(PACKAGE)}: {name}"
         for file in module_files(PACKAGE).values()
@@ -80,6 +80,7 @@ def test_of_the_scheduler_only_schedules_flows_feature_names_and_texts_of_comman
                 "targcc_scheduler.core.error_codes",
                 "targcc_scheduler.core.command_words",
                 "targcc_scheduler.core.completion_scripts",
+                "targcc_scheduler.core.sign_off",
             )
         )
         and name not in {"targcc_scheduler.features", "targcc_scheduler.features.FEATURES"}

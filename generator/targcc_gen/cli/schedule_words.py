@@ -31,10 +31,11 @@ def job_words(spec: Spec, key: str, *, now: datetime | None = None) -> dict[str,
     from targcc_scheduler.schedules.dst import notes_on
     from targcc_scheduler.schedules.zones import parse_zone
 
+    from targcc_gen.parity.compare import schedule_of
     from targcc_gen.render.jobs import schedule_words
 
     job, zone = spec.jobs[key], spec.job_zone(key)
-    schedule = schedule_of(job, zone)
+    schedule = schedule_of(job)
     start = now or datetime.now(UTC)
     runs: list[datetime] = []
     notes: list[str] = []
@@ -51,24 +52,6 @@ def job_words(spec: Spec, key: str, *, now: datetime | None = None) -> dict[str,
         ],
         "notes": notes[:_NOTES],
     }
-
-
-def schedule_of(job: JobSpec, zone: str) -> Schedule | None:
-    """Return a job's schedule; None for a job without a schedule, or with intervals counted from its own runs."""
-    from targcc_scheduler.schedules.cron import CronSchedule
-    from targcc_scheduler.schedules.intervals import EverySchedule, OnceSchedule
-    from targcc_scheduler.schedules.zones import parse_zone
-
-    def aware(moment: datetime) -> datetime:
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=parse_zone(zone))
-
-    if job.cron is not None:
-        return CronSchedule.parse(job.cron)
-    if job.at is not None:
-        return OnceSchedule(aware(job.at))
-    if job.every is not None and job.after is None:
-        return EverySchedule(job.every, aware(job.anchor) if job.anchor else None)
-    return None
 
 
 def _held(spec: Spec, job: JobSpec, schedule: Schedule) -> tuple[Schedule, list[str]]:

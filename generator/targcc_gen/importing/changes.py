@@ -11,7 +11,7 @@ from targcc_gen.errors import OptionError, UnknownJobError
 from targcc_gen.importing.base import BASE_FILE, Base, BaseRow, FieldChange, plain, shown
 from targcc_gen.render.tree import Owner
 from targcc_gen.sources.model import Import, ImportedJob
-from targcc_gen.spec import JobSpec, QueueSpec, job_values
+from targcc_gen.spec import FlowSpec, JobSpec, QueueSpec, flow_values, job_values
 from targcc_gen.spec.errors import nearest
 from targcc_gen.sync import Action, Change, Plan
 
@@ -182,6 +182,11 @@ class Request:
         """Return the spec of a new job on arrival."""
         return spec.model_copy(update={"paused": True}) if self.paused else spec
 
+    def arriving_flows(self, jobs: Iterable[ImportedJob]) -> dict[str, FlowSpec]:
+        """Return the new flows on arrival, by key. The jobs of their steps have no schedule, so they need no pause."""
+        arriving = (replace(job, spec=self.arriving(job.spec)) for job in jobs)
+        return {job.key: flow for job in arriving if (flow := job.flow) is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -219,7 +224,13 @@ def queues_of(result: Import, used: Collection[str | None]) -> dict[str, QueueSp
 def base_row(source: str, row: str, job: ImportedJob) -> BaseRow:
     """Return a row of the base after this import."""
     theory = plain(job_values(job.theory)) if job.theory else {}
-    return BaseRow(source, row, job.old.name, job.key, plain(job_values(job.spec)), theory)
+    return BaseRow(source, row, job.old.name, job.key, values_of(job), theory)
+
+
+def values_of(job: ImportedJob) -> dict[str, Any]:
+    """Return the values of an imported job or flow, by the keys of the spec."""
+    values: dict[str, Any] = plain(flow_values(job.flow) if job.flow else job_values(job.spec))
+    return values
 
 
 def with_base(plan: Plan, base: Base) -> Plan:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from targcc_scheduler.core.sign_off import Decision, SignOffError, decisions_csv, read_decisions
+
 from targcc_gen.errors import ImportMismatchError
 from targcc_gen.importing.changes import SPEC_FILE
+from targcc_gen.readers.text import open_text
 from targcc_gen.sources.model import Import, ImportedJob
+from targcc_gen.sources.moving import SWITCHES
 
 # The rows for ``targcc cutover``.
 
@@ -39,7 +44,12 @@ def named_already(root: Path) -> list[Moving]:
     return entries
 
 
-def write_cutover(result: Import, root: Path, named: Sequence[Moving]) -> int:
+def write_cutover(
+    result: Import,
+    root: Path,
+    named: Sequence[Moving],
+    asked: Mapping[str, Sequence[Decision]] | None = None,
+) -> int:
     """Write the old server's row of each job, for ``targcc owner import``, and return the number of jobs.
 
     Args:
@@ -47,6 +57,7 @@ def write_cutover(result: Import, root: Path, named: Sequence[Moving]) -> int:
         root: The project's folder, with the jobs written.
         named: The jobs of the previous file. They stay while the project has them, because an import may be repeated with
             other rows.
+        asked: The decisions that each job needs, by its key.
     """
     from targcc_gen.spec import load_spec
 
@@ -56,7 +67,9 @@ def write_cutover(result: Import, root: Path, named: Sequence[Moving]) -> int:
     jobs = {job["name"]: job for job in named if job["name"] in ours.values()}
     for job in result.jobs:
         if job.key in ours and _runs_there(job):
-            jobs[ours[job.key]] = _entry(job, ours[job.key])
+            lines = [_decision(line) for line in (asked or {}).get(job.key, ())]
+            entry = _entry(job, ours[job.key])
+            jobs[ours[job.key]] = {**entry, "decisions": lines} if lines else entry
     content = {"targcc": 1, "jobs": [jobs[name] for name in sorted(jobs)]}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
@@ -78,9 +91,57 @@ def _entry(job: ImportedJob, name: str) -> Moving:
     return {"name": name, "id": str(job.old.id), "runner": job.old.runner}
 
 
-# Scripts that stop and start the jobs on an old scheduler of another kind.
+def _decision(line: Decision) -> dict[str, str]:
+    return {"id": line.id, "question": line.question}
 
-SWITCHES = {"off": "turn_off_old", "on": "turn_on_old"}
+
+# The decisions that people sign.
+
+DECISIONS_FILE = Path("legacy") / "decisions.csv"
+
+
+def signed_already(root: Path, zone: str) -> dict[str, Decision]:
+    """Return the lines of an earlier import's list by id, in any encoding and with any separator.
+
+    Args:
+        root: The project's folder.
+        zone: The old server's zone, which tells the code page of a file without a Unicode encoding.
+
+    Raises:
+        InputError: The list cannot be read.
+    """
+    path = root / DECISIONS_FILE
+    if not path.exists():
+        return {}
+    try:
+        return read_decisions("".join(open_text(path, zone=zone).chunks()))
+    except SignOffError as error:
+        hint = "Move it away, and repeat the import. Nothing was written."
+        raise ImportMismatchError(f"{path}: {error}", hint=hint) from None
+
+
+def write_decisions(root: Path, signed: Mapping[str, Decision]) -> int:
+    """Write the list of decisions that the jobs of the cut-over file need, and return the number of open lines.
+
+    Args:
+        root: The project's folder, with the cut-over file written.
+        signed: The lines of the previous list: what people filled in stays.
+    """
+    lines = []
+    for entry in named_already(root):
+        for line in entry.get("decisions", ()):
+            new = Decision(line["id"], entry["name"], entry["runner"], line["question"])
+            old = signed.get(new.id, new)
+            lines.append(replace(new, decision=old.decision, by=old.by, on=old.on))
+    if lines or signed:
+        path = root / DECISIONS_FILE
+        partial = path.with_name(path.name + ".part")
+        partial.write_text(decisions_csv(lines), encoding="utf-8-sig", newline="")
+        partial.replace(path)
+    return sum(bool(line.problem) for line in lines)
+
+
+# Scripts that stop and start the jobs on an old scheduler of another kind.
 
 
 def write_switches(result: Import, root: Path) -> list[Path]:
@@ -102,6 +163,17 @@ def write_switches(result: Import, root: Path) -> list[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(texts), encoding="utf-8", newline="\n")
     return list(parts)
+
+
+def write_scripts(result: Import, root: Path) -> list[Path]:
+    """Write the DBA's scripts of the move, and return their paths."""
+    paths = []
+    for name, sql in (result.move(result).scripts if result.move else {}).items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(sql, encoding="utf-8", newline="\n")
+        paths.append(path)
+    return paths
 
 
 # The past runs for ``targcc import-history``.

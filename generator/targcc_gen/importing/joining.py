@@ -16,6 +16,7 @@ from targcc_gen.importing.changes import (
     RowChange,
     base_row,
     queues_of,
+    values_of,
     with_base,
 )
 from targcc_gen.importing.matching import Matched, matched, source_of
@@ -24,6 +25,7 @@ from targcc_gen.sources.model import Import, ImportedJob
 from targcc_gen.spec import (
     JobSpec,
     Spec,
+    add_flows,
     add_jobs,
     add_queues,
     build_job,
@@ -87,6 +89,7 @@ class _Joining:
         self._request = request
         self._rows = rows
         self._added: dict[str, JobSpec] = {}
+        self._flows: list[ImportedJob] = []
         self._changed: dict[str, tuple[JobSpec, bool]] = {}
         self._removed: list[str] = []
         self._after: list[BaseRow] = []
@@ -112,6 +115,8 @@ class _Joining:
         if matched.held and matched.before is not None:
             self._after.append(matched.before)
             return []
+        if matched.job is not None and matched.job.flow is not None:
+            return [self._flow(matched, matched.job)]
         if matched.job is not None and matched.before is not None:
             return [*self._known(matched, matched.job, matched.before)]
         if matched.job is not None:
@@ -125,11 +130,33 @@ class _Joining:
         """Yield the outcome of a row that no import has seen: a new job, or a job that the project has already."""
         existing = self._spec.jobs.get(job.key)
         if existing is None:
-            self._added[job.key] = self._request.arriving(job.spec)
+            is_step = job.key in self._result.in_flows
+            self._added[job.key] = job.spec if is_step else self._request.arriving(job.spec)
             self._after.append(base_row(self._source, matched.row, job))
             yield RowChange(Kind.ADDED, matched.row, job.key, job.old.name)
             return
         yield from self._merged(matched, job, None, existing)
+
+    def _flow(self, matched: Matched, job: ImportedJob) -> RowChange:
+        """Return the outcome of a row that is a flow. A flow of the project stays as it is; a change on the old server is named."""
+        name, before, incoming = job.old.name, matched.before, values_of(job)
+        self._after.append(base_row(self._source, matched.row, job))
+        existing = self._spec.flows.get(job.key)
+        if existing is None and job.key not in self._spec.jobs and before is None:
+            self._flows.append(job)
+            return RowChange(Kind.ADDED, matched.row, job.key, name)
+        if existing is None:
+            what = "a job of this name is here" if job.key in self._spec.jobs else "removed here"
+            note = f"{what}: it stays so"
+            return RowChange(Kind.LEFT_OUT, matched.row, job.key, name, note=note)
+        if before is None:
+            return RowChange(
+                Kind.KEPT, matched.row, job.key, name, note="the project has this flow already"
+            )
+        if _differences(before.job, incoming):
+            note = "its schedule or its steps changed there: change flows in targcc.yaml by hand"
+            return RowChange(Kind.KEPT, matched.row, job.key, name, note=note)
+        return RowChange(Kind.UNCHANGED, matched.row, job.key, name)
 
     def _known(self, matched: Matched, job: ImportedJob, before: BaseRow) -> Iterable[RowChange]:
         existing = self._spec.jobs.get(job.key)
@@ -241,6 +268,10 @@ class _Joining:
             self._after.append(before)
             return
         existing = self._spec.jobs.get(before.key)
+        if existing is None and before.key in self._spec.flows:
+            note = "gone there: take it out of flows in targcc.yaml, and repeat this"
+            yield RowChange(Kind.KEPT, matched.row, before.key, before.name, note=note)
+            return
         if existing is None:
             note = "gone there, and removed here"
             yield RowChange(Kind.REMOVED, matched.row, before.key, before.name, note=note)
@@ -262,6 +293,11 @@ class _Joining:
 
     def _in_the_way(self, before: BaseRow, existing: JobSpec) -> str:
         """Return the reason that a job without a row needs a decision; empty to remove the job."""
+        for name, flow in self._spec.flows.items():
+            if before.key in {step.job for step in flow.steps.values()}:
+                return (
+                    f"gone there, and flow {name} runs it: take the flow out of targcc.yaml first"
+                )
         if self._many_gone:
             return "most rows are gone: if the export has only some of them, say --partial"
         if edited := _differences(before.job, plain(job_values(existing))):
@@ -289,6 +325,8 @@ class _Joining:
             after = change_jobs(after, changed, SPEC_FILE)
         if self._added:
             after = add_jobs(after, self._added, SPEC_FILE)
+        if self._flows:
+            after = add_flows(after, self._request.arriving_flows(self._flows), SPEC_FILE)
         gone = [path for key in self._removed for path in job_paths(self._spec, key)]
         files: list[TreeFile] = []
         sides: dict[str, Side] = {}

@@ -196,7 +196,7 @@ def _adds_nothing(job: ImportedJob, before: BaseRow) -> bool:
 
 
 def _without_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key not in NAMES}
+    return {key: value for key, value in values.items() if key not in {*NAMES, "steps"}}
 
 
 def _title(job: ImportedJob) -> str:

@@ -15,7 +15,7 @@ from targcc_gen.importing.changes import SPEC_FILE, Arrival, Request, base_row, 
 from targcc_gen.importing.matching import matched, source_of
 from targcc_gen.render.tree import Owner, Tree, TreeFile
 from targcc_gen.sources.model import Import
-from targcc_gen.spec import JobSpec, Spec, dump_spec
+from targcc_gen.spec import FlowSpec, JobSpec, Spec, dump_spec
 from targcc_gen.sync import make_plan
 
 # A new project.
@@ -42,8 +42,14 @@ def new_project(
         InputError: The folder is a project already or holds files, no row became a job, or the jobs make no valid spec.
     """
     request = request or Request()
-    jobs = {job.key: request.arriving(job.spec) for job in result.all_jobs}
-    spec = spec_of(result, root, jobs, request.scheduler)
+    steps = result.in_flows
+    jobs = {
+        job.key: job.spec if job.key in steps else request.arriving(job.spec)
+        for job in result.all_jobs
+        if job.flow is None
+    }
+    flows = request.arriving_flows(result.all_jobs)
+    spec = spec_of(result, root, jobs, request.scheduler, flows)
     source = source_of(Base(), request.source, result.tables.main_shown)
     rows = matched(result, Base(), source, None)
     kept = [base_row(source, row.row, row.job) for row in rows if row.job]
@@ -57,7 +63,13 @@ def new_project(
     return Arrival(with_base(plan, base), accepted=len(accepted))
 
 
-def spec_of(result: Import, root: Path, jobs: Mapping[str, JobSpec], scheduler: str | None) -> Spec:
+def spec_of(
+    result: Import,
+    root: Path,
+    jobs: Mapping[str, JobSpec],
+    scheduler: str | None,
+    flows: Mapping[str, FlowSpec] | None = None,
+) -> Spec:
     """Build the spec of a new project.
 
     Args:
@@ -65,6 +77,7 @@ def spec_of(result: Import, root: Path, jobs: Mapping[str, JobSpec], scheduler: 
         root: The project's folder; its name becomes the project's name.
         jobs: The project's jobs.
         scheduler: The way the project gets the scheduler; None: the default.
+        flows: The project's flows.
 
     Raises:
         InputError: As for :func:`new_project`.
@@ -82,7 +95,9 @@ def spec_of(result: Import, root: Path, jobs: Mapping[str, JobSpec], scheduler: 
     name = _NOT_IN_A_NAME.sub("-", root.resolve().name).strip("-._") or "jobs"
     project = {"name": name, "timezone": result.options.zone.key}
     used = {job.queue for job in jobs.values()}
-    way = {} if scheduler is None else {"scheduler": scheduler}
+    way: dict[str, Any] = {} if scheduler is None else {"scheduler": scheduler}
+    if flows:
+        way["flows"] = flows
     return _checked(targcc=1, project=project, queues=queues_of(result, used), jobs=jobs, **way)
 
 

@@ -42,14 +42,14 @@ def horizon(start: datetime) -> datetime:
     return start.replace(year=year, month=month, day=day)
 
 
-def schedule_of(spec: JobSpec, zone: ZoneInfo) -> Schedule | None:
-    """Return the new schedule of a job; None if only an event or its own last run starts the job."""
+def schedule_of(spec: JobSpec) -> Schedule | None:
+    """Return the new schedule of a job, by the clock of ``zone_of``; None if only an event or its own last run starts the job."""
     if spec.cron is not None:
         return CronSchedule.parse(spec.cron)
     if spec.every is not None and spec.after is None:
         return EverySchedule(spec.every, spec.anchor)
     if spec.at is not None:
-        return OnceSchedule(spec.at if spec.at.tzinfo else spec.at.replace(tzinfo=zone))
+        return OnceSchedule(spec.at)
     return None
 
 
@@ -60,7 +60,7 @@ def zone_of(spec: JobSpec, zone: ZoneInfo) -> ZoneInfo:
 
 def next_runs(spec: JobSpec, zone: ZoneInfo, now: datetime, count: int) -> list[datetime]:
     """Return the next ``count`` run times of a job, as if not paused."""
-    schedule = schedule_of(spec, zone)
+    schedule = schedule_of(spec)
     return [] if schedule is None else list(islice(schedule.iter(now, zone_of(spec, zone)), count))
 
 
@@ -84,9 +84,7 @@ def differences(result: Import) -> list[Difference]:
 def compared(result: Import) -> int:
     """Count the jobs whose schedules can be compared."""
     if result.simulation is not None:
-        return sum(
-            schedule_of(job.spec, result.options.zone) is not None for job in result.all_jobs
-        )
+        return sum(schedule_of(job.spec) is not None for job in result.all_jobs)
     classic = sum(job.old.managed for job in result.all_jobs if _is_classic(job))
     return classic + sum(1 for _ in _with_cron(result))
 
@@ -102,7 +100,7 @@ def _simulated(
         schedules = [
             (
                 job,
-                schedule_of(job.spec, result.options.zone),
+                schedule_of(job.spec),
                 zone_of(job.spec, result.options.zone),
             )
             for job in jobs
@@ -113,7 +111,7 @@ def _simulated(
 def _of_c_job(result: Import, start: datetime, end: datetime) -> list[Difference]:
     options = result.options
     classic = [job for job in result.all_jobs if _is_classic(job)]
-    pairs = [(job, schedule_of(job.spec, options.zone)) for job in classic]
+    pairs = [(job, schedule_of(job.spec)) for job in classic]
     all_differences: list[Difference] = []
     if pairs:
         logs = {job.key: log for job in classic if (log := _log_of(result, job)) is not None}
@@ -219,15 +217,20 @@ def _used(result: Import, queue: str, jobs: list[ImportedJob]) -> RunnerQueue:
 
 
 def _slots(result: Import, job: ImportedJob, place: int) -> Iterator[tuple[datetime, int]]:
-    """Return the due times of a job in the next five weeks, as if nothing delays the job."""
+    """Return the due times of a job in the next five weeks, with the job's place."""
+    return ((slot, place) for slot in islice(due_times(result, job), _MOST_SLOTS))
+
+
+def due_times(result: Import, job: ImportedJob) -> Iterator[datetime]:
+    """Return the due times of a job in the next five weeks, in UTC, as if nothing delays the job."""
     options = result.options
-    schedule = schedule_of(job.spec, options.zone)
+    schedule = schedule_of(job.spec)
     if job.spec.every is not None and job.spec.after is not None:
         schedule = EverySchedule(job.spec.every, options.now)
     if schedule is None:
         return iter(())
     slots = schedule.between(options.now, options.now + SPAN, zone_of(job.spec, options.zone))
-    return ((slot.astimezone(UTC), place) for slot in islice(slots, _MOST_SLOTS))
+    return (slot.astimezone(UTC) for slot in slots)
 
 
 def _length(result: Import, job: ImportedJob) -> timedelta:

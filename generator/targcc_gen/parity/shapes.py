@@ -18,6 +18,7 @@ from targcc_gen.old_runners.classic import (
     ClassicRunner,
     Run,
     Settings,
+    ended,
     is_no_job,
     read_classic,
     why_never_computed,
@@ -114,6 +115,7 @@ _FROM_START = frozenset({"cyclicmin", "cyclicsec"})
 _OF_A_MONTH = frozenset({"monthly", "annually"})
 """Kinds without a next time in a month that lacks their day."""
 _A_FEW = 4
+_HOURS_OF_A_DAY = 24
 _NOTHING = timedelta(0)
 
 
@@ -346,9 +348,28 @@ class ClassicParity:
             else:
                 until = f"{self._shown(hang.end):%d %b %Y %H:%M}"
                 old = f"does not run until {until}: its runner hangs when {hang.name} has ended"
+                old += self._moved(schedule, row, hang)
             yield Difference(job, "hung runner", first, old, "runs")
             return
         yield from self._never_scanned(job, schedule, row)
+
+    def _moved(self, schedule: Schedule | None, row: ClassicRow, hang: Hang) -> str:
+        """Return the new times of a cycle, which counts from its first run after the hang; empty if its times stay."""
+        following = self._first_slot_in(schedule, row, hang.end, self._end)
+        if row.kind not in {"cyclichour", "cyclicday"} or following is None:
+            return ""
+        awake = self._shown(hang.end).replace(tzinfo=None)
+        due = ended(replace(row, next_run=awake), awake, awake).next_run
+        if due is None or due == self._shown(following).replace(tzinfo=None):
+            return ""
+        if row.kind == "cyclicday":
+            return f", and from then on every {row.count} days from {due:%a %d %b} at {due:%H:%M}"
+        if _HOURS_OF_A_DAY % row.count:
+            return f", and from then on every {row.count} hours from {due:%H:%M}"
+        hours = sorted(
+            (due.hour + step) % _HOURS_OF_A_DAY for step in range(0, _HOURS_OF_A_DAY, row.count)
+        )
+        return f", and from then on at {', '.join(f'{hour:02}:{due:%M}' for hour in hours)}"
 
     def _never_scanned(
         self, job: ImportedJob, schedule: Schedule | None, row: ClassicRow
@@ -426,8 +447,14 @@ def cron_differences(
     """
     assert job.spec.cron is not None
     new = CronSchedule.parse(job.spec.cron)
+    text, dialect = job.old.schedule_text, options.dialect
+    if job.theory is not None and job.theory.cron != job.spec.cron:
+        text, dialect = (
+            job.spec.cron,
+            "cronos",
+        )  # as its history shows, the old server read the row so
     try:
-        old = read_cron_text(job.old.schedule_text, options.dialect)
+        old = read_cron_text(text, dialect)
     except ValueError:
         words = "not compared: the text cannot be read in a second way"
         return [Difference(job, "calendar", start, words, new.describe())]

@@ -14,6 +14,7 @@ from targcc_gen.parity import compare
 from targcc_gen.parity.compare import RunnerQueue, runner_queues
 from targcc_gen.parity.shapes import Difference
 from targcc_gen.render.jobs import schedule_words
+from targcc_gen.report.runbook import runbook
 from targcc_gen.report.verdicts import (
     Standing,
     Standings,
@@ -23,7 +24,7 @@ from targcc_gen.report.verdicts import (
     standings,
 )
 from targcc_gen.sources.model import Balance, Import, ImportedJob, OldJob
-from targcc_gen.spec import JobSpec, job_values
+from targcc_gen.spec import JobSpec, flow_values, job_values
 
 # Outcome of every row, as ``--json`` prints it.
 
@@ -44,7 +45,8 @@ def outcome(result: Import) -> dict[str, list[Any]]:
 def job_outcome(job: ImportedJob) -> dict[str, Any]:
     """Return a job's values, with the file and line of its row."""
     place = {"key": job.key, "name": job.stable_name, "file": job.row.file, "line": job.row.line}
-    return place | {key: value for key, value in job_values(job.spec).items() if key != "name"}
+    values = flow_values(job.flow) if job.flow else job_values(job.spec)
+    return place | {key: value for key, value in values.items() if key != "name"}
 
 
 # Old runners: their queues, and the starts that meet another run.
@@ -96,13 +98,16 @@ _MINUTE = timedelta(minutes=1)
 _WIDEST_WORK = 120
 
 
-def content(result: Import, differences: Sequence[Difference], weighed: Weighed) -> dict[str, Any]:
+def content(
+    result: Import, differences: Sequence[Difference], weighed: Weighed, *, moves: bool = True
+) -> dict[str, Any]:
     """Return the content of the report.
 
     Args:
         result: The outcome of every row.
         differences: The first difference between old and new schedule, by job.
         weighed: The evidence of the history.
+        moves: Whether the jobs leave the old scheduler, which gives the report a runbook. False for rows that stay in ``c_Job``.
     """
     options = result.options
     stand = standings(result, differences, weighed)
@@ -141,6 +146,7 @@ def content(result: Import, differences: Sequence[Difference], weighed: Weighed)
             "causes": causes(differences, options.zone),
             "differ": [_difference(item, options.zone) for item in differences],
         },
+        "runbook": runbook(result) if moves and result.jobs else None,
         "queues": described_queues(result),
         "questions": result.questions(result),
         "advice": result.advice(result),
@@ -201,7 +207,7 @@ class _Jobs:
         return {
             **job_outcome(job),
             "notes": list(job.notes),
-            "work": work(job.spec),
+            "work": f"runs {len(job.steps)} steps" if job.steps else work(job.spec),
             "schedule": schedule_words(job.spec),
             "next_runs": [
                 {"local": shown(run), "utc": f"{run.astimezone(UTC):%Y-%m-%d %H:%M} UTC"}

@@ -11,6 +11,7 @@ from targcc_gen.errors import ReportError
 from targcc_gen.evidence.model import Weighed
 from targcc_gen.parity.shapes import Difference
 from targcc_gen.report.content import QUEUE_HEADINGS, content, queue_cells
+from targcc_gen.report.runbook import LOAD_HEADINGS, STEP_HEADINGS, load_cells, step_cells
 from targcc_gen.sources.model import Import
 
 # Markdown.
@@ -49,6 +50,7 @@ def markdown(content: dict[str, Any]) -> str:
     everything = [*content["jobs"], *content["inactive"], *content["second"]]
     rejected = [(f"{r['file']}:{r['line']}", r["name"], r["reason"]) for r in content["rejected"]]
     lines = ["# The old jobs come over", "", made, "", total, "", _history(counts), ""]
+    lines += _runbook_lines(content["runbook"])
     lines += _section("Sums", ("Table", "Read", "Ended as"), map(_sum_cells, content["balances"]))
     lines += _section("Files", _FILE_HEADINGS, map(_file_cells, content["files"]))
     lines += _section("Sign-off", _SIGN_HEADINGS, map(_sign_cells, everything))
@@ -66,6 +68,24 @@ def markdown(content: dict[str, Any]) -> str:
     lines += ["## Warnings", ""]
     lines += [f"* {cell(text)}" for text in content["warnings"]] or ["None."]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _runbook_lines(runbook: dict[str, Any] | None) -> list[str]:
+    if runbook is None:
+        return []
+    load = runbook["load"]
+    lines = ["## Runbook", "", f"Quiet window: {runbook['window']}.", ""]
+    lines += _table(STEP_HEADINGS, list(map(step_cells, runbook["steps"])))
+    lines += ["### The way back", "", f"Point of no return: {cell(runbook['no_return'])}.", ""]
+    lines += _table(STEP_HEADINGS, list(map(step_cells, runbook["back"])))
+    if runbook["stops"]:
+        lines += ["### What stops with the old server", ""]
+        lines += [*(f"* [ ] {cell(text)}" for text in runbook["stops"]), ""]
+    lines += ["### Load here", "", *_table(LOAD_HEADINGS, list(map(load_cells, load["queues"])))]
+    lines += [" ".join(load["assumptions"]), ""]
+    for name, sql in runbook["scripts"].items():
+        lines += [f"### {name}", "", "```sql", *sql.rstrip().replace("```", "` ` `").splitlines(), "```", ""]  # fmt: skip
+    return lines
 
 
 def _list(title: str, texts: Sequence[str]) -> list[str]:
@@ -194,7 +214,12 @@ FORMATS = (".md", ".html", ".json")
 
 
 def write_report(
-    path: Path, result: Import, differences: Sequence[Difference], weighed: Weighed | None = None
+    path: Path,
+    result: Import,
+    differences: Sequence[Difference],
+    weighed: Weighed | None = None,
+    *,
+    moves: bool = True,
 ) -> None:
     """Write the report as Markdown, HTML or JSON, by the file's suffix.
 
@@ -203,6 +228,7 @@ def write_report(
         result: The outcome of every row.
         differences: The differences between old and new schedules.
         weighed: The evidence of the history.
+        moves: Whether the jobs leave the old scheduler, which gives the report a runbook.
 
     Raises:
         InputError: The suffix is unknown, or the file cannot be written.
@@ -212,7 +238,7 @@ def write_report(
         raise ReportError(
             f"{path}: a report is {', '.join(FORMATS)}", hint="Such as --report cutover.html"
         )
-    text = render(content(result, differences, weighed or Weighed()))
+    text = render(content(result, differences, weighed or Weighed(), moves=moves))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")

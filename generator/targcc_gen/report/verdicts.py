@@ -205,7 +205,7 @@ def _before(result: Import, weighed: Weighed) -> tuple[list[Hour], int]:
 def _after(result: Import, weighed: Weighed) -> list[Hour]:
     hours = _hours()
     share = _DAY / _AFTER
-    for job in [*result.jobs, *(run for run in result.second if not run.spec.paused)]:
+    for job in result.running:
         seconds = evidence_of(job, weighed).typical
         if job.spec.every is not None and (job.spec.after is not None or job.spec.anchor is None):
             for hour in hours:
@@ -218,7 +218,7 @@ def _after(result: Import, weighed: Weighed) -> list[Hour]:
 
 def _next(result: Import, job: ImportedJob) -> Iterator[datetime]:
     options = result.options
-    schedule = schedule_of(job.spec, options.zone)
+    schedule = schedule_of(job.spec)
     if schedule is None:
         return
     start = options.now

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
+from targcc_scheduler.features.flows.graph import On
 
 from targcc_gen.names import MAX_LENGTH, JobName
 from targcc_gen.readers.rows import Row
@@ -18,7 +19,7 @@ from targcc_gen.sources.model import (
     Options,
     Rejection,
 )
-from targcc_gen.spec import JobSpec, Spec
+from targcc_gen.spec import FlowStepSpec, JobSpec, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Draft:
         old: The old row for people.
         warnings: Notes for the owner.
         follows: The name of the draft that this job comes after.
+        steps: The steps of a flow: step, name of its draft, earlier steps, and how these must end; None for a job.
     """
 
     row: Row
@@ -42,6 +44,7 @@ class Draft:
     old: OldJob
     warnings: tuple[str, ...] = ()
     follows: str = ""
+    steps: tuple[tuple[str, str, tuple[str, ...], On], ...] | None = None
 
 
 class Refused(Exception):  # noqa: N818 - a row's end, not a fault
@@ -110,7 +113,7 @@ class Naming:
             values = {name: value for name, value in values.items() if name not in _OF_SLOTS}
         if draft.follows:
             values["after"] = (self._key_of[draft.follows],)
-        if name != key:
+        if name != key and draft.steps is None:  # a flow is known by its key
             values["name"] = name
         if name not in {key, JobName(key).display}:
             values["display_name"] = name
@@ -126,9 +129,9 @@ class Naming:
         ):
             values.setdefault("timezone", zone)
         try:
-            job = ImportedJob(
-                key, JobSpec.model_validate(values), draft.row, draft.old, draft.warnings
-            )
+            spec = JobSpec.model_validate(values)
+            steps = None if draft.steps is None else self._steps(draft.steps)
+            job = ImportedJob(key, spec, draft.row, draft.old, draft.warnings, steps=steps)
         except ValidationError as error:
             reason = "; ".join(str(detail["msg"]) for detail in error.errors())
             self._result.rejected.append(
@@ -138,6 +141,14 @@ class Naming:
         self._keys.add(key)
         self._key_of[draft.name] = key
         return job
+
+    def _steps(
+        self, steps: Sequence[tuple[str, str, tuple[str, ...], On]]
+    ) -> dict[str, FlowStepSpec]:
+        return {
+            step: FlowStepSpec(job=self._key_of[name], after=after, on=on)
+            for step, name, after, on in steps
+        }
 
 
 _ABJADS = re.compile(r"[\u0590-\u05ff\u0600-\u06ff\u0700-\u074f]")

@@ -14,7 +14,7 @@ from targcc_scheduler.schedules.classic import Weekly
 from targcc_gen.readers.exports import ExportFile
 from targcc_gen.readers.rows import KnownTables, Routine, Row
 from targcc_gen.sources.past_runs import RunLog
-from targcc_gen.spec import JobSpec, Spec
+from targcc_gen.spec import FlowSpec, FlowStepSpec, JobSpec, Spec
 
 # Results.
 
@@ -84,6 +84,7 @@ class ImportedJob:
         theory: The spec by the row alone, if the history contradicts the row and the spec follows the history.
         seen: Whether several past runs show the schedule.
         awake: Whether the job ran within the last month of the old server's work.
+        steps: The steps of a flow, by name, which run the jobs of other entries; None for a job. The spec then has the flow's schedule.
     """
 
     key: str
@@ -94,11 +95,24 @@ class ImportedJob:
     theory: JobSpec | None = None
     seen: bool = False
     awake: bool = False
+    steps: Mapping[str, FlowStepSpec] | None = None
 
     @property
     def stable_name(self) -> str:
         """The name that the job's history is kept under."""
         return self.spec.name or self.key
+
+    @property
+    def flow(self) -> FlowSpec | None:
+        """The flow; None for a job."""
+        if self.steps is None:
+            return None
+        values = {
+            name: getattr(self.spec, name)
+            for name in self.spec.model_fields_set
+            if name in FlowSpec.model_fields
+        }
+        return FlowSpec(**values, steps=dict(self.steps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +283,44 @@ class Switch:
     comment: str
 
 
+@dataclass(frozen=True, slots=True)
+class MoveStep:
+    """A step of the move to the new scheduler, for the runbook.
+
+    Attributes:
+        when: When the step is due, such as ``A week before``.
+        who: Who does it: ``developer``, ``DBA``, ``operator`` or ``team lead``.
+        what: What to do.
+        commands: Commands to run, or scripts by name.
+        good: What shows that the step succeeded.
+    """
+
+    when: str
+    who: str
+    what: str
+    commands: tuple[str, ...] = ()
+    good: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The move from the old scheduler, made from the rows.
+
+    Attributes:
+        steps: The steps up to the last job's move, in order.
+        no_return: When the way back ends.
+        back: The steps of the way back.
+        stops: What ends with the old scheduler and needs another place.
+        scripts: SQL for the old database, by file name.
+    """
+
+    steps: tuple[MoveStep, ...]
+    no_return: str
+    back: tuple[MoveStep, ...]
+    stops: tuple[str, ...] = ()
+    scripts: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Import:
     """Result of an import: the outcome of every row.
@@ -290,6 +342,7 @@ class Import:
         advice: Returns the settings that were kept from the old server and that the owner may want to change.
         simulation: The simulated runner; None for TARGCC's own, which is simulated for all rows together.
         switches: How to stop each job on the old scheduler, by the job's place in the export.
+        move: Returns the steps of the move; None for schedulers that are switched off by ``switches`` or by hand.
     """
 
     tables: KnownTables
@@ -308,6 +361,7 @@ class Import:
     advice: Callable[[Import], list[str]] = lambda _result: []
     simulation: Simulation | None = None
     switches: dict[str, Switch] = field(default_factory=dict)
+    move: Callable[[Import], Move] | None = None
 
     @property
     def rows(self) -> int:
@@ -318,6 +372,16 @@ class Import:
     def all_jobs(self) -> list[ImportedJob]:
         """Jobs and inactive jobs, then second schedules."""
         return [*self.jobs, *self.inactive, *self.second]
+
+    @property
+    def in_flows(self) -> set[str]:
+        """The keys of jobs that are steps of flows. Only their flow starts them."""
+        return {step.job for job in self.all_jobs for step in (job.steps or {}).values()}
+
+    @property
+    def running(self) -> list[ImportedJob]:
+        """Jobs and second schedules that are not created paused."""
+        return [*self.jobs, *(job for job in self.second if not job.spec.paused)]
 
 
 # The interface of an old scheduler.

@@ -1,8 +1,9 @@
 """The spec: YAML in, frozen models out, each error with its position."""
 
 from targcc_gen.spec.blueprint_names import BLUEPRINTS, FIRST_JOB
-from targcc_gen.spec.dump import SCHEMA_LINE, dump_spec, job_values
+from targcc_gen.spec.dump import SCHEMA_LINE, dump_spec, flow_values, job_values
 from targcc_gen.spec.edit import (
+    add_flows,
     add_job,
     add_jobs,
     add_queues,
@@ -13,7 +14,7 @@ from targcc_gen.spec.edit import (
 )
 from targcc_gen.spec.errors import Problem, SpecErrors
 from targcc_gen.spec.loader import load_spec, parse_spec, read_text
-from targcc_gen.spec.models import JobSpec, Spec, build_job, with_job
+from targcc_gen.spec.models import FlowSpec, FlowStepSpec, JobSpec, Spec, build_job, with_job
 from targcc_gen.spec.params import PARAM_TYPES, Param
 from targcc_gen.spec.parts import AlertsSpec, DefaultsSpec, MisfireSpec, ProjectSpec, QueueSpec
 from targcc_gen.spec.times import format_duration
@@ -25,6 +26,8 @@ __all__ = [
     "SCHEMA_LINE",
     "AlertsSpec",
     "DefaultsSpec",
+    "FlowSpec",
+    "FlowStepSpec",
     "JobSpec",
     "MisfireSpec",
     "Param",
@@ -33,12 +36,14 @@ __all__ = [
     "QueueSpec",
     "Spec",
     "SpecErrors",
+    "add_flows",
     "add_job",
     "add_jobs",
     "add_queues",
     "build_job",
     "change_jobs",
     "dump_spec",
+    "flow_values",
     "format_duration",
     "job_values",
     "load_spec",

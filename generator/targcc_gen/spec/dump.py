@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from targcc_gen.spec.models import JobSpec, Spec
+from targcc_gen.spec.models import FlowSpec, JobSpec, Spec
 from targcc_gen.spec.nodes import quoted, scalar
 from targcc_gen.spec.params import Param
 from targcc_gen.spec.parts import AlertsSpec, MisfireSpec, PoolSpec, QueueSpec
@@ -182,11 +182,27 @@ def _flows(spec: Spec) -> str:
     """Return the `flows` section; each step takes one line."""
     lines = ["flows:"]
     for name, flow in spec.flows.items():
-        values = _plain(flow)
-        steps = values.pop("steps")
-        lines += [f"  {name}:", *("  " + line for line in _body(values, 2)), "    steps:"]
-        lines += [f"      {_entry(step, step_values)}" for step, step_values in steps.items()]
+        lines += flow_lines(name, flow)
     return "\n".join(lines)
+
+
+def flow_lines(name: str, flow: FlowSpec, *, indent: int = 2) -> list[str]:
+    """Return the lines of an entry of `flows`; each step takes one line."""
+    values = flow_values(flow)
+    steps = values.pop("steps")
+    lines = [f"{scalar(name)}:", *_body(values, 2), "  steps:"]
+    lines += [f"    {_entry(step, step_values)}" for step, step_values in steps.items()]
+    return [" " * indent + line for line in lines]
+
+
+def flow_in_braces(name: str, flow: FlowSpec, *, quote_keys: bool) -> str:
+    """Return an entry of `flows` on one line, for specs written in braces or as JSON."""
+    return _entry(name, flow_values(flow), quote_keys=quote_keys)
+
+
+def flow_values(flow: FlowSpec) -> dict[str, Any]:
+    """Return the values of a flow that differ from the defaults, by key; durations and dates are text, as in YAML."""
+    return _plain(flow)
 
 
 def _block(key: str, values: Mapping[str, Any]) -> str:

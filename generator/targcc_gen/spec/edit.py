@@ -1,4 +1,4 @@
-"""Edit a spec file, keeping every other character: add, change, rename and remove jobs, add queues, choose the scheduler.
+"""Edit a spec file, keeping every other character: add, change, rename and remove jobs, add queues and flows, choose the scheduler.
 
 An edit changes the text at the position given by the parsed tree, then parses the new text. A text that does not parse to
 exactly the expected spec is refused.
@@ -12,7 +12,15 @@ from typing import Any
 
 from targcc_gen.errors import InputError, SpecEditError, UnknownJobError
 from targcc_gen.names import JobName, key_of, same_job
-from targcc_gen.spec.dump import entry_lines, job_in_braces, job_lines, job_values, queue_entry
+from targcc_gen.spec.dump import (
+    entry_lines,
+    flow_in_braces,
+    flow_lines,
+    job_in_braces,
+    job_lines,
+    job_values,
+    queue_entry,
+)
 from targcc_gen.spec.errors import nearest
 from targcc_gen.spec.loader import parse_spec, parse_tree
 from targcc_gen.spec.models import FlowSpec, JobSpec, Spec, with_job
@@ -207,6 +215,47 @@ def _with_queue(text: str, root: Node, name: str, queue: QueueSpec) -> str:
     above, body = root.entries["project"]
     added = ["queues:", " " * step_of(root) + entry]
     return spliced(lines, last_line(lines, above, body) + 1, added)
+
+
+# Add flows.
+
+
+def add_flows(text: str, flows: Mapping[str, FlowSpec], filename: str = "targcc.yaml") -> str:
+    """Return the text of a spec with added flows, whose jobs it has.
+
+    Args:
+        text: The spec, with its own line endings.
+        flows: The flows by name.
+        filename: The file, as messages name it.
+
+    Raises:
+        SpecErrors: The spec is wrong before the change.
+        InputError: The text cannot be edited.
+    """
+    spec = parse_spec(text, filename)
+    expected = spec.model_copy(update={"flows": {**spec.flows, **flows}})
+    body = text.removeprefix(BOM)
+    start = text[: len(text) - len(body)]
+    for name, flow in flows.items():
+        root, _ = parse_tree(body, filename)
+        body = _with_flow(body, root, name, flow)
+    return verified(start + body, expected, f"flows cannot be added to {filename}")
+
+
+def _with_flow(text: str, root: Node, name: str, flow: FlowSpec) -> str:
+    flows = root.entries["flows"][1] if "flows" in root.entries else None
+    inline = flow_in_braces(name, flow, quote_keys=has_quoted_keys(root))
+    if flows is not None and flows.style == "{":
+        return into_braces(text, flows, inline)
+    if root.style == "{":
+        key = '"flows"' if has_quoted_keys(root) else "flows"
+        return into_braces(text, root, f"{key}: {{{inline}}}")
+    if flows is None or not flows.entries:
+        return at_end(text, ["flows:", *flow_lines(name, flow)])
+    lines = LINES.findall(text)
+    last_name, last = list(flows.entries.values())[-1]
+    added = flow_lines(name, flow, indent=last_name.start.column)
+    return spliced(lines, last_line(lines, last_name, last) + 1, added)
 
 
 # Rename a job.

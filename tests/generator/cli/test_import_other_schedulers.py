@@ -14,6 +14,7 @@ from targcc_gen.readers.exports import ExportFile
 from targcc_gen.sources.c_job.tables import TABLES
 from targcc_gen.sources.kinds import KINDS
 from targcc_gen.sources.model import Import, NoRuns, Options
+from targcc_gen.spec import load_spec
 
 CRONTAB = "MAILTO=ops@example.com\n30 2 * * * /opt/books.sh --all\n0 5 * * 1 /opt/report\n"
 AGENT = """EXEC msdb.dbo.sp_add_job @job_name=N'Load'
@@ -51,6 +52,49 @@ def test_a_second_import_takes_a_changed_line_and_keeps_what_people_changed(cron
     assert 'cron: "45 3 * * *"' in text
     assert "overlap: skip" in text
     assert "added     New" in changed.output
+
+
+BRANCHING = """EXEC msdb.dbo.sp_add_job @job_name=N'Close'
+EXEC msdb.dbo.sp_add_jobstep @job_name=N'Close', @step_name=N'load', @command=N'EXEC dbo.usp_Load', @on_success_action=3, @on_fail_action=4, @on_fail_step_id=3
+EXEC msdb.dbo.sp_add_jobstep @job_name=N'Close', @step_name=N'sum', @command=N'EXEC dbo.usp_Sum', @on_success_action=1, @on_fail_action=3
+EXEC msdb.dbo.sp_add_jobstep @job_name=N'Close', @step_name=N'tell', @command=N'EXEC dbo.usp_Tell', @on_success_action=2
+EXEC msdb.dbo.sp_add_jobschedule @job_name=N'Close', @name=N'n', @freq_type=4, @freq_interval=1, @active_start_time=23000
+"""
+
+
+@pytest.mark.parametrize("joins", [False, True])
+def test_steps_that_branch_arrive_as_a_flow_which_a_second_import_leaves_alone(joins, tmp_path):
+    script, project = tmp_path / "jobs.sql", tmp_path / "ops"
+    script.write_text(AGENT if joins else BRANCHING, encoding="utf-8")
+    assert run(script, "--new", project, "--paused").exit_code == 0
+    script.write_text((AGENT if joins else "") + BRANCHING, encoding="utf-8")
+    if joins:
+        assert run(script, "--into", project, "--paused").exit_code == 0
+
+    spec = load_spec(project / "targcc.yaml")
+    flow = spec.flows["Close"]
+    assert (flow.cron, flow.paused) == ("30 2 * * *", True)
+    assert {name: (step.job, step.after, step.on) for name, step in flow.steps.items()} == {
+        "step1": ("CloseLoad", (), "success"),
+        "step2": ("CloseSum", ("step1",), "success"),
+        "step3": ("CloseTell", ("step1", "step2"), "failure"),
+    }
+    assert "Close" not in spec.jobs
+    before = (project / "targcc.yaml").read_bytes()
+    again = run(script, "--into", project, "--paused")
+    assert "unchanged 4 jobs" in again.output, again.output
+    assert [key for key, job in spec.jobs.items() if job.paused] == (["Load"] if joins else [])
+    assert (project / "targcc.yaml").read_bytes() == before
+
+    script.write_text(script.read_text().replace("23000", "43000"), encoding="utf-8")
+    changed = run(script, "--into", project, "--paused")
+    assert "change flows in targcc.yaml by hand" in changed.output
+    assert "30 2 * * *" in (project / "targcc.yaml").read_text(encoding="utf-8")
+
+    script.write_text(AGENT, encoding="utf-8")
+    gone = run(script, "--into", project, "--paused", "--dry-run").output
+    assert gone.count("flow Close runs it: take the flow out of targcc.yaml first") == 3
+    assert "take it out of flows in targcc.yaml" in gone
 
 
 def test_the_jobs_arrive_paused_with_a_switch_for_the_old_server(tmp_path):

@@ -94,3 +94,15 @@ def test_the_second_half_of_a_schedule_waits_for_a_person(tmp_path):
     assert made.moving == {"Nightly load": "1"}
     assert "uv run targcc job resume NightlyLoadOtherDays" in output
     assert "job resume" not in made.bring(row, MAIL, history)
+
+
+def test_the_dbas_scripts_are_written_beside_the_jobs_to_move(shop):
+    shop.bring(LOAD, MAIL, cron_row(number=3, name="Tidy up", proc="dbo.usp_Tidy"))
+    grants, copies, back = (
+        (shop.root / "legacy" / f"{name}.sql").read_text(encoding="utf-8")
+        for name in ("1-grants", "2-backup", "9-roll-back")
+    )
+
+    assert "GRANT EXECUTE ON dbo.usp_Tidy TO [targcc];" in grants
+    assert "SELECT * INTO c_Job_before_targcc FROM c_Job;" in copies
+    assert "WHERE ID IN (1, 2, 3)" in back

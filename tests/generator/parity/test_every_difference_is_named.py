@@ -82,7 +82,7 @@ def check(result, found, olds_of, zone):
     """Check for each job: no difference exists, or the report names one whose first example is the first difference."""
     problems = []
     for job in result.all_jobs:
-        news = moments(compare.schedule_of(job.spec, zone), zone)
+        news = moments(compare.schedule_of(job.spec), zone)
         differ = apart(olds_of(job), news)
         named = [difference for difference in found if difference.job.key == job.key]
         counted = sum(

@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from c_job_rows import classic_row, cron_row
 from targcc_gen.old_runners.cron import Polling, cron_runs, read_cron_text
-from targcc_gen.parity.compare import differences
+from targcc_gen.parity.compare import differences, next_runs
+from targcc_gen.spec import JobSpec
 
 JERUSALEM = ZoneInfo("Asia/Jerusalem")  # 31 October 2027: 02:00 becomes 01:00
 LOG = "INSERT c_LoggedJob (ID, c_JobID, WhenStarted, ExecutionTimeSec, enmRunStatus_JobStatus) VALUES "
@@ -177,3 +178,42 @@ def test_a_built_in_job_that_drops_out_holds_its_runner_at_the_end_of_a_month(br
     assert told(bring(audits + DAILY)) == [
         ("Daily", "hung runner", "2027-02-28 06:00", "does not run until 01 Mar 2027 00:00: its runner hangs when MoveAudits has ended")
     ]  # fmt: skip
+
+
+HANGS = classic_row("Monthly", lkpJob="'Statements'", when="2024-01-31T04:00:00", NextRunTime="'2027-01-31T04:00:00'")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "following", "moved"),
+    [
+        ("CyclicHour", 4, "02:15", ", and from then on at 00:15, 04:15, 08:15, 12:15, 16:15, 20:15"),
+        ("CyclicHour", 4, "00:15", ""),
+        ("CyclicHour", 5, "02:15", ", and from then on every 5 hours from 00:15"),
+        ("CyclicDay", 3, "06:15", ", and from then on every 3 days from Mon 01 Mar at 06:15"),
+        ("Daily", "NULL", "06:15", ""),
+    ],
+)  # fmt: skip
+def test_a_cycle_counts_from_its_first_run_after_a_hang(bring, kind, count, following, moved):
+    cycle = classic_row(kind, count=count, ID=2, lkpJob="'Cycle'", when=f"2024-03-06T{following}:00", NextRunTime=f"'2026-11-27T{following}:00'")  # fmt: skip
+    texts = [old for name, which, _, old in told(bring(HANGS + cycle)) if (name, which) == ("Cycle", "hung runner")]  # fmt: skip
+
+    assert texts == [
+        f"does not run until 01 Mar 2027 00:00: its runner hangs when Statements has ended{moved}"
+    ]
+
+
+def test_a_one_time_run_in_the_gap_runs_right_after_it_on_both_sides(bring):
+    once = classic_row("OneOff", lkpJob="'Once'", when="2027-03-26T02:30:00", NextRunTime="'2027-03-26T02:30:00'")  # fmt: skip
+    result = bring(once)
+    (job,) = result.jobs
+
+    (run,) = next_runs(job.spec, result.options.zone, result.options.now, 2)
+    assert run.isoformat() == "2027-03-26T03:00:00+03:00"
+    assert told(result) == []
+
+
+def test_a_one_time_run_is_judged_by_the_clock_of_its_own_zone():
+    spec = JobSpec.model_validate({"at": "2027-03-26T02:30:00", "timezone": "UTC"})
+    (run,) = next_runs(spec, ZoneInfo("Asia/Jerusalem"), datetime(2027, 1, 1, tzinfo=UTC), 2)
+
+    assert run.isoformat() == "2027-03-26T02:30:00+00:00"

@@ -102,24 +102,73 @@ def test_steps_one_after_the_other_become_jobs_one_after_the_other(tmp_path):
     assert second.spec.backoff.total_seconds() == 300
 
 
-def test_steps_that_branch_become_a_job_that_somebody_has_to_write(tmp_path):
-    steps = step("EXEC dbo.a", more=", @on_success_action=3, @on_fail_action=3") + step("EXEC dbo.b", number=2)  # fmt: skip
-    result = imported(tmp_path, script(steps))
-
-    (job,) = result.jobs
-    assert (job.spec.blueprint, job.spec.cron) == ("not-ported", "30 2 * * *")
-    assert "step 2 (TSQL" in job.spec.description
-    assert any("write a flow" in warning for warning in result.warnings)
+BRANCHING = (
+    step("EXEC dbo.a", more=", @on_success_action=3, @on_fail_action=4, @on_fail_step_id=3")
+    + step("EXEC dbo.b", number=2, more=", @on_success_action=1, @on_fail_action=3")
+    + step("EXEC dbo.tell", number=3, more=", @on_success_action=2, @on_fail_action=2")
+)
+NOON = "EXEC msdb.dbo.sp_add_jobschedule @job_name=N'Nightly load', @name=N'noon', @freq_type=4, @freq_interval=1, @active_start_time=120000\n"  # fmt: skip
 
 
-def test_each_schedule_of_steps_that_branch_becomes_a_job(tmp_path):
-    steps = step("EXEC dbo.a", more=", @on_success_action=3, @on_fail_action=3") + step("EXEC dbo.b", number=2)  # fmt: skip
-    text = script(steps) + "EXEC msdb.dbo.sp_add_jobschedule @job_name=N'Nightly load', @name=N'noon', @freq_type=4, @freq_interval=1, @active_start_time=120000\n"  # fmt: skip
-    result = imported(tmp_path, text)
+def test_steps_that_branch_become_a_flow(tmp_path):
+    result = imported(tmp_path, script(BRANCHING))
 
-    jobs = [*result.jobs, *result.second]
-    assert [(job.spec.blueprint, job.spec.cron) for job in jobs] == [("not-ported", "30 2 * * *"), ("not-ported", "0 12 * * *")]  # fmt: skip
+    *steps, flow = result.jobs
+    assert [(job.key, job.spec.type, job.spec.procedure) for job in steps] == [
+        ("NightlyLoadStep1", "manual", "dbo.a"),
+        ("NightlyLoadStep2", "manual", "dbo.b"),
+        ("NightlyLoadStep3", "manual", "dbo.tell"),
+    ]
+    assert (flow.key, flow.flow.cron, flow.flow.overlap) == ("NightlyLoad", "30 2 * * *", "skip")
+    assert {name: (each.job, each.after, each.on) for name, each in flow.steps.items()} == {
+        "step1": ("NightlyLoadStep1", (), "success"),
+        "step2": ("NightlyLoadStep2", ("step1",), "success"),
+        "step3": ("NightlyLoadStep3", ("step1", "step2"), "failure"),
+    }
     assert differences(result) == []
+
+
+def test_each_schedule_of_several_steps_becomes_a_flow_over_the_same_jobs(tmp_path):
+    steps = step("EXEC dbo.a", more=NEXT) + step("EXEC dbo.b", number=2)
+    result = imported(tmp_path, script(steps) + NOON)
+
+    first, second = [job for job in result.all_jobs if job.flow]
+    assert (first.flow.cron, second.flow.cron) == ("30 2 * * *", "0 12 * * *")
+    assert first.steps == second.steps
+    assert len(result.jobs) == 3
+    assert differences(result) == []
+
+
+def test_steps_that_make_no_flow_are_refused_with_the_reason_and_the_steps(tmp_path):
+    steps = step("EXEC dbo.a", more=", @on_success_action=3, @on_fail_action=2") + step(
+        "EXEC dbo.b", number=2, more=", @on_success_action=1, @on_fail_action=4, @on_fail_step_id=1"
+    )
+    (refused,) = imported(tmp_path, script(steps)).rejected
+
+    assert "step 2 goes back to step 1" in refused.reason
+    assert "2 step 2 (success ends well, failure another step)" in refused.reason
+
+
+@pytest.mark.parametrize(
+    ("command", "warned"),
+    [
+        ('UPDATE dbo.t SET a = "x"', True),
+        ("UPDATE dbo.t SET a = 'x'", False),
+        ('EXEC dbo."Close"', False),
+    ],
+)
+def test_double_quotes_in_t_sql_are_named_as_agent_read_them_otherwise(tmp_path, command, warned):
+    warnings = "\n".join(imported(tmp_path, script(step(command))).warnings)
+
+    assert ("QUOTED_IDENTIFIER OFF" in warnings) is warned
+
+
+def test_ends_that_a_flow_judges_otherwise_are_named(tmp_path):
+    steps = step("EXEC dbo.a", more=", @on_success_action=3, @on_fail_action=3") + step("EXEC dbo.b", number=2)  # fmt: skip
+    warnings = "\n".join(imported(tmp_path, script(steps)).warnings)
+
+    assert "a flow counts as failed when a step failed" in warnings
+    assert "leaves the flow succeeded" not in warnings
 
 
 def test_a_job_whose_schedules_are_all_disabled_is_compared_by_them(tmp_path):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -75,15 +75,23 @@ def slots_of(job: str, since: datetime, until: datetime) -> Iterator[datetime]:
         wall += step
 
 
-def page_commands() -> list[str]:
-    """Return the commands that the manual's page shows, in order."""
-    blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+def page_commands(page: Path) -> list[str]:
+    """Return the scheduler's commands that a page of the manual shows, in order."""
+    blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
     return [line for line in lines if line.startswith("targcc ")]
 
 
 class Rehearsal:
-    """Both schedulers and the clock that both follow."""
+    """Both schedulers and the clock that both follow.
+
+    Attributes:
+        jobs: The names of the jobs.
+        page_of: The manual's page whose commands are run.
+    """
+
+    jobs: Collection[str] = tuple(JOBS)
+    page_of = PAGE
 
     def __init__(self, folder: Path, url: str, old_url: str, start: datetime, monkeypatch) -> None:
         self.folder, self.url, self.old_url, self.begin = folder, url, old_url, start
@@ -91,7 +99,7 @@ class Rehearsal:
         self.record = folder / "record"
         self.record.touch()
         self.clock = ManualClock(start)
-        self.page = page_commands()
+        self.page = page_commands(self.page_of)
         self.played = True
         for name, value in {
             "TARGCC_DATABASE_URL": url,
@@ -132,6 +140,10 @@ class Rehearsal:
                 }
                 connection.execute(job.insert().values({names[k]: v for k, v in values.items()}))
 
+    def slots(self, job: str, since: datetime, until: datetime) -> Iterator[datetime]:
+        """Yield the slots of a job in ``(since, until]``."""
+        return slots_of(job, since, until)
+
     def make_cron_table(self) -> None:
         """Replace the TARGCC 4 table by a table of the ``cron`` shape; no old server runs then."""
         self.played = False
@@ -144,6 +156,7 @@ class Rehearsal:
             {"name": code, "id": str(key), "runner": runner}
             for code, (key, runner, *_) in JOBS.items()
         ]
+        jobs[0]["decisions"] = [{"id": "d1", "question": "Old: 02:00; new: 01:00"}]
         (self.folder / "legacy").mkdir()
         text = json.dumps({"targcc": 1, "jobs": jobs})
         (self.folder / "legacy" / "cutover.json").write_text(text, encoding="utf-8")
@@ -198,7 +211,11 @@ class Rehearsal:
         while self.clock.now() < end:
             now = self.clock.now()
             following = min(
-                (slot + POLL for job in JOBS for slot in slots_of(job, now - POLL, now + DAY)),
+                (
+                    slot + POLL
+                    for job in self.jobs
+                    for slot in self.slots(job, now - POLL, now + DAY)
+                ),
                 key=lambda at: (at <= now, at),
             )
             await self.at(min(following, end), old=old)
@@ -233,8 +250,10 @@ class Rehearsal:
         node = self.scheduler.node
         planned = node.slots._agenda._next
         now = self.clock.now()
-        ahead = len(planned) == len(JOBS) and all(at is None or at > now for at in planned.values())
-        return ahead and not any(list(slots_of(job, last, now)) for job, last in self._handled())
+        ahead = len(planned) == len(self.jobs) and all(
+            at is None or at > now for at in planned.values()
+        )
+        return ahead and not any(list(self.slots(job, last, now)) for job, last in self._handled())
 
     def _handled(self) -> list[tuple[str, datetime]]:
         """Return for each job that runs here the time up to which slots are handled."""
@@ -357,7 +376,9 @@ class Rehearsal:
         """Check that every slot of every job ran once, on one side."""
         until = self.clock.now() - POLL
         expected = {
-            (job, slot.isoformat()): 1 for job in JOBS for slot in slots_of(job, self.begin, until)
+            (job, slot.isoformat()): 1
+            for job in self.jobs
+            for slot in self.slots(job, self.begin, until)
         }
         counted = Counter((job, slot) for _, job, slot in self.ran() if slot != "by-hand")
         missing, twice = Counter(expected) - counted, counted - Counter(expected)

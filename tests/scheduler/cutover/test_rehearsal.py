@@ -29,6 +29,7 @@ async def _look_on(world):
     await world.follow("owner import")
     await world.until(local("2031-06-01T13:00"))
     assert "the next runs of both sides agree" in await world.follow("cutover plan")
+    assert "5 jobs without a procedure" in await world.follow("cutover rights")
     output = await world.targcc("targcc owner set --all shadow --dry-run")
     assert "Sync: old -> shadow" in output
     assert world.owner("Sync") == "old"
@@ -40,6 +41,15 @@ async def _look_on(world):
 
 
 async def _the_night(world):
+    decisions = world.folder / "legacy" / "decisions.csv"
+    decisions.write_text("Id,Job,By,Date\nd1,NightReport,,\n", encoding="utf-8-sig")
+    unsigned = await world.follow("start --all --signed legacy/decisions.csv --dry-run", status=2)
+    assert "d1 NightReport: nobody signed it. Old: 02:00; new: 01:00" in unsigned
+    decisions.write_text("Id;Job;By;Date\nd1;NightReport;דנה;3.6.2031\n", encoding="utf-16")
+    assert "Nothing was changed" in await world.targcc(
+        "targcc cutover start --all --signed legacy/decisions.csv --dry-run"
+    )
+
     output = await world.follow("start --runner night --dry-run")
     assert "Nothing was changed" in output
     await world.follow("start --runner night")

@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from projects import RIG
@@ -103,6 +104,22 @@ def test_schedules_that_cron_cannot_say(options, text):
     definition = define(_work, **options)
     assert definition.schedule_text == text
     assert definition.job_type == JobType.RECURRING
+
+
+@pytest.mark.parametrize(
+    ("at", "instant"),
+    [
+        ("2027-03-26T02:30", "2027-03-26T03:00:00+03:00"),  # clocks jump from 02:00 to 03:00
+        ("2027-10-31T01:30", "2027-10-31T01:30:00+03:00"),  # repeated: the first pass
+    ],
+)
+def test_a_one_time_run_in_a_gap_starts_at_the_end_of_the_gap(at, instant):
+    definition = define(_work, at=at, timezone="Asia/Jerusalem")
+    assert definition.schedule is not None
+    run = definition.schedule.next(datetime(2027, 1, 1, tzinfo=UTC), ZoneInfo("Asia/Jerusalem"))
+
+    assert run is not None
+    assert run.isoformat() == instant
 
 
 def test_an_instant_without_a_zone_is_read_in_that_of_the_job():

@@ -16,8 +16,10 @@ from targcc_gen.errors import NoTableError, ZoneError
 from targcc_gen.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from zoneinfo import ZoneInfo
+
+    from targcc_scheduler.core.sign_off import Decision
 
     from targcc_gen.importing.changes import Arrival, Request
     from targcc_gen.readers.exports import ExportFile
@@ -233,6 +235,7 @@ def carry_out_import(request: ImportRequest, convert: Callable[[Spec | None], Im
     from targcc_gen.evidence.model import Weighed
     from targcc_gen.evidence.weigh import weigh
     from targcc_gen.parity.compare import differences
+    from targcc_gen.report.decisions import decisions
     from targcc_gen.report.document import write_report
     from targcc_gen.report.verdicts import unsettled
 
@@ -247,7 +250,7 @@ def carry_out_import(request: ImportRequest, convert: Callable[[Spec | None], Im
     result, arrival = _planned(request, weighing)
     unsettled_rows = unsettled(differences(result), weighed)
     for path in request.report:
-        write_report(path, result, unsettled_rows, weighed)
+        write_report(path, result, unsettled_rows, weighed, moves=not request.hybrid)
     if request.as_json:
         import_output.print_json(result, arrival)
     else:
@@ -263,7 +266,8 @@ def carry_out_import(request: ImportRequest, convert: Callable[[Spec | None], Im
     if arrival is not None:
         import_output.refuse_conflicts(arrival)
         if request.writes:
-            _write(request, result, arrival)
+            asked = decisions(result, unsettled_rows, weighed) if request.paused else {}
+            _write(request, result, arrival, asked)
     import_output.refuse_rejected(result, arrival, accepted=request.accept_rejected)
 
 
@@ -297,27 +301,40 @@ def _planned(
     return result, new_project(result, asked.new, rendered, asked.joining())
 
 
-def _write(request: ImportRequest, result: Import, arrival: Arrival) -> None:
+def _write(
+    request: ImportRequest,
+    result: Import,
+    arrival: Arrival,
+    asked: Mapping[str, Sequence[Decision]],
+) -> None:
     from targcc_gen.importing.cutover import (
         CUTOVER_FILE,
+        DECISIONS_FILE,
         HISTORY_FILE,
         named_already,
+        signed_already,
         write_cutover,
+        write_decisions,
         write_project_history,
+        write_scripts,
         write_switches,
     )
     from targcc_gen.sync import apply
 
     assert request.target is not None
     named = named_already(request.target) if request.paused else []
+    zone = result.options.zone.key
+    signed = signed_already(request.target, zone) if request.paused else {}
     apply(arrival.plan)
     counts = write_project_history(result, request.target)
     switches = write_switches(result, request.target) if request.paused else []
+    scripts = write_scripts(result, request.target) if request.paused else []
     moving = (
-        write_cutover(result, request.target, named)
+        write_cutover(result, request.target, named, asked)
         if request.paused and not result.switches
         else 0
     )
+    unsigned = write_decisions(request.target, signed) if moving else 0
     if request.as_json:
         return
     if counts:
@@ -326,6 +343,12 @@ def _write(request: ImportRequest, result: Import, arrival: Arrival) -> None:
     if moving:
         click.echo(
             f"cutover   {request.target / CUTOVER_FILE}: {moving} jobs that the old server runs"
+        )
+    if unsigned:
+        click.echo(f"decide    {request.target / DECISIONS_FILE}: {unsigned} lines to sign")
+    for path in scripts:
+        click.echo(
+            f"script    {path}: for the DBA of the old database; the report's runbook says when"
         )
     for path in switches:
         click.echo(f"switch    {path}: run it on the old server when the jobs move")

@@ -23,6 +23,7 @@ from targcc_gen.sources.c_job.companions import (
     routines,
     with_recipients,
 )
+from targcc_gen.sources.c_job.moving import move
 from targcc_gen.sources.c_job.questions import advice, questions
 from targcc_gen.sources.c_job.tables import (
     DEFAULT,
@@ -198,6 +199,7 @@ def convert(
         exported.warnings,
         questions=questions,
         advice=advice,
+        move=move,
     )
     for remark in exported.unreadable:
         result.rejected.append(Rejection(remark.file, remark.line, remark.text))

@@ -38,6 +38,7 @@ from targcc_gen.sources.model import (
     Warnings,
 )
 from targcc_gen.sources.reading import read_documents, read_rows, without_entries
+from targcc_gen.sources.sql_agent.branches import NoFlowError, Ways, flow_of
 from targcc_gen.sources.sql_agent.schedules import translated
 from targcc_gen.sources.sql_agent.script import Call, Reference, read_calls
 from targcc_gen.spec import Param, Spec
@@ -48,7 +49,7 @@ JOBS, STEPS, LINKS = "sysjobs", "sysjobsteps", "sysjobschedules"
 SCHEDULES, OPERATORS, HISTORY = "sysschedules", "sysoperators", "sysjobhistory"
 _COLUMNS = {
     JOBS: "job_id name enabled description start_step_id notify_level_email notify_email_operator_id",
-    STEPS: "job_id step_id step_name subsystem command cmdexec_success_code on_success_action on_fail_action database_name retry_attempts"
+    STEPS: "job_id step_id step_name subsystem command cmdexec_success_code on_success_action on_success_step_id on_fail_action on_fail_step_id database_name retry_attempts"
     " retry_interval",
     LINKS: "schedule_id job_id next_run_date next_run_time",
     SCHEDULES: "schedule_id name enabled freq_type freq_interval freq_subday_type freq_subday_interval freq_relative_interval"
@@ -87,7 +88,9 @@ class Step:
     command: str | None
     database: str = ""
     on_success: int = 1
+    success_step: int = 0
     on_fail: int = 2
+    fail_step: int = 0
     retries: int = 0
     retry_minutes: int = 0
     success_status: int = 0
@@ -139,7 +142,9 @@ def _step(values: Mapping[str, Value], number: int) -> Step:
         None if command is None or isinstance(command, Unknown) else str(command),
         _text(values, "database_name"),
         _integer(values, "on_success_action", 1) or 1,
+        _integer(values, "on_success_step_id"),
         _integer(values, "on_fail_action", 2) or 2,
+        _integer(values, "on_fail_step_id"),
         max(_integer(values, "retry_attempts"), 0),
         max(_integer(values, "retry_interval"), 0),
         _integer(values, "cmdexec_success_code"),
@@ -447,15 +452,10 @@ class _Drafting:
             raise Refused("it has no step: nothing would run")
         steps = sorted(job.steps, key=lambda step: step.number)
         schedules, active, notes = self._schedules()
-        steps = [step for step in steps if step.number >= job.first_step] or steps
-        if len(steps) > 1 and (not _is_chain(steps) or len(schedules) > 1):
-            why = (
-                "its steps branch" if not _is_chain(steps) else "it has several schedules and steps"
-            )
-            return [
-                self._branched(place, fields, steps, why, active=active, notes=notes)
-                for place, fields in enumerate(schedules)
-            ]
+        from_first = [step for step in steps if step.number >= job.first_step] or steps
+        if len(from_first) > 1 and (not _is_chain(from_first) or len(schedules) > 1):
+            return self._flow(steps, schedules, active=active, notes=notes)
+        steps = from_first
         drafts = [
             self._draft(steps[0], place, {**fields, **self._life()}, active=active, notes=notes)
             for place, fields in enumerate(schedules)
@@ -503,24 +503,48 @@ class _Drafting:
         old = OldJob(name, own_id, "; ".join(each.name for each in job.schedules))
         return Draft(job.row, name, {**fields, **values}, active, old, (*notes, *warnings))
 
-    def _branched(
-        self, place: int, schedule: dict[str, Any], steps: list[Step], why: str, *, active: bool, notes: list[str]
-    ) -> Draft:  # fmt: skip
-        job = self._job
-        listed = "; ".join(
-            f"{step.number} {step.name} ({step.subsystem}, success {_action(step.on_success)}, failure {_action(step.on_fail)})"
-            for step in steps
-        )
-        fields = {**schedule, **self._life(), "blueprint": "not-ported"}
-        fields["description"] = f"{job.description} Steps on the old server: {listed}".strip()[
-            :1000
-        ]
-        text = f'{why}: write a flow for it (docs/flows.md); until then the job fails with "not yet ported"'
-        name, own_id = numbered(job.name, job.id, place)
-        old = OldJob(name, own_id, "; ".join(each.name for each in job.schedules))
-        return Draft(job.row, name, fields, active, old, (*notes, text))
+    def _flow(
+        self, steps: list[Step], schedules: list[dict[str, Any]], *, active: bool, notes: list[str]
+    ) -> list[Draft]:
+        """Return a manual job for each step, and a flow for each schedule.
 
-    def _life(self) -> dict[str, Any]:
+        Raises:
+            Refused: No flow runs the steps as Agent does.
+        """
+        job = self._job
+        ways = {step.number: _ways(step, place, steps) for place, step in enumerate(steps)}
+        try:
+            places = flow_of(ways, job.first_step if job.first_step in ways else steps[0].number)
+        except NoFlowError as error:
+            raise Refused(f"its steps make no flow: {error}. Steps: {_listed(steps)}") from None
+        by_number = {step.number: step for step in steps}
+        drafts, named = [], {}
+        for number in places:
+            step = by_number[number]
+            values, warnings = self._work(step)
+            name = named[number] = f"{job.name}: {step.name or number}"
+            old = OldJob(name, f"{job.id}#{number}", f"step {number} of {job.name}")
+            fields = {"type": "manual", **self._life("failure"), **values}
+            drafts.append(
+                Draft(job.row, name, fields, active=True, old=old, warnings=tuple(warnings))
+            )
+        flow_steps = tuple(
+            (f"step{number}", named[number], tuple(f"step{each}" for each in place.after), place.on)
+            for number, place in places.items()
+        )
+        texts = [*notes, *_ends_otherwise(ways, [by_number[number] for number in places])]
+        if job.mail_level in _MAILS_SUCCESS:
+            texts.append("its mail about a success is left out: a flow sends none")
+        for place, schedule in enumerate(schedules):
+            fields = {key: value for key, value in self._life().items() if key in _OF_A_FLOW}
+            name, own_id = numbered(job.name, job.id, place)
+            old = OldJob(name, own_id, "; ".join(each.name for each in job.schedules))
+            values = {**fields, **schedule}
+            drafts.append(Draft(job.row, name, values, active, old, tuple(texts), steps=flow_steps))
+        return drafts
+
+    def _life(self, *only: str) -> dict[str, Any]:
+        """Return the fields that all jobs of an Agent job share; ``only`` names the events of its mails that count."""
         job = self._job
         fields: dict[str, Any] = {
             "retries": 0, "timeout": "none", "overlap": "skip", "misfire": {"policy": "skip"},
@@ -530,6 +554,7 @@ class _Drafting:
         events = {1: ("success",), 2: ("failure",), 3: ("failure", "success")}.get(job.mail_level)
         address = job.mail if "@" in job.mail else self._operators.get(job.mail, "")
         addresses = tuple(part for part in re.split(r"[;,\s]+", address) if "@" in part)
+        events = tuple(each for each in events or () if not only or each in only)
         if events and (addresses or self._options.alert_email):
             fields["alerts"] = {"on": events, "email": addresses or self._options.alert_email}
         return fields
@@ -576,6 +601,8 @@ class _Drafting:
             if database and self._several and parts < 3:  # noqa: PLR2004 - database, schema, name
                 name = f"[{database}].{name if parts == 2 else 'dbo.' + name}"  # noqa: PLR2004
             return {"blueprint": "stored-procedure", "procedure": name}
+        if '"' in command:
+            warnings.append("its text has double quotes: Agent read them as quotes of a text (QUOTED_IDENTIFIER OFF), here they quote names; write single quotes")  # fmt: skip
         text = f"USE [{database}]\nGO\n{command}" if database and self._several else command
         return {"blueprint": "sql", "params": {"statement": text_param(text)}}
 
@@ -587,6 +614,42 @@ def _is_chain(steps: Sequence[Step]) -> bool:
         all(step.on_success == _NEXT_STEP and step.on_fail == _QUIT_FAILURE for step in others)
         and last.on_success in {_QUIT_SUCCESS, _NEXT_STEP}
         and last.on_fail == _QUIT_FAILURE
+    )
+
+
+_OF_A_FLOW = ("overlap", "misfire", "description")
+_MAILS_SUCCESS = (1, 3)
+_GO_TO_STEP = 4
+
+
+def _ways(step: Step, place: int, steps: Sequence[Step]) -> Ways:
+    """Return the ways of a step; the last step ends the job where it goes to the next."""
+    following = steps[place + 1].number if place + 1 < len(steps) else None
+
+    def way(action: int, chosen: int) -> int | None:
+        return {_NEXT_STEP: following, _GO_TO_STEP: chosen}.get(action)
+
+    return Ways(way(step.on_success, step.success_step), way(step.on_fail, step.fail_step))
+
+
+def _ends_otherwise(ways: Mapping[int, Ways], steps: Sequence[Step]) -> Iterator[str]:
+    """Yield notes about ends of the job that a flow judges in another way than Agent."""
+    quiet = [
+        step
+        for step in steps
+        if step.on_fail != _QUIT_FAILURE
+        and (ways[step.number].failure or step.on_fail == _QUIT_SUCCESS)
+    ]
+    if quiet:
+        yield "a flow counts as failed when a step failed, also where Agent went on and ended the job well"
+    if any(step.on_success == _QUIT_FAILURE for step in steps):
+        yield "a step that succeeded and ended the job as failed there leaves the flow succeeded here"
+
+
+def _listed(steps: Sequence[Step]) -> str:
+    return "; ".join(
+        f"{step.number} {step.name} (success {_action(step.on_success)}, failure {_action(step.on_fail)})"
+        for step in steps
     )
 
 

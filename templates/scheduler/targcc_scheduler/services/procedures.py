@@ -36,7 +36,7 @@ _PART = re.compile(
 )
 _MOST_PARTS = {"mssql": 4, "postgresql": 2}
 _IN_THE_CATALOGUE = sa.text(
-    "SELECT n.nspname, p.proname, p.prokind::text FROM pg_catalog.pg_proc p"
+    "SELECT p.oid, p.prokind::text FROM pg_catalog.pg_proc p"
     " JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
     " WHERE p.proname = :name AND (n.nspname = :schema OR"
     " (CAST(:schema AS text) IS NULL AND pg_catalog.pg_function_is_visible(p.oid)))"
@@ -109,21 +109,23 @@ def procedure_call(dialect: str, procedure: str, arguments: Mapping[str, Any]) -
     return f"CALL {name}({marks})"
 
 
-def look_up(connection: sa.Connection, procedure: str) -> None:
-    """Check in PostgreSQL's catalogue that the procedure exists. SQL Server itself reports a missing procedure by name.
+def look_up(connection: sa.Connection, procedure: str) -> int | None:
+    """Return the procedure's oid in PostgreSQL's catalogue. SQL Server itself reports a missing procedure by name: ``None``.
 
     Raises:
         ValueError: the procedure does not exist, or the name belongs to a function.
     """
     if connection.dialect.name != "postgresql":
-        return
+        return None
     *schema, name = map(_known_as, parse_procedure(procedure))
     values = {"name": name, "schema": schema[0] if schema else None}
     row = connection.execute(_IN_THE_CATALOGUE, values).one_or_none()
     if row is None:
         raise ValueError(f"the database has no stored procedure {procedure} that this user sees")
-    if row[2] != "p":
+    oid, kind = row
+    if kind != "p":
         raise ValueError(f"{procedure} is a function: ask for it with SELECT, in Database.run")
+    return int(oid)
 
 
 def _too_long(dialect: str, procedure: str) -> str:

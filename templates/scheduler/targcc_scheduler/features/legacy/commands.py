@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import sqlalchemy as sa
 
 from ...cli.common import Function, duration, opened, operator, run, settings
 from ...cli.completing import job_names
@@ -23,13 +24,17 @@ from ...cli.group import ChoiceError, CliError, Commands, SettingError
 from ...cli.output import as_shown, done, json_option, print_json, print_table, shows, when
 from ...core import humanize
 from ...core.errors import CutoverError, HistoryError, UnknownJob
-from ...core.outage import OUTAGES
+from ...core.masking import mask
+from ...core.outage import OUTAGES, in_short
 from ...core.states import RunState
 from ...kernel import job_owner as owners
 from ...kernel.job_owner import Owner, Ownership, Step
 from ...scheduler import Scheduler
 from ...schedules.words import format_duration
 from ...schema_setup import migrate
+from ...services.database import Database
+from ...services.procedure_rights import ProcedureRight, procedure_right
+from ...services.settings import ServiceSettings
 from ...web.api.schema import DoneOut
 from ...web.api.schemas import JobDetailOut, OwnerIn, OwnerOut
 from . import cutover_plan, owning, shadow_report
@@ -197,6 +202,67 @@ def show_plan(file: Path, *, as_json: bool) -> None:
 
     if not run(work()):
         raise click.exceptions.Exit(1)
+
+
+@cutover_group.command("rights")
+@shows
+def show_rights(*, as_json: bool) -> None:
+    """Ask the jobs' database whether the login may run the stored procedure of each job.
+
+    Runs no procedure. The login is that of APP_DATABASE_URL. Exit status 1 if a procedure is missing or a right is.
+
+    \b
+    Example:
+      targcc cutover rights
+    """
+
+    async def work() -> bool:
+        async with opened() as scheduler:
+            procedures = {
+                definition.name: str(name)
+                for definition in scheduler.definitions.values()
+                if (name := getattr(sys.modules.get(definition.module), "PROCEDURE", None))
+            }
+            rights = await _rights(scheduler, set(procedures.values()))
+        listed = [(job, rights[name]) for job, name in sorted(procedures.items())]
+        if as_json:
+            print_json([{"job": job, "right": right} for job, right in listed])
+        else:
+            print_table(
+                ["JOB", "MAY RUN", "PROCEDURE", ""],
+                [
+                    [job, _MAY[right.may], right.procedure, as_shown(right.said)]
+                    for job, right in listed
+                ],
+            )
+            others = len(scheduler.definitions) - len(listed)
+            click.echo(f"{humanize.count(others, 'job')} without a procedure.")
+        return all(right.may is not False for _, right in listed)
+
+    if not run(work()):
+        raise click.exceptions.Exit(1)
+
+
+_MAY = {True: "yes", False: "no", None: "look"}
+
+
+async def _rights(scheduler: Scheduler, names: Iterable[str]) -> dict[str, ProcedureRight]:
+    """Return the answer about each procedure.
+
+    Raises:
+        CliError: The database of the jobs cannot be used.
+    """
+    database = Database(ServiceSettings().database_url or scheduler.settings.database_url)
+    try:
+        return await database.run(
+            lambda connection: {name: procedure_right(connection, name) for name in sorted(names)}
+        )
+    except sa.exc.SQLAlchemyError as error:
+        raise CliError(
+            f"the jobs' database cannot be used: {mask(in_short(error))}", code=CutoverError.code
+        ) from None
+    finally:
+        database.close()
 
 
 def _of(runner: str) -> str:
@@ -455,6 +521,12 @@ def _switch_options(command: Function) -> Function:
     metavar="JOB",
     help="Run this job once here after its switch, and wait for the run. May be repeated.",
 )
+@click.option(
+    "--signed",
+    type=_FILE,
+    metavar="FILE.csv",
+    help="Signed list of decisions, legacy/decisions.csv. Refuses jobs with an unsigned line and names the lines.",
+)
 @_switch_options
 def start(*, smoke: tuple[str, ...], **asked: Any) -> None:
     """Switch jobs from the old server to this scheduler: off there, then on here, with their next run.
@@ -465,6 +537,7 @@ def start(*, smoke: tuple[str, ...], **asked: Any) -> None:
     Example:
       targcc cutover start --runner night --dry-run
       targcc cutover start --runner night --smoke DailyReport
+      targcc cutover start --runner night --signed legacy/decisions.csv
     """
     _check_switch(asked)
     if not run(_switch(Taking, asked, smoke)):
@@ -512,6 +585,7 @@ async def _switch(
         groups = _chosen(
             await scheduler.read(owners.load), scheduler.key_of, request, to_new=kind is Taking
         )
+        _refuse_unsigned(request.get("signed"), groups)
         if request["dry_run"]:
             await _show(make(), old, groups)
             return True
@@ -537,6 +611,25 @@ async def _switch(
                 break  # continue with the next runner only if this runner is done
         good = _print(outcomes, as_json=request["as_json"])
         return await _smoke(scheduler, smoke, beside=request["as_json"]) and good
+
+
+def _refuse_unsigned(signed: Path | None, groups: dict[str, list[Ownership]]) -> None:
+    """Refuse the switch of jobs with differences that nobody signed, before anything changes. Without a list nothing is refused.
+
+    Raises:
+        CliError: Lines are unsigned; the message names each.
+    """
+    if signed is None:
+        return
+    jobs = [item.job for group in groups.values() for item in group]
+    if texts := owning.unsigned(owning.read_file(owning.FILE), jobs, signed):
+        count = humanize.count(len(texts), "line")
+        listed = as_shown("\n".join(f"  {text}" for text in texts), lines=True)
+        raise CliError(
+            f"{count} of {signed} not signed, and nothing was changed:\n{listed}\n"
+            "Fill in By and Date (Decision: go), or leave these jobs out with --job.",
+            code=CutoverError.code,
+        )
 
 
 async def _finish(handover: Taking | Returning, text: str, source: str, *, as_json: bool) -> bool:

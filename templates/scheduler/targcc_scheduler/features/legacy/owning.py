@@ -13,11 +13,13 @@ from typing import Any
 
 from ...core.actor import SYSTEM, Actor
 from ...core.errors import CutoverError, RunStateError
+from ...core.sign_off import SignOffError, read_decisions
 from ...kernel import job_owner as owners
 from ...kernel import pauses
 from ...kernel.audit import audit
 from ...kernel.job_owner import Owner, Ownership
 from ...operations import Call
+from .old_server import read_output
 
 FILE = Path("legacy") / "cutover.json"
 """File that ``targcc-gen import-legacy --paused`` writes."""
@@ -34,11 +36,13 @@ class Moving:
         job: Name of the job in this scheduler.
         old_key: ID of the job's row in the old table.
         runner: Process of the old server that runs the job.
+        decisions: Differences that a person has to sign before the switch: id and question.
     """
 
     job: str
     old_key: str
     runner: str
+    decisions: tuple[tuple[str, str], ...] = ()
 
 
 def read_file(path: Path) -> list[Moving]:
@@ -50,7 +54,14 @@ def read_file(path: Path) -> list[Moving]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         jobs = [
-            Moving(str(entry["name"]), str(entry["id"]), str(entry.get("runner") or ""))
+            Moving(
+                str(entry["name"]),
+                str(entry["id"]),
+                str(entry.get("runner") or ""),
+                tuple(
+                    (str(each["id"]), str(each["question"])) for each in entry.get("decisions", ())
+                ),
+            )
             for entry in content["jobs"]
         ]
     except OSError as error:
@@ -62,6 +73,34 @@ def read_file(path: Path) -> list[Moving]:
             f"{path} is not what targcc-gen import-legacy --paused writes: {error!r}"
         ) from None
     return jobs
+
+
+def unsigned(moving: Sequence[Moving], jobs: Sequence[str], signed: Path) -> list[str]:
+    """Return a line of text for each difference of the jobs that nobody has signed.
+
+    Args:
+        moving: The imported jobs with their decisions.
+        jobs: Names of the jobs to switch.
+        signed: The signed list, in any encoding and with any separator.
+
+    Raises:
+        CutoverError: The list cannot be read.
+    """
+    try:
+        lines = read_decisions(read_output(signed.read_bytes()))
+    except OSError as error:
+        raise CutoverError(f"{signed} cannot be read: {error.strerror or error}") from None
+    except SignOffError as error:
+        raise CutoverError(f"{signed} is no list of decisions: {error}") from None
+    known = {entry.job: entry for entry in moving}
+    texts = [f"{job}: no import lists it in {FILE}" for job in jobs if job not in known]
+    for job in jobs:
+        for identity, question in known[job].decisions if job in known else ():
+            line = lines.get(identity)
+            problem = line.problem if line is not None else f"{signed.name} has no such line"
+            if problem:
+                texts.append(f"{identity} {job}: {problem}. {question}")
+    return texts
 
 
 async def register(call: Call, jobs: Sequence[Moving], owner: Owner, by: Actor) -> list[str]:

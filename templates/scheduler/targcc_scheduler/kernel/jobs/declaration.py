@@ -28,7 +28,7 @@ from ...schedules.intervals import (
     OnceSchedule,
 )
 from ...schedules.words import format_duration, parse_duration
-from ...schedules.zones import parse_zone
+from ...schedules.zones import parse_zone, resolve
 from .chains import AfterRun, Named, interval_from, names
 from .definition import (
     Alerts,
@@ -475,7 +475,7 @@ def _limit(value: str | timedelta | None) -> timedelta | None:
 
 def _instant(value: str | datetime, zone: str) -> datetime:
     instant = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return instant if instant.tzinfo is not None else instant.replace(tzinfo=parse_zone(zone))
+    return instant if instant.tzinfo is not None else resolve(instant, parse_zone(zone))
 
 
 def schedule_from(
