@@ -14,10 +14,12 @@ import contextlib
 import gc
 import os
 import platform
+import re
 import sys
 import zlib
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -32,8 +34,14 @@ STARTS = frozenset(
     {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"}
 )  # fmt: skip
 """Audit events of a process that starts another one."""
-SLOW = 1.0
+SLOW = 0.5
 """Seconds of processor time; the summary names tests of ring 1 that use more. Mark them `slow`, or make them cheaper."""
+
+_WHOLE_FILE = re.compile(
+    r"^pytestmark = (\[\s*)?pytest\.mark\.(benchmark|soak|sqlserver|slow|usefixtures\(\"(processes|postgresql_server)\"\))",
+    re.MULTILINE,
+)
+"""A mark of ring 2 or 3, or of no ring, on all tests of a file."""
 
 _ring = pytest.StashKey[int]()
 _chosen = pytest.StashKey["Sequence[int] | None"]()
@@ -68,6 +76,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return one worker more than cores for ring 1. Return twice the cores for other tests, which wait for processes and servers half their time."""
     cores = os.cpu_count() or 1
     return cores + 1 if _chosen_rings(config) == (1,) else 2 * cores
+
+
+def are_compiled(folder: Path) -> bool:
+    """Return whether an earlier run, of this Python and this pytest, has left a compiled file of each test file in a folder."""
+    end = f".{sys.implementation.cache_tag}-pytest-{pytest.__version__}.pyc"
+    return all(
+        (folder / "__pycache__" / f"{file.stem}{end}").exists() for file in folder.glob("test_*.py")
+    )
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -111,6 +127,14 @@ def chosen_part(config: pytest.Config) -> tuple[int, int] | None:
 def part_of(nodeid: str, parts: int) -> int:
     """Return the part of a test, from 1: by its id alone, so that a new test moves no other test."""
     return zlib.crc32(nodeid.encode()) % parts + 1
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files without tests of ring 1 where only ring 1 runs: a worker spends a fifth of its start on their imports."""
+    if config.stash[_chosen] != (1,) or collection_path.suffix != ".py":
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    return True if _WHOLE_FILE.search(text) and "mark.always" not in text else None
 
 
 def ring_of(item: pytest.Item) -> int:

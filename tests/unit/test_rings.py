@@ -114,6 +114,45 @@ def test_the_fixtures_and_marks_of_a_test_decide_its_ring(tmp_path, words, names
     assert passed == names, output
 
 
+WHOLE_FILE = """
+import pytest
+
+pytestmark = {marks}
+print("imported")
+
+def test_it():
+    pass
+"""
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize(
+    ("marks", "ring", "is_imported"),
+    [
+        ("pytest.mark.soak", "1", False),
+        ("[\n    pytest.mark.benchmark,\n]", "1", False),
+        ('pytest.mark.usefixtures("processes")', "1", False),
+        ('pytest.mark.usefixtures("processes")', "2", True),
+        ('pytest.mark.usefixtures("tmp_path")', "1", True),
+        ('[pytest.mark.usefixtures("processes"), pytest.mark.always]', "1", True),
+    ],
+)
+def test_a_file_without_tests_of_ring_1_is_not_imported_for_ring_1(
+    tmp_path, marks, ring, is_imported
+):
+    (tmp_path / "test_b.py").write_text(WHOLE_FILE.format(marks=marks), encoding="utf-8")
+    _, output = run(tmp_path, "-s", "--ring", ring)
+    assert ("imported" in output) is is_imported, output
+
+
+@pytest.mark.usefixtures("processes")
+def test_test_files_are_compiled_after_a_run(tmp_path):
+    run(tmp_path)
+    assert rings.are_compiled(tmp_path)
+    (tmp_path / "test_new.py").write_text("", encoding="utf-8")
+    assert not rings.are_compiled(tmp_path)
+
+
 @pytest.mark.usefixtures("processes")
 def test_a_test_of_ring_1_that_starts_a_process_fails_and_names_the_fixture(tmp_path):
     passed, output = run(tmp_path, more=SECRET)

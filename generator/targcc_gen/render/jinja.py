@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -38,19 +38,37 @@ class Literals(Extension):
         }
         if _reuse.get():
             vars(environment)["from_string"] = cache(environment.from_string)
+            vars(environment)["compile"] = _compiling_once(environment)
 
 
 @contextlib.contextmanager
 def reusing_templates() -> Iterator[None]:
-    """Compile a text once for each environment that is made in this context.
+    """Compile a text once for all environments that are made in this context. They have the same settings: those of the project's template.
 
     Copier renders the name of each folder again for every file below, and compiles the name each time: a fifth of its time, as measured.
+    A command that renders a project before and after its change compiles each file once.
     """
     token = _reuse.set(True)
     try:
         yield
     finally:
         _reuse.reset(token)
+
+
+_codes: dict[tuple[str, str | None, str | None], Any] = {}
+"""Compiled code by text, name and file of a template."""
+
+
+def _compiling_once(environment: Environment) -> Callable[..., Any]:
+    compile_text = environment.compile
+
+    def compiled(source: str, name: str | None = None, filename: str | None = None) -> Any:
+        key = source, name, filename
+        if key not in _codes:
+            _codes[key] = compile_text(source, name, filename)
+        return _codes[key]
+
+    return compiled
 
 
 # The sandbox: templates print text and reach no file, no network and no Python.

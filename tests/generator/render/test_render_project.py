@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pytest
+from jinja2 import Environment
 from targcc_gen import assets
 from targcc_gen.render import Owner, Tree, TreeFile, render_project
 from targcc_gen.render.package import package_files
@@ -239,3 +240,20 @@ def test_the_file_that_is_made_for_the_project_is_as_black_leaves_it(scheduler, 
     tree = render_project(spec_with(f"scheduler: {scheduler}\nqueues: {{{names}}}\n"))
     source = tree.files["src/acme_jobs/scheduler.py"].content.decode()
     assert formatted(source) == source
+
+
+def test_a_template_is_compiled_once_for_all_projects(monkeypatch):
+    compiled = []
+    generate = Environment._generate
+    monkeypatch.setattr(
+        Environment,
+        "_generate",
+        lambda self, source, name, *rest, **options: compiled.append(name)
+        or generate(self, source, name, *rest, **options),
+    )
+    for name in ("first-jobs", "second-jobs", "third-jobs"):
+        before = len(compiled)
+        text = f"targcc: 1\nproject:\n  name: {name}\n"
+        readme = render_project(parse_spec(text), spec_text=text).files["README.md"].content
+        assert name in readme.decode()
+    assert len(compiled) == before
