@@ -1,4 +1,4 @@
-"""Guarantees of what people do: cancelled and deleted runs do not begin, reruns are there, a key makes one run, and batches count right."""
+"""Guarantees of acts of people: cancelled and deleted runs do not begin, reruns exist, a key creates one run, and batches count right."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def cancelled_runs_do_not_begin(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def a_key_makes_one_run(evidence: Evidence) -> Iterator[Complaint]:
-    """Requests with one ``Idempotency-Key`` make one run, however often they are sent."""
+    """Repeated requests with one ``Idempotency-Key`` create one run."""
     runs: dict[str, set[int]] = defaultdict(set)
     for act in evidence.acts:
         if act.kind == "start":
@@ -68,7 +68,7 @@ def a_key_makes_one_run(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def work_is_repeated_by_reruns_only(evidence: Evidence) -> Iterator[Complaint]:
-    """The work of a token is performed by one run, and by one more for each time that somebody retried it, its batch or its flow."""
+    """One run performs the work of a token; each retry of the run, its batch or its flow allows one more."""
     runs: dict[str, set[int]] = defaultdict(set)
     for item in evidence.executions:
         if item.job == HANDLED:
@@ -114,7 +114,7 @@ def batches_of_people_count_right(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def batches_of_people_are_followed_once(evidence: Evidence) -> Iterator[Complaint]:
-    """Each batch that a person created has one run of its callback, however often it was over; it has succeeded."""
+    """The callback of each batch has one run, which has succeeded, even if the batch ended several times."""
     made = {made for act in evidence.acts if act.kind == "batch" for made in act.made}
     parents = Counter(
         link.parent
@@ -152,7 +152,7 @@ def flows_of_people_end_as_their_steps(evidence: Evidence) -> Iterator[Complaint
 
 
 def broken_expectations_are_told_once(evidence: Evidence) -> Iterator[Complaint]:
-    """An expectation that stays broken is told once: there are no more alerts than times at which it broke."""
+    """A broken expectation causes one alert until it holds again."""
     if evidence.clock_was_set():
         return
     told = [item for item in evidence.told if item.job == PROMPT and item.kind == "late"]
@@ -175,7 +175,7 @@ def broken_expectations_are_told_once(evidence: Evidence) -> Iterator[Complaint]
 
 
 def _late(evidence: Evidence) -> Iterator[tuple[float, float]]:
-    """Yield the times in which a run waited for a worker longer than it should."""
+    """Yield the intervals in which a run waited for a worker longer than allowed."""
     for run in evidence.runs_by_job.get(PROMPT, []):
         since: float | None = None
         for change in run.life:
