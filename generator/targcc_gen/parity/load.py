@@ -98,10 +98,12 @@ class _Timed:
 
 
 def load_of(result: Import) -> Load:
-    """Return the load of the active jobs. A run takes its longest known duration; a job has one run at a time."""
+    """Return the load of the active jobs with a schedule. A run takes its longest known duration; a job has one run at a time."""
     load = Load()
     queues: dict[str, list[_Timed]] = {}
     for job in result.running:
+        if not job.spec.has_schedule:
+            continue
         past = result.history.of(job.old.id, job.old.name)
         known = past.longest if past is not None else timedelta(0)
         load.measured += bool(known)
