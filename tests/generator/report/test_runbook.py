@@ -44,6 +44,7 @@ def test_each_runner_moves_by_its_own_command_the_smallest_first(bring):
     assert all(step["who"] and step["when"] and step["good"] for step in book["steps"])
 
 
+@pytest.mark.slow
 def test_the_commands_of_a_runbook_exist(bring):
     book = runbook(bring(TWO_RUNNERS))
     lines = [line for line in commands([*book["steps"], *book["back"]]) if line[:7] == "targcc "]

@@ -167,6 +167,7 @@ async def agent(request, tmp_path, monkeypatch):
     await made.stop()
 
 
+@pytest.mark.slow
 async def test_every_slot_runs_once_on_one_side(agent: AgentRehearsal):
     await agent.start()
     await agent.until(local("2031-06-03T17:00"))
@@ -191,6 +192,7 @@ async def test_every_slot_runs_once_on_one_side(agent: AgentRehearsal):
     assert steps == ["CloseSum", "CloseTell"] * len(closed)  # the sum fails, and somebody is told
 
 
+@pytest.mark.slow
 async def test_a_job_moves_alone(agent: AgentRehearsal):
     await agent.start()
     off = (agent.project / "legacy" / "turn_off_old.sql").read_text(encoding="utf-8")
