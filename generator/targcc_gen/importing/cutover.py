@@ -125,7 +125,7 @@ def write_decisions(root: Path, signed: Mapping[str, Decision]) -> int:
 
     Args:
         root: The project's folder, with the cut-over file written.
-        signed: The lines of the previous list: what people filled in stays.
+        signed: The lines of the previous list: what people filled in stays. An equal list is not written again.
     """
     lines = []
     for entry in named_already(root):
@@ -133,7 +133,7 @@ def write_decisions(root: Path, signed: Mapping[str, Decision]) -> int:
             new = Decision(line["id"], entry["name"], entry["runner"], line["question"])
             old = signed.get(new.id, new)
             lines.append(replace(new, decision=old.decision, by=old.by, on=old.on))
-    if lines or signed:
+    if {line.id: line for line in lines} != signed:
         path = root / DECISIONS_FILE
         partial = path.with_name(path.name + ".part")
         partial.write_text(decisions_csv(lines), encoding="utf-8-sig", newline="")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -21,7 +22,8 @@ _OFTEN = 5000
 """Starts in five weeks from which on a job counts as running without end: every ten minutes, or more often."""
 _HOURS = 24
 _NOON = 12
-_HOUR = timedelta(hours=1)
+_MINUTES = 60
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,98 +87,125 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class _Timed:
-    """A job with the longest known duration of its runs, and its due times."""
+class _Slots:
+    """The due times of a schedule, shared by all jobs that have it, and their numbers by the minute of the day there."""
 
-    job: ImportedJob
-    length: timedelta
     due: Sequence[datetime]
+    minutes: Mapping[int, int]
 
     @property
     def is_often(self) -> bool:
         return len(self.due) >= _OFTEN
 
 
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """A job with the longest known duration of its runs, and its due times."""
+
+    job: ImportedJob
+    length: timedelta
+    slots: _Slots
+
+
 def load_of(result: Import) -> Load:
-    """Return the load of the active jobs. A run takes its longest known duration; a job has one run at a time."""
+    """Return the load of the active jobs with a schedule. A run takes its longest known duration; a job has one run at a time."""
     load = Load()
     queues: dict[str, list[_Timed]] = {}
+    slots: dict[tuple[object, ...], _Slots] = {}
     for job in result.running:
+        if not job.spec.has_schedule:
+            continue
         past = result.history.of(job.old.id, job.old.name)
         known = past.longest if past is not None else timedelta(0)
         load.measured += bool(known)
         load.assumed += not known
-        timed = _Timed(job, known or ASSUMED, list(islice(due_times(result, job), _OFTEN)))
+        spec = job.spec
+        schedule = (spec.cron, spec.every, spec.anchor, spec.after, spec.at, spec.timezone)
+        if schedule not in slots:  # many jobs share the same times
+            slots[schedule] = _slots_of(result, job)
+        timed = _Timed(job, known or ASSUMED, slots[schedule])
         queues.setdefault(job.spec.queue or "default", []).append(timed)
-        _add_hours(load, result, timed)
+        _add_hours(load, timed)
     load.queues = [_queue(result, queue, jobs) for queue, jobs in sorted(queues.items())]
     return load
 
 
-def _add_hours(load: Load, result: Import, timed: _Timed) -> None:
-    days = SPAN / timedelta(days=1)
-    if timed.is_often:  # evenly over the day
-        each = timed.due[-1] - timed.due[0]
-        starts = _OFTEN / (each / _HOUR) if each else 0.0
-        busy = min(60.0, starts * timed.length.total_seconds() / 60)
+def _slots_of(result: Import, job: ImportedJob) -> _Slots:
+    due = list(islice(due_times(result, job), _OFTEN))
+    local = (moment.astimezone(result.options.zone) for moment in due)
+    return _Slots(due, Counter(moment.hour * _MINUTES + moment.minute for moment in local))
+
+
+def _add_hours(load: Load, timed: _Timed) -> None:
+    due, length = timed.slots.due, timed.length.total_seconds() / 60
+    if timed.slots.is_often:  # evenly over the day
+        hours = (due[-1] - due[0]) / timedelta(hours=1)
+        starts = len(due) / hours if hours else 0.0
+        busy = min(float(_MINUTES), starts * length)
         load.hours = [(minutes + busy, count + starts) for minutes, count in load.hours]
         return
-    for due in timed.due:
-        local = due.astimezone(result.options.zone)
-        minutes, count = load.hours[local.hour]
-        load.hours[local.hour] = minutes, count + 1 / days
-        for hour, share in _spread(local, timed.length):
-            minutes, count = load.hours[hour]
-            load.hours[hour] = minutes + share / days, count
+    days = SPAN / timedelta(days=1)
+    for minute, number in timed.slots.minutes.items():
+        hour = minute // _MINUTES
+        minutes, count = load.hours[hour]
+        load.hours[hour] = minutes, count + number / days
+        for covered, share in _spread(minute, length):
+            minutes, count = load.hours[covered]
+            load.hours[covered] = minutes + share * number / days, count
 
 
-def _spread(start: datetime, length: timedelta) -> Iterator[tuple[int, float]]:
+def _spread(minute: int, length: float) -> Iterator[tuple[int, float]]:
     """Yield the hours of the day that a run covers, with its minutes in each; at most a day."""
-    minute = start.hour * 60 + start.minute
-    left = min(length.total_seconds() / 60, 24 * 60)
+    left = min(length, _HOURS * _MINUTES)
     while left > 0:
-        part = min(left, 60 - minute % 60)
-        yield minute // 60 % _HOURS, part
+        part = min(left, _MINUTES - minute % _MINUTES)
+        yield minute // _MINUTES % _HOURS, part
         minute, left = int(minute + part), left - part
 
 
 def _queue(result: Import, name: str, jobs: Sequence[_Timed]) -> QueueLoad:
     """Return the load of a queue: once as if each run had a worker, once with the queue's workers."""
     queue = QueueLoad(name, result.queues.get(name, DEFAULT_WORKERS), len(jobs))
-    queue.often = sum(timed.is_often for timed in jobs)
-    rest = [timed for timed in jobs if not timed.is_often]
-    ends: list[datetime] = []
-    busy: dict[str, datetime] = {}
-    for due, place in _starts(rest):
-        timed = rest[place]
-        if busy.get(timed.job.key, due) > due:
-            continue
-        while ends and ends[0] <= due:
-            heapq.heappop(ends)
-        busy[timed.job.key] = due + timed.length
-        heapq.heappush(ends, due + timed.length)
-        if len(ends) > queue.needed:
-            queue.needed, queue.peak = len(ends), due
+    queue.often = sum(timed.slots.is_often for timed in jobs)
+    rest = [timed for timed in jobs if not timed.slots.is_often]
+    starts = sorted((due, place) for place, timed in enumerate(rest) for due in timed.slots.due)
+    queue.needed, queue.peak = _most_at_once(rest, starts)
     queue.needed += queue.often
-    queue.wait = _longest_wait(rest, queue.workers)
+    queue.wait = _longest_wait(rest, starts, queue.workers)
     return queue
 
 
-def _starts(jobs: Sequence[_Timed]) -> Iterator[tuple[datetime, int]]:
-    return heapq.merge(*([(due, place) for due in jobs[place].due] for place in range(len(jobs))))
+Starts = Sequence[tuple[datetime, int]]
+"""Due times in order, each with the job's place."""
 
 
-def _longest_wait(jobs: Sequence[_Timed], workers: int) -> Wait | None:
-    longest: Wait | None = None
-    free = [datetime.min.replace(tzinfo=UTC)] * workers
-    busy: dict[str, datetime] = {}
-    for due, place in _starts(jobs):
-        timed = jobs[place]
-        if busy.get(timed.job.key, due) > due:
+def _most_at_once(jobs: Sequence[_Timed], starts: Starts) -> tuple[int, datetime | None]:
+    """Return the largest number of runs at the same time if none waits, and its first moment."""
+    most, peak = 0, None
+    ends: list[datetime] = []
+    busy = [_EVER] * len(jobs)
+    for due, place in starts:
+        if busy[place] > due:
             continue
-        begins = max(due, heapq.heappop(free))
-        heapq.heappush(free, begins + timed.length)
-        busy[timed.job.key] = begins + timed.length
+        while ends and ends[0] <= due:
+            heapq.heappop(ends)
+        busy[place] = due + jobs[place].length
+        heapq.heappush(ends, busy[place])
+        if len(ends) > most:
+            most, peak = len(ends), due
+    return most, peak
+
+
+def _longest_wait(jobs: Sequence[_Timed], starts: Starts, workers: int) -> Wait | None:
+    longest: Wait | None = None
+    free = [_EVER] * workers
+    busy = [_EVER] * len(jobs)
+    for due, place in starts:
+        if busy[place] > due:
+            continue
+        begins = max(due, free[0])
+        busy[place] = begins + jobs[place].length
+        heapq.heapreplace(free, busy[place])
         if begins > due and (longest is None or begins - due > longest.length):
-            longest = Wait(begins - due, timed.job, due)
+            longest = Wait(begins - due, jobs[place].job, due)
     return longest

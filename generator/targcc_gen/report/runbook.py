@@ -54,6 +54,13 @@ def _window(load: Load, zone: ZoneInfo) -> str:
 
 def _queue(queue: QueueLoad, zone: ZoneInfo) -> dict[str, Any]:
     wait = queue.wait
+    words = (
+        f"{format_duration(wait.length)}: {wait.job.key}, {_moment(wait.at, zone)}"
+        if wait
+        else None
+    )
+    if queue.often and queue.needed > queue.workers:
+        words = f"{f'{words}; ' if words else ''}not known of {queue.often} that start often"
     return {
         "queue": queue.queue,
         "jobs": queue.jobs,
@@ -61,11 +68,7 @@ def _queue(queue: QueueLoad, zone: ZoneInfo) -> dict[str, Any]:
         "needed": queue.needed,
         "peak": _moment(queue.peak, zone) if queue.peak and queue.needed > 1 else None,
         "longest_wait_seconds": round(wait.length.total_seconds()) if wait else 0,
-        "wait": (
-            f"{format_duration(wait.length)}: {wait.job.key}, {_moment(wait.at, zone)}"
-            if wait
-            else None
-        ),
+        "wait": words,
     }
 
 

@@ -101,6 +101,9 @@ def test_a_second_import_keeps_what_people_wrote(shop, encoding, delimiter):
         writer.writeheader()
         writer.writerows(lines)
 
+    saved = shop.list.read_bytes()
+    shop.bring(SHIFTED)
+    assert shop.list.read_bytes() == saved  # the same export changes no byte
     output = shop.bring(SHIFTED, BOTH)
 
     kept = {line["Id"]: line for line in shop.lines}[lines[0]["Id"]]

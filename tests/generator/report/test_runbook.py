@@ -44,6 +44,7 @@ def test_each_runner_moves_by_its_own_command_the_smallest_first(bring):
     assert all(step["who"] and step["when"] and step["good"] for step in book["steps"])
 
 
+@pytest.mark.slow
 def test_the_commands_of_a_runbook_exist(bring):
     book = runbook(bring(TWO_RUNNERS))
     lines = [line for line in commands([*book["steps"], *book["back"]]) if line[:7] == "targcc "]
@@ -60,6 +61,17 @@ def test_the_commands_of_a_runbook_exist(bring):
 
 def test_the_way_back_says_which_runs_the_old_log_will_miss(bring):
     assert "Orders has as many in 3d11h20m" in runbook(bring(TWO_RUNNERS))["no_return"]
+
+
+def test_the_load_of_a_queue_says_which_waits_are_not_known(bring):
+    (busy,) = [queue for queue in runbook(bring(TWO_RUNNERS))["load"]["queues"] if queue["queue"] == "day-1"]  # fmt: skip
+
+    assert (busy["workers"], busy["needed"]) == (1, 2)
+    assert busy["wait"] == "not known of 1 that start often"
+
+
+def test_jobs_without_a_schedule_make_no_load(bring):
+    assert runbook(bring(classic_row(IsManaged=0)))["load"]["queues"] == []
 
 
 def test_the_checklist_names_what_ends_with_task_manager(bring):

@@ -2,15 +2,19 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
+from projects import RIG
 from rehearsal import DAY, ZONE, Rehearsal, local
 from targcc_gen.cli import main as targcc_gen
 from targcc_gen.old_runners.agent import AgentSchedule, agent_starts, read_schedule
+from targcc_gen.render.vendor import flows_of
+from targcc_gen.spec import load_spec
 from targcc_scheduler.db.tables import job_schedule
 
 EVERY_DAY = {"freq_type": 4, "freq_interval": 1}
@@ -18,8 +22,17 @@ JOBS = {
     "Nightly load": {**EVERY_DAY, "active_start_time": 23000},
     "Sync": {**EVERY_DAY, "freq_subday_type": 8, "freq_subday_interval": 4, "active_start_time": 1000, "active_end_time": 235959},
     "Weekly": {"freq_type": 8, "freq_interval": 2, "freq_recurrence_factor": 1, "active_start_time": 61500},
+    "Close": {**EVERY_DAY, "active_start_time": 44500},
 }  # fmt: skip
-"""The schedules of Agent: 02:30 each day, from 00:10 every four hours, 06:15 on Mondays."""
+"""The schedules of Agent: 02:30 each day, from 00:10 every four hours, 06:15 on Mondays, 04:45 each day."""
+STEPS = {
+    "Close": [
+        "@step_name=N'load', @on_success_action=3, @on_fail_action=4, @on_fail_step_id=3",
+        "@step_name=N'sum', @on_success_action=1, @on_fail_action=3",
+        "@step_name=N'tell', @on_success_action=2, @on_fail_action=2",
+    ]
+}
+"""Steps that branch, which become a flow; the others have one step."""
 SWITCH = re.compile(
     r"EXEC msdb\.dbo\.sp_update_job @job_name = N'(?P<name>[^']+)', @enabled = (?P<on>[01]);"
 )
@@ -30,9 +43,12 @@ def script() -> str:
     calls = []
     for name, schedule in JOBS.items():
         values = ", ".join(f"@{column}={value}" for column, value in schedule.items())
+        calls.append(f"EXEC msdb.dbo.sp_add_job @job_name=N'{name}'")
         calls += [
-            f"EXEC msdb.dbo.sp_add_job @job_name=N'{name}'",
-            f"EXEC msdb.dbo.sp_add_jobstep @job_name=N'{name}', @step_name=N'x', @command=N'EXEC dbo.usp_Work'",
+            f"EXEC msdb.dbo.sp_add_jobstep @job_name=N'{name}', @command=N'EXEC dbo.usp_Work', {step}"
+            for step in STEPS.get(name, ["@step_name=N'x'"])
+        ]
+        calls += [
             f"EXEC msdb.dbo.sp_add_jobschedule @job_name=N'{name}', @name=N's', {values}",
         ]
     return "\n".join(calls) + "\n"
@@ -105,6 +121,7 @@ class AgentRehearsal(Rehearsal):
             times = {
                 "NightlyLoad": [(2, 30)],
                 "Sync": [(hour, 10) for hour in range(0, 24, 4)],
+                "Close": [(4, 45)],
                 "Weekly": [(6, 15)] if day.weekday() == 0 else [],
             }[job]
             for hour, minute in times:
@@ -141,12 +158,16 @@ async def agent(request, tmp_path, monkeypatch):
     url = request.getfixturevalue(f"migrated_{request.param}_url")
     monkeypatch.setenv("AGENT_PROJECT", str(tmp_path / "ops-jobs"))
     made = AgentRehearsal(tmp_path, url, "", local("2031-06-01T12:00"), monkeypatch)
+    flows = flows_of(load_spec(made.project / "targcc.yaml"))
+    project = replace(RIG, timezone=ZONE.key, retries=0, flows=flows)
+    monkeypatch.setattr("targcc_scheduler.project._configured", project)
     monkeypatch.setenv("TARGCC_JOBS_PACKAGE", "agent_jobs")
     monkeypatch.delenv("TARGCC_CUTOVER_URL")
     yield made
     await made.stop()
 
 
+@pytest.mark.slow
 async def test_every_slot_runs_once_on_one_side(agent: AgentRehearsal):
     await agent.start()
     await agent.until(local("2031-06-03T17:00"))
@@ -166,8 +187,12 @@ async def test_every_slot_runs_once_on_one_side(agent: AgentRehearsal):
     sides = {(side, job) for side, job, _ in agent.ran()}
     assert sides == {(side, job) for side in ("old", "new") for job in agent.jobs}
     agent.judge()
+    closed = [slot for side, job, slot in agent.ran() if (side, job) == ("new", "Close")]
+    steps = agent.record.with_suffix(".steps").read_text(encoding="utf-8").split()[1::3]
+    assert steps == ["CloseSum", "CloseTell"] * len(closed)  # the sum fails, and somebody is told
 
 
+@pytest.mark.slow
 async def test_a_job_moves_alone(agent: AgentRehearsal):
     await agent.start()
     off = (agent.project / "legacy" / "turn_off_old.sql").read_text(encoding="utf-8")
@@ -176,6 +201,6 @@ async def test_a_job_moves_alone(agent: AgentRehearsal):
     await agent.until(local("2031-06-03T12:00"))
 
     assert {(side, job) for side, job, _ in agent.ran()} == {
-        ("new", "Sync"), ("old", "NightlyLoad"), ("old", "Weekly"),
+        ("new", "Sync"), ("old", "NightlyLoad"), ("old", "Weekly"), ("old", "Close"),
     }  # fmt: skip
     agent.judge()
