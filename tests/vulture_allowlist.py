@@ -98,7 +98,7 @@ _.impl  # SQLAlchemy's TypeDecorator, with the next four
 _.cache_ok
 _.load_dialect_impl
 _.process_bind_param
-_.process_result_value
+_.result_processor
 _.arraysize  # DBAPI cursor
 _.row_factory  # sqlite3 cursor
 enqueued  # pytest
