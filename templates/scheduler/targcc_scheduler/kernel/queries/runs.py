@@ -134,11 +134,11 @@ async def newest_states(
     return {
         job: tuple(
             sorted(
-                (
+                [
                     RunInState(run_id, _STATES[state], at)
                     for listed in lists
                     for run_id, state, at in json.loads(listed or "[]")
-                ),
+                ],
                 reverse=True,
             )
         )
