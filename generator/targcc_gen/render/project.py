@@ -76,6 +76,7 @@ def render_template(spec: Spec) -> list[TreeFile]:
 def _scheduler(spec: Spec) -> Iterator[tuple[str, bytes]]:
     """Yield the path in the project and the bytes of each file made from the scheduler's distribution."""
     yield f"src/{spec.project.package}/scheduler.py", vendor.scheduler_module(spec)
+    yield f"src/{spec.project.package}/__main__.py", vendor.main_module(spec)
     if spec.flows:
         yield f"src/{spec.project.package}/flows.py", vendor.flows_module(spec)
     if spec.scheduler == "vendored":

@@ -103,6 +103,19 @@ if __name__ == "__main__":  # pragma: no cover
     return marked("scheduler.py", _tidy(source).encode())
 
 
+def main_module(spec: Spec) -> bytes:
+    """Return the text of `src/<package>/__main__.py`: `python -m <package>` is the command line."""
+    package = spec.project.package
+    source = f'''"""The command line of the scheduler: `python -m {package}` is `targcc`."""
+
+from {package}.scheduler import main
+
+if __name__ == "__main__":
+    main(prog_name="targcc")
+'''
+    return marked("__main__.py", source.encode())
+
+
 def flows_module(spec: Spec) -> bytes:
     """Return the text of `src/<package>/flows.py`: a function for each flow, with the flow's arguments as parameters."""
     parts = [
