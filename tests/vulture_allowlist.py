@@ -24,6 +24,7 @@ _.ManualClock  # Scheduler(clock=…) in their tests
 GOES_ON
 UNSEALED
 _.flow_declarations
+_.wrong_steps
 _.IS_NEEDED
 _.IS_OURS
 alert_addresses
@@ -94,11 +95,12 @@ _.exit_code  # click
 _.model_config  # pydantic
 _.filters  # Jinja
 _.collect  # prometheus_client
-_.impl  # SQLAlchemy's TypeDecorator, with the next four
+_.impl  # SQLAlchemy's TypeDecorator, with the next five
 _.cache_ok
 _.load_dialect_impl
 _.process_bind_param
-_.process_result_value
+_.result_processor
+coltype
 _.arraysize  # DBAPI cursor
 _.row_factory  # sqlite3 cursor
 enqueued  # pytest

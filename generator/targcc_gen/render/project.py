@@ -63,7 +63,7 @@ def _template(source: str) -> Callable[..., str]:
 
 
 def render_template(spec: Spec) -> list[TreeFile]:
-    """Return the files of the copier template and the scheduler's module; add the scheduler itself if the project carries it in `vendor/`."""
+    """Return the files of the copier template and the scheduler's modules; add the scheduler itself if the project carries it in `vendor/`."""
     package = spec.project.package
     copied = _copied(assets.project_template(), json.dumps(template_data(spec)))
     files = [_tree_file(path, content, package) for path, content in copied]
@@ -76,6 +76,9 @@ def render_template(spec: Spec) -> list[TreeFile]:
 def _scheduler(spec: Spec) -> Iterator[tuple[str, bytes]]:
     """Yield the path in the project and the bytes of each file made from the scheduler's distribution."""
     yield f"src/{spec.project.package}/scheduler.py", vendor.scheduler_module(spec)
+    yield f"src/{spec.project.package}/__main__.py", vendor.main_module(spec)
+    if spec.flows:
+        yield f"src/{spec.project.package}/flows.py", vendor.flows_module(spec)
     if spec.scheduler == "vendored":
         yield from vendor.source_tree()
     elif vendor.package_origin(spec) is None:

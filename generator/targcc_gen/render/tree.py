@@ -259,6 +259,7 @@ _SUMMARIES = {
     "src/{package}/main.py": "the FastAPI app",
     "src/{package}/services.py": "the services that jobs use",
     "src/{package}/scheduler.py": "settings from targcc.yaml; the scheduler itself is the dependency targcc-scheduler",
+    "src/{package}/flows.py": "the flows with their arguments, for typed calls",
     "targcc.yaml": "jobs and settings of this project",
 }
 
@@ -290,7 +291,7 @@ def summary_of(path: str, package: str) -> str:
 # Paths of a project inside an existing app.
 
 _NESTED = ("jobs/", "features/")
-_SINGLE = ("scheduler.py", "services.py", "__init__.py")
+_SINGLE = ("scheduler.py", "flows.py", "services.py", "__init__.py")
 _KEPT = ("targcc.yaml", ".targcc/", "vendor/")
 
 

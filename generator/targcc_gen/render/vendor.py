@@ -1,7 +1,7 @@
 """The scheduler of a project: a dependency or a source tree in `vendor/`, and its configuration.
 
 The source tree has the distribution's files, each with an extra first line that names its owner. With either way
-`src/<package>/scheduler.py` is the only file rendered for the project: it passes the project's values to the scheduler.
+`src/<package>/scheduler.py` is rendered for the project: it passes the project's values to the scheduler. So is `flows.py`, if the spec has flows.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from targcc_gen import assets
+from targcc_gen.names import JobName
 from targcc_gen.render.decorator import instant
 from targcc_gen.render.literals import pyliteral
 from targcc_gen.render.package import (
@@ -100,6 +101,40 @@ if __name__ == "__main__":  # pragma: no cover
     {PACKAGE}.main(prog_name="targcc")
 '''
     return marked("scheduler.py", _tidy(source).encode())
+
+
+def main_module(spec: Spec) -> bytes:
+    """Return the text of `src/<package>/__main__.py`: `python -m <package>` is the command line."""
+    package = spec.project.package
+    source = f'''"""The command line of the scheduler: `python -m {package}` is `targcc`."""
+
+from {package}.scheduler import main
+
+if __name__ == "__main__":
+    main(prog_name="targcc")
+'''
+    return marked("__main__.py", source.encode())
+
+
+def flows_module(spec: Spec) -> bytes:
+    """Return the text of `src/<package>/flows.py`: a function for each flow, with the flow's arguments as parameters."""
+    parts = [
+        f'''"""The flows of targcc.yaml: type checkers check the arguments of `start_flow(flow(...))`."""
+
+from {PACKAGE} import flow
+'''
+    ]
+    for name, declared in spec.flows.items():
+        parameters = ", ".join(
+            f"{key}: {type(value).__name__} = {pyliteral(value)}"
+            for key, value in declared.arguments.items()
+        )
+        key = JobName.parse(name)
+        parts.append(f'''@flow({pyliteral(name)})
+def {key.module}({parameters and f"*, {parameters}"}) -> None:
+    """Declare the arguments of the flow {name}."""
+''')
+    return marked("flows.py", _tidy("\n\n".join(parts)).encode())
 
 
 def marked(path: str, content: bytes) -> bytes:

@@ -6,6 +6,7 @@ the same report.
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,7 @@ def flow_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
         for extra in schedules[1:]:
             message = f"flow {name} has both {schedules[0]} and {extra}"
             yield Finding((*here, extra), message, "keep one of them", at="key")
+        yield from _arguments(here, mapping(flow))
         yield from _unique(here, mapping(flow))
         steps = mapping(mapping(flow).get("steps"))
         for step, step_value in steps.items():
@@ -111,6 +113,14 @@ def flow_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
                 yield Finding((*here, "steps", str(step), "job"), f'no job "{job}"', hint)
         if "steps" in mapping(flow):
             yield from _steps(here, steps)
+
+
+def _arguments(here: tuple[str, ...], flow: Mapping[str, Any]) -> Iterator[Finding]:
+    for name in mapping(flow.get("arguments")):
+        if not str(name).isidentifier() or keyword.iskeyword(str(name)):
+            hint = "letters, digits and _, no digit first, and no keyword of Python"
+            message = f'"{name}" is no name of an argument'
+            yield Finding((*here, "arguments", str(name)), message, hint, at="key")
 
 
 def _unique(here: tuple[str, ...], flow: Mapping[str, Any]) -> Iterator[Finding]:

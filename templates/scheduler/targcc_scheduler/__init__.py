@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from .services.settings import ServiceSettings
     from .settings import Settings
     from .testing import inline, next_attempt, recorded, run_job
+    from .typed_calls import FlowCall, flow
     from .web.host_users import (
         by_dependency,
         by_django_session,
@@ -108,6 +109,7 @@ __all__ = [
     "File",
     "FileError",
     "FileStore",
+    "FlowCall",
     "FolderStore",
     "HookError",
     "Job",
@@ -150,6 +152,7 @@ __all__ = [
     "client",
     "configure",
     "create_app",
+    "flow",
     "get_client",
     "get_scheduler",
     "inline",
@@ -241,6 +244,7 @@ _HOMES = {
     "services.settings": ("ServiceSettings",),
     "settings": ("Settings",),
     "testing": ("inline", "next_attempt", "recorded", "run_job"),
+    "typed_calls": ("FlowCall", "flow"),
     "web.host_users": (
         "by_dependency",
         "by_django_session",

@@ -19,7 +19,15 @@ from .kernel.jobs.definition import JobType
 from .kernel.jobs.registry import JobRef
 from .kernel.runs.values import On, Options, Otherwise, Quorum, RunId
 from .scheduler import Scheduler
-from .typed_calls import BoundJob, CallOptions, PlainCall, checked_enqueue, options_of
+from .typed_calls import (
+    BoundJob,
+    CallOptions,
+    FlowCall,
+    PlainCall,
+    checked_enqueue,
+    flow_and_arguments,
+    options_of,
+)
 
 if TYPE_CHECKING:
     from .typed_calls import CallbackRef, ContextClass, PlainClass
@@ -167,11 +175,24 @@ class Client:
         )
         return run_id
 
+    @overload
+    def start_flow(self, flow: FlowCall, *, by: Actor = SYSTEM) -> int: ...
+
+    @overload
     def start_flow(
-        self, name: str, arguments: Mapping[str, Any] | None = None, *, by: Actor = SYSTEM
+        self, flow: str, arguments: Mapping[str, Any] | None = None, *, by: Actor = SYSTEM
+    ) -> int: ...
+
+    def start_flow(
+        self,
+        flow: str | FlowCall,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        by: Actor = SYSTEM,
     ) -> int:
         """Start a flow; return the flow's id. See :meth:`Scheduler.start_flow`."""
-        return self._scheduler.call_now(self._scheduler.start_flow(name, arguments, by=by))
+        name, given = flow_and_arguments(flow, arguments)
+        return self._scheduler.call_now(self._scheduler.start_flow(name, given, by=by))
 
     def batch(
         self,

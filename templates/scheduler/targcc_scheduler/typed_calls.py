@@ -6,9 +6,11 @@ without options, and ``job(Job, queue="bulk").enqueue(day=7)``, where one call t
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import wraps
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -443,6 +445,58 @@ def checked_enqueue(method: Callable[..., R]) -> EnqueueMethod[R]:
 def checked_add(method: Callable[..., R]) -> AddMethod[R]:
     """Declare the types of :class:`AddCall` for a method. Returns the method unchanged."""
     return cast("AddMethod[R]", method)
+
+
+# Flows: targcc.yaml declares the arguments, so a function states them for type checkers.
+
+
+@dataclass(frozen=True, slots=True)
+class FlowCall:
+    """A flow with the arguments to start it with; see :func:`flow`.
+
+    Args:
+        name: The flow's name in targcc.yaml.
+        arguments: The arguments by name; missing arguments get their defaults.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+def flow(name: str) -> Callable[[Callable[P, object]], Callable[P, FlowCall]]:
+    """Declare the arguments of a flow by a function's parameters, so that type checkers check the calls that start the flow.
+
+    The rendered module ``flows`` declares each flow of targcc.yaml: ``start_flow(month_end(month="2026-11"))``.
+
+    Args:
+        name: The flow's name in targcc.yaml.
+    """
+
+    def declared(function: Callable[P, object]) -> Callable[P, FlowCall]:
+        signature = inspect.signature(function)
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> FlowCall:
+            return FlowCall(name, signature.bind(*args, **kwargs).arguments)
+
+        return call
+
+    return declared
+
+
+def flow_and_arguments(
+    flow: str | FlowCall, arguments: Mapping[str, Any] | None
+) -> tuple[str, Mapping[str, Any]]:
+    """Return the name and the arguments of a flow to start.
+
+    Raises:
+        ArgumentsError: the arguments are given twice.
+    """
+    if isinstance(flow, str):
+        return flow, arguments or {}
+    if arguments is not None:
+        raise ArgumentsError(f"the call of the flow {flow.name} has the arguments already")
+    return flow.name, flow.arguments
 
 
 # The second form: options first, arguments in a call of their own.

@@ -5,12 +5,14 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 from targcc_scheduler import (
+    Actor,
     Client,
     File,
     JobContext,
     JobDefinition,
     JobResult,
     Scheduler,
+    flow,
     job,
     run_job,
 )
@@ -58,6 +60,10 @@ async def send_mail(ctx: JobContext, address: str, *, copies: int = 1) -> None: 
 @job()
 def count_rows(table: str) -> str:
     return table
+
+
+@flow("MonthEnd")
+def month_end(*, month: str = "2026-10", limit: int = 10) -> None: ...
 
 
 def logged(function: Callable[P, None]) -> Callable[P, None]:
@@ -113,6 +119,14 @@ async def right_bound(scheduler: Scheduler, client: Client) -> None:
         batch.job(CleanUpJob, queue="bulk").enqueue(days=3)
 
 
+async def right_flows(scheduler: Scheduler, client: Client, by: Actor) -> None:
+    flow_id: int = await scheduler.start_flow(month_end(month="2026-11"), by=by)
+    await scheduler.start_flow(month_end())
+    await scheduler.start_flow("MonthEnd", {"month": "2026-11"}, by=by)
+    client.start_flow(month_end(limit=flow_id))
+    client.start_flow("MonthEnd", {"month": "2026-11"})
+
+
 async def right_attempts() -> None:
     await run_job(SyncTenantJob(Database("")), tenant_id="x")
     await run_job(SyncTenantJob(Database("")), tenant_id="x", attempt=2)
@@ -156,6 +170,15 @@ async def wrong_bound(scheduler: Scheduler, client: Client) -> None:
         batch.job(CleanUpJob, queue="bulk").enqueue(days="x")  # error: wrong type
     scheduler.batch("month end", on_success=SyncTenantJob)  # error: the job needs an argument
     client.batch("month end", on_finish=count_rows)  # error: the job needs an argument
+
+
+async def wrong_flows(scheduler: Scheduler, client: Client) -> None:
+    await scheduler.start_flow(month_end(mnth="2026-11"))  # error: a name is misspelt
+    await scheduler.start_flow(month_end(month=11))  # error: wrong type
+    await scheduler.start_flow(month_end("2026-11"))  # error: arguments go by name
+    await scheduler.start_flow(month_end(), {"month": "2026-11"})  # error: arguments in two places
+    await scheduler.start_flow(month_end)  # error: the call is missing
+    client.start_flow(month_end(limit="many"))  # error: wrong type
 
 
 async def wrong_attempts() -> None:

@@ -1,6 +1,9 @@
 """The files around a project's code are consistent with the code and with each other."""
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -25,6 +28,28 @@ def tree() -> Tree:
 @pytest.fixture(scope="module")
 def texts(tree: Tree) -> dict[str, str]:
     return {file.path: file.content.decode() for file in tree if b"\0" not in file.content}
+
+
+@pytest.mark.usefixtures("processes")
+def test_python_m_package_is_the_command_line(tmp_path):
+    for file in render_project(load_spec(SPEC)):
+        path = tmp_path / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content)
+    [package] = (tmp_path / "src").iterdir()
+    answers = [
+        subprocess.run(
+            [sys.executable, "-m", module, "--help"],
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": "src"},
+        ).stdout
+        for module in (package.name, f"{package.name}.scheduler")
+    ]
+    assert answers[0] == answers[1]
+    assert "Usage: targcc" in answers[0]
 
 
 def settings_of(source: str, prefix: str) -> set[str]:

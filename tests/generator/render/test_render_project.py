@@ -169,7 +169,7 @@ def test_the_source_is_the_distribution_but_for_a_line_that_says_whose_it_is():
 
 def test_a_project_on_the_package_has_few_files():
     tree = render_project(spec_with())
-    assert len(tree) + len([LOCK_PATH]) <= 27
+    assert len(tree) + len([LOCK_PATH]) <= 28
     assert wheel_path() in tree.files
     assert not [path for path in tree.files if path.startswith("docs/")]
 

@@ -1,6 +1,7 @@
 """Running flows on SQLite and PostgreSQL: the flow of ``docs/flows.md``."""
 
 import asyncio
+import dataclasses
 import os
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from click.testing import CliRunner
 from flows_rig import HELD, SEEN
 from guarantee_rig import DANA, QUICK, Ledger, schedulers, until
 from projects import PATH
-from targcc_scheduler import ArgumentsError, Client, RunState, Scheduler
+from targcc_scheduler import ArgumentsError, Client, RunState, Scheduler, Settings
+from targcc_scheduler import flow as declare_flow
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.errors import FlowStateError, UnknownFlow
 from targcc_scheduler.db.tables import job_run, logged_job
@@ -71,6 +73,51 @@ async def all_is_old(scheduler: Scheduler) -> None:
         await connection.execute(sa.update(logged_job).values(StartedAt=long_ago))
 
     await scheduler.change(age)
+
+
+@declare_flow("MonthEnd")
+def month_end(*, month: str = "8") -> None:
+    """Declare the arguments of the flow."""
+
+
+async def test_a_call_of_a_flow_starts_it_with_its_arguments(scheduler: Scheduler):
+    by_name = await scheduler.start_flow("MonthEnd", {"month": "9"}, by=DANA)
+    by_call = await scheduler.start_flow(month_end(month="9"), by=DANA)
+    defaults = await scheduler.start_flow(month_end())
+    flows = [await over(scheduler, flow_id) for flow_id in (by_name, by_call, defaults)]
+    assert flows[0].arguments == flows[1].arguments == {"month": "9"}
+    assert flows[2].arguments == (await flow(scheduler, defaults)).arguments
+    with pytest.raises(ArgumentsError, match="the call of the flow MonthEnd has the arguments"):
+        await scheduler.start_flow(month_end(), {"month": "9"})
+
+
+def test_the_client_starts_a_call_of_a_flow(migrated_url: str):
+    settings = Settings(database_url=migrated_url, migrate_on_start=False)
+    scheduler = Scheduler(settings, jobs_package="flows_rig")
+    with Client(scheduler) as client:
+        flow_id = client.start_flow(month_end(month="9"))
+        started = scheduler.call_now(flow(scheduler, flow_id))
+    assert started.arguments == {"month": "9"}
+
+
+async def test_steps_whose_arguments_do_not_fit_are_found_at_the_start(
+    scheduler: Scheduler, monkeypatch
+):
+    assert [item for item in scheduler.check_jobs() if "step " in item.cause] == []
+    project = flows_rig.project()
+    steps = {name: dict(step) for name, step in project.flows["MonthEnd"]["steps"].items()}
+    steps["import"]["arguments"] = {"mnth": "9"}
+    flows = {**project.flows, "MonthEnd": {**project.flows["MonthEnd"], "steps": steps}}
+    monkeypatch.setattr(
+        "targcc_scheduler.project._configured", dataclasses.replace(project, flows=flows)
+    )
+    [found] = [item for item in scheduler.check_jobs() if "step " in item.cause]
+    assert found.job == "MonthEnd"
+    assert found.cause.startswith("step import of the flow MonthEnd: ")
+    assert "mnth" in found.cause
+    assert found.advice == "change the step's arguments in targcc.yaml, or those of ImportOrders"
+    assert "flows_rig.py:" in found.place
+    assert found.fails
 
 
 async def test_a_flow_goes_from_step_to_step(scheduler: Scheduler):

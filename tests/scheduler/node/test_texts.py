@@ -7,11 +7,14 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import JobContext, Scheduler, job
 from targcc_scheduler.core.search_language import only
-from targcc_scheduler.db.tables import job_text_due
+from targcc_scheduler.db.tables import job_setting, job_text_due
 from targcc_scheduler.kernel import text_index as index_keeper
+from targcc_scheduler.kernel.node import maintenance
 from targcc_scheduler.kernel.node.maintenance import pause_after
 from targcc_scheduler.kernel.queries import run_search
 from targcc_scheduler.kernel.queries.run_search import RunFilter
+
+NOW = datetime.now(UTC)
 
 
 @job()
@@ -38,12 +41,46 @@ async def test_a_node_indexes_what_ended(scheduler: Scheduler, monkeypatch):
 
 @pytest.mark.parametrize(
     ("waits", "behind", "pause"),
-    [(0, False, 0.5), (49, False, 0.5), (50, False, 30), (1_000, False, 30), (1_000, True, 1.0)],
+    [
+        (0, False, 0.5),
+        (49, False, 0.5),
+        (49, True, 0.5),
+        (50, False, 30),
+        (1_000, False, 30),
+        (1_000, True, 1.0),
+    ],
 )
 def test_an_index_that_is_far_behind_does_not_wait_for_the_end_of_a_burst(
     waits: int, *, behind: bool, pause: float
 ):
     assert pause_after(waits, usual=0.5, behind=behind) == pause
+
+
+async def test_indexing_old_runs_does_not_wait_for_the_end_of_a_burst(
+    not_started: Scheduler, monkeypatch: pytest.MonkeyPatch
+):
+    await not_started.start(schedule=False)
+    run_id = await not_started.enqueue(speak, n=1)
+    await not_started.wait(run_id, 30)
+    looks: list[bool] = []
+
+    def note(waits: int, usual: float, *, behind: bool) -> float:
+        looks.append(behind)
+        return pause_after(waits, usual, behind=behind)
+
+    async def index() -> None:
+        async with asyncio.timeout(30):
+            while (  # noqa: ASYNC110 - the database says it
+                await not_started.read(waits) or await not_started.read(index_keeper.unseen)
+            ):
+                await asyncio.sleep(0.02)
+
+    await index()
+    monkeypatch.setattr(maintenance, "pause_after", note)
+    note_of_old_runs = {"Name": index_keeper.UNSEEN, "Value": str(run_id), "UpdatedAt": NOW}
+    await not_started.change(lambda db: db.execute(job_setting.insert(), note_of_old_runs))
+    await index()
+    assert True in looks
 
 
 async def test_the_index_is_behind_when_more_runs_wait_than_a_burst_leaves(

@@ -20,12 +20,17 @@ from targcc_scheduler.db.tables import (
 )
 from targcc_scheduler.features.audit import queries as audit_queries
 from targcc_scheduler.kernel import statistics as kernel_statistics
-from targcc_scheduler.kernel.queries import runs, statistics, system
+from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.queries import jobs, runs, statistics, system
 from targcc_scheduler.kernel.queries.run_search import RunFilter, list_runs
 from targcc_scheduler.kernel.runs.values import Ending
 from targcc_scheduler.project import current
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
+
+
+def work() -> None:
+    """Do nothing."""
 
 
 @pytest.fixture
@@ -132,6 +137,69 @@ async def test_the_last_runs_of_very_many_jobs_are_found(db: AsyncConnection):
     )
     assert recent_runs["Job7"] == ()
     assert await runs.recent_runs(db, [], 3) == {}
+
+
+async def test_a_row_for_each_job_has_the_states_of_its_newest_runs(db: AsyncConnection):
+    states = ("failed", "skipped", "succeeded", "failed")
+    later = NOW + timedelta(minutes=5, milliseconds=120)
+    run_ids = [await add_run(db, "Report", state, CompletedAt=later) for state in states]
+    waiting = await add_run(db, "Import", "scheduled")
+    newest = await runs.newest_states(db, ["Report", "Import", "Unknown"], 3)
+    assert [(run.id, run.state) for run in newest["Report"]] == [
+        (run_ids[3], RunState.FAILED),
+        (run_ids[2], RunState.SUCCEEDED),
+        (run_ids[1], RunState.SKIPPED),
+    ]
+    assert newest["Report"][0].happened_at == later
+    assert [(run.id, run.happened_at) for run in newest["Import"]] == [(waiting, NOW)]
+    assert newest["Unknown"] == ()
+    before = {"Report": run_ids[3]}
+    decided = await runs.newest_states(db, before, 1, "failed", "succeeded", "missed")
+    assert [run.id for run in decided["Report"]] == [run_ids[2], run_ids[0]]
+    assert await runs.newest_states(db, [], 3) == {}
+
+
+async def test_jobs_with_states_and_jobs_with_runs_have_the_same_outcomes(db: AsyncConnection):
+    for n in range(40):
+        for job, period in (("Report", 3), ("Import", 2), ("Export", 50)):
+            state = "skipped" if n % period else "failed" if n % 4 else "succeeded"
+            await add_run(db, job, state, CompletedAt=NOW + timedelta(minutes=n))
+    await add_run(db, "Import", "running")
+    definitions = [define(work, name=name) for name in ("Report", "Import", "Export", "Unknown")]
+    entries = await jobs.job_entries(db, definitions, NOW)
+    with_runs = await jobs.with_runs(db, entries)
+    with_states = await jobs.with_states(db, entries)
+    for whole, states in zip(with_runs, with_states, strict=True):
+        assert [run.id for run in whole.outcomes] == [run.id for run in states.outcomes]
+        assert [run.happened_at for run in whole.outcomes] == [
+            run.happened_at for run in states.outcomes
+        ]
+        assert whole.recovered == states.recovered
+        assert [run.id for run in whole.active] == [run.id for run in states.active]
+    outcomes = {job.name: [run.state for run in job.outcomes] for job in with_states}
+    assert [len(outcomes[name]) for name in ("Report", "Import", "Export")] == [14, 20, 1]
+    assert outcomes["Unknown"] == []
+
+
+async def test_ended_runs_are_counted_by_quarter_and_bad_runs_by_job(db: AsyncConnection):
+    outcomes = ("succeeded", "succeeded", "failed", "missed", "retrying")
+    endings = [
+        Ending(job=job, at=NOW + timedelta(minutes=minutes), outcome=RunState(outcome))
+        for job in ("Report", "Import")
+        for minutes in (0, 20)
+        for outcome in outcomes
+    ]
+    await kernel_statistics.add(db, endings, shard=0)
+    later = NOW + timedelta(hours=1)
+    ended = await statistics.ended_runs(db, NOW, later)
+    assert ended.total == 16
+    assert ended.by_quarter[NOW + timedelta(minutes=15), RunState.SUCCEEDED] == 4
+    assert ended.by_job == {
+        (job, state): 2
+        for job in ("Report", "Import")
+        for state in (RunState.FAILED, RunState.MISSED)
+    }
+    assert ended.jobs(RunState.MISSED) == {"Report", "Import"}
 
 
 async def test_a_run_tells_its_life_progress_and_duration(db: AsyncConnection):

@@ -15,6 +15,8 @@ from sqlalchemy import event
 from targcc_scheduler import Settings
 from targcc_scheduler.db.tables import job_run
 from targcc_scheduler.features.timeline import gantt
+from targcc_scheduler.kernel import error_groups
+from targcc_scheduler.kernel.error_groups import fingerprint_of
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.queries import overview
 from targcc_scheduler.web.dashboard import jobs as job_pages
@@ -88,19 +90,24 @@ def declare(site: Site, number: int) -> list[str]:
 
 
 async def fill(site: Site, names: list[str]) -> None:
-    """Insert the same number of runs for any number of jobs; some failed, and some wait."""
+    """Insert the same number of runs for any number of jobs; of each job some failed, and some wait."""
     now = datetime.now(UTC)
     rows = []
+    failures = {name: fingerprint_of(name, "no answer") for name in names}
     last = RUNS - len(names)
     for n in range(RUNS):
         at = now - timedelta(minutes=RUNS - n)
-        failed = n % 3 == 0 and n // len(names) % 5 == 0
+        name = names[n % len(names)]
+        failed = n // len(names) % 5 == 0
         state = "scheduled" if n >= last else "failed" if failed else "succeeded"
         ended = None if state == "scheduled" else at
-        row = {"JobName": names[n % len(names)], "JobType": "Recurring", "State": state}
+        row = {"JobName": name, "JobType": "Recurring", "State": state}
+        row["Cause"] = failures[name].key if failed else None
         row |= {"Queue": "default", "DueAt": at, "CreatedAt": at, "StartedAt": ended}
         rows.append({**row, "CompletedAt": ended, "TriggeredBy": "System", "LifeLog": ""})
     await site.change(lambda db: db.execute(job_run.insert(), rows))
+    seen = [error_groups.Seen(failure, now) for failure in failures.values()]
+    await site.change(lambda db: error_groups.note(db, seen))
 
 
 @asynccontextmanager

@@ -62,7 +62,8 @@ class Catalogue:
 
     def text(self, message: str, context: str = "") -> str:
         """Translate a message. ``context`` distinguishes meanings that English expresses with the same words."""
-        return self.texts.get(in_context(context, message), (message,))[0]
+        forms = self.texts.get(in_context(context, message) if context else message)
+        return message if forms is None else forms[0]
 
     def plural(self, one: str, many: str, number: int) -> str:
         """Translate a message with a number, in the plural form of the number."""
@@ -225,9 +226,10 @@ class Localized(str):
 
 
 def _isolated(values: Mapping[str, object]) -> dict[str, object]:
-    if reader() is _NOBODY:
+    present = reader()
+    if present is _NOBODY:
         return dict(values)
-    direction = reader().catalogue.direction
+    direction = present.catalogue.direction
     return {
         name: isolated(value, direction) if isinstance(value, str) else value
         for name, value in values.items()

@@ -79,6 +79,10 @@ _RIGHT_TO_LEFT = re.compile(
 
 def isolated(text: str, direction: str) -> str:
     """Wrap ``text`` in isolate marks where its direction may differ from the sentence's ``direction``: ``ltr`` or ``rtl``."""
+    if (
+        direction == "ltr" and text.isascii()
+    ):  # most texts of a page; the patterns below take ten times as long
+        return text
     if _FIGURE.fullmatch(text) or (direction == "ltr" and _RIGHT_TO_LEFT.search(text) is None):
         return harmless(text)
     return f"{_FIRST_STRONG}{harmless(text)}{_END}"

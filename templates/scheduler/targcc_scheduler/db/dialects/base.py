@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql import quoted_name
 
+from ..tables import job_run
 from .text_index import TextIndex
 
 if TYPE_CHECKING:
@@ -177,11 +178,47 @@ class Dialect(Protocol):
         The jobs are a single parameter, so that a statement for a thousand jobs is compiled once. An index finds the runs of each job.
         """
 
+    def newest_states(
+        self, jobs: Mapping[str, int], each: int, states: Sequence[str | None]
+    ) -> sa.Select[Any]:
+        """Select a row for each job: the name, then a JSON list of ``[Id, State, At]`` for each of ``states``.
+
+        A list has the newest ``each`` runs in a state, or in any state for ``None``, in no order. ``At`` is the end of a run, else its
+        start, else its due time. A row for each run would take several times as long.
+
+        Args:
+            jobs: The jobs, each with a number that is greater than the ids of its selected runs.
+            each: Limit of runs in a list.
+            states: The states.
+        """
+
     async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
         """Return up to ``pages`` unused pages of the database to the system, in a transaction; return whether more may be left."""
 
     async def kept_bytes(self, connection: AsyncConnection) -> int:
         """Return the bytes of the database file that are unused and cannot be returned, because of the way in which the file was created."""
+
+
+def newest_in_states(
+    job: sa.ColumnElement[Any],
+    bound: sa.ColumnElement[Any],
+    each: int,
+    states: Sequence[str | None],
+) -> Iterator[sa.Subquery]:
+    """Yield a subquery for each state: ``Id``, ``State`` and ``At`` of a job's newest runs; see :meth:`Dialect.newest_states`.
+
+    Args:
+        job: The job's name, from the enclosing statement.
+        bound: A number that is greater than the ids, from the enclosing statement.
+        each: Limit of runs.
+        states: The states; ``None`` for any state.
+    """
+    c = job_run.c
+    for state in states:
+        where = [c.JobName == job, c.Id < bound, *([] if state is None else [c.State == state])]
+        at = sa.func.coalesce(c.CompletedAt, c.StartedAt, c.DueAt).label("At")
+        newest = sa.select(c.Id, c.State, at).where(*where).order_by(c.Id.desc()).limit(each)
+        yield newest.correlate(job.table).subquery()
 
 
 # A statement that the database's driver executes directly, see ``frequent.py``; SQLAlchemy compiles the statement once.

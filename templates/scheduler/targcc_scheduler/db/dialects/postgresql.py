@@ -8,7 +8,7 @@ import select
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -84,9 +84,10 @@ def _array(values: list[int]) -> str:
 
 def numbers(text: str) -> list[int]:
     """Return the grams of a text as sorted 16-bit numbers. Two grams may share a number."""
-    return sorted({_number(gram) for gram in grams(text)})
+    return sorted(set(map(_number, grams(text))))
 
 
+@lru_cache(maxsize=1 << 15)
 def _number(gram: str) -> int:
     """Return a gram's checksum as a 16-bit number. A gram that forms a set alone has a reserved number."""
     own = own_number(gram)
@@ -337,6 +338,20 @@ class PostgreSQLDialect:
         runs = sa.select(*columns).where(c.JobName == job.c.name, *where)
         newest = runs.order_by(c.Id.desc()).limit(each).correlate(job).lateral("newest")
         return sa.select(*newest.c).select_from(job.join(newest, sa.true()))
+
+    def newest_states(
+        self, jobs: Mapping[str, int], each: int, states: Sequence[str | None]
+    ) -> sa.Select[Any]:
+        """Aggregate the runs of each job in subqueries; the jobs are two arrays."""
+        names = sa.literal(list(jobs), ARRAY(sa.Text))
+        bounds = sa.literal(list(jobs.values()), ARRAY(sa.BigInteger))
+        columns = sa.column("name", sa.Text), sa.column("bound", sa.BigInteger)
+        job = sa.func.unnest(names, bounds).table_valued(*columns, name="job").render_derived()
+        lists = (
+            sa.select(sa.cast(sa.func.json_agg(sa.func.json_build_array(*runs.c)), sa.Text))
+            for runs in base.newest_in_states(job.c.name, job.c.bound, each, states)
+        )
+        return sa.select(job.c.name, *(listed.scalar_subquery() for listed in lists))
 
     async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
         """Return false: autovacuum reuses the pages."""

@@ -344,6 +344,17 @@ class SQLiteDialect:
         both = job.join(newest, newest.c.Id.in_(ids))
         return sa.select(*(newest.c[column.name] for column in columns)).select_from(both)
 
+    def newest_states(
+        self, jobs: Mapping[str, int], each: int, states: Sequence[str | None]
+    ) -> sa.Select[Any]:
+        """Aggregate the runs of each job in subqueries; the jobs are an object in JSON."""
+        job = sa.func.json_each(json.dumps(dict(jobs))).table_valued("key", "value", name="job")
+        lists = (
+            sa.select(sa.func.json_group_array(sa.func.json_array(*runs.c), type_=sa.Text))
+            for runs in base.newest_in_states(job.c.key, job.c.value, each, states)
+        )
+        return sa.select(job.c.key, *(listed.scalar_subquery() for listed in lists))
+
     async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
         """Run ``incremental_vacuum`` on files created for it. Free page by page, because the pragma frees a page for each row that is read."""
         if not await _is_incremental(connection):

@@ -45,7 +45,7 @@ def document(row: Any) -> str:
 
 def grams(text: str) -> frozenset[str]:
     """Return all grams of a text: every three consecutive characters."""
-    return frozenset(text[at : at + GRAM] for at in range(len(text) - GRAM + 1))
+    return frozenset([text[at : at + GRAM] for at in range(len(text) - GRAM + 1)])
 
 
 def holds(patterns: Iterable[Pattern]) -> Clause:

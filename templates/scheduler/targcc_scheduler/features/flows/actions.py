@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, overload
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,16 +20,19 @@ from ...enqueueing import Creating
 from ...hosting import Connection
 from ...kernel.audit import audit
 from ...kernel.engine.submit import hand_over, submission
+from ...kernel.jobs.checks import JobFinding, finding
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.runs import operate
 from ...kernel.runs.values import Ready, Settlement
 from ...kernel.unique import has_keys
 from ...operations import Call
 from ...project import current
+from ...settings import Settings
+from ...typed_calls import FlowCall, flow_and_arguments
 from . import model
 from .effects import go_on
 from .graph import OVER, StepState, in_order, steps_of
-from .language import Template, filled, texts_in
+from .language import FlowError, Template, filled, texts_in
 from .model import NewFlow, StepRow
 
 # Actions on flows: start, cancel, rerun from a step on.
@@ -185,9 +189,24 @@ _RUNS_A_TRANSACTION = 500
 class Flowing(Creating):
     """Methods of :class:`~...scheduler.Scheduler` for flows."""
 
+    @overload
+    async def start_flow(
+        self, flow: FlowCall, *, session: Connection | None = None, by: Actor = SYSTEM
+    ) -> int: ...
+
+    @overload
     async def start_flow(
         self,
-        name: str,
+        flow: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        session: Connection | None = None,
+        by: Actor = SYSTEM,
+    ) -> int: ...
+
+    async def start_flow(
+        self,
+        flow: str | FlowCall,
         arguments: Mapping[str, Any] | None = None,
         *,
         session: Connection | None = None,
@@ -198,8 +217,8 @@ class Flowing(Creating):
         If a unique flow with the same arguments is running, return that flow's id instead.
 
         Args:
-            name: The flow's name in targcc.yaml.
-            arguments: Arguments of the flow. Missing arguments get their defaults.
+            flow: A call of the flow's function in the module ``flows``, which type checkers check; or the flow's name in targcc.yaml.
+            arguments: Arguments of a flow that is given by name. Missing arguments get their defaults.
             session: The application's session or connection; see :meth:`enqueue`.
             by: The actor, for the audit log.
 
@@ -208,7 +227,8 @@ class Flowing(Creating):
             UnknownJob: a step names a job that is not registered.
             ArgumentsError: the arguments do not fit the flow, or those of a step do not fit its job.
         """
-        return await self.operate(start_flow, session, self._new_flow(name, arguments or {}), by)
+        new = self._new_flow(*flow_and_arguments(flow, arguments))
+        return await self.operate(start_flow, session, new, by)
 
     async def start_flow_of_run(
         self, name: str, run_id: int, arguments: Mapping[str, Any], *, alone: bool, by: str
@@ -283,7 +303,7 @@ class Flowing(Creating):
     def _step(self, name: str, declared: Mapping[str, Any]) -> StepRow:
         job = self._registry.find(declared["job"])
         try:
-            given = _given(job, declared.get("arguments") or {})
+            given = step_arguments(job, declared.get("arguments") or {})
         except ArgumentsError as error:
             raise ArgumentsError(f"step {name}: {error}") from None
         expires = None if job.expires_in is None else job.expires_in.total_seconds()
@@ -293,7 +313,24 @@ class Flowing(Creating):
         )
 
 
-def _given(job: JobDefinition, declared: Mapping[str, Any]) -> str | None:
+def wrong_steps(jobs: Iterable[JobDefinition], _settings: Settings) -> Iterator[JobFinding]:
+    """Yield a finding for each step of a flow whose arguments do not fit the step's job."""
+    by_name = {job.name: job for job in jobs}
+    for name, flow in current().flows.items():
+        for step, declared in flow["steps"].items():
+            job = by_name.get(declared["job"])
+            if job is None:
+                continue
+            try:
+                step_arguments(job, declared.get("arguments") or {})
+            except (ArgumentsError, FlowError) as error:
+                reason = "; ".join(str(error).splitlines())
+                cause = f"step {step} of the flow {name}: {reason}"
+                advice = f"change the step's arguments in targcc.yaml, or those of {job.name}"
+                yield replace(finding(job, cause, advice), job=name)
+
+
+def step_arguments(job: JobDefinition, declared: Mapping[str, Any]) -> str | None:
     """Check the arguments of a step that contain no template, and return them as JSON.
 
     Raises:

@@ -1,6 +1,16 @@
 """The feature flows: flows of steps."""
 
-from ...kernel.feature import AfterSettle, Commands, Feature, Jobs, Needed, Pages, Panel, Routes
+from ...kernel.feature import (
+    AfterSettle,
+    Commands,
+    Feature,
+    JobCheck,
+    Jobs,
+    Needed,
+    Pages,
+    Panel,
+    Routes,
+)
 
 FEATURE = Feature(
     __name__,
@@ -9,6 +19,7 @@ FEATURE = Feature(
         AfterSettle("effects:"),
         Needed("model:IS_NEEDED"),
         Jobs("declared:flow_declarations"),
+        JobCheck("actions:wrong_steps"),
         Panel("panels:of_run", "run"),
         Routes("api:router", paths=("flows",)),
         Pages("pages:router"),

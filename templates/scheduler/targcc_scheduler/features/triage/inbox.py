@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from ...kernel.audit import audit
 from ...kernel.error_groups import MISSED, is_open, require
 from ...kernel.queries.models import Run, run_of
 from ...kernel.queries.run_search import RunFilter, conditions, with_names
+from ...kernel.queries.runs import recent_outcomes
 from ...operations import Call
 
 # Actions on error groups: each is one transaction with one audit row.
@@ -176,8 +177,8 @@ Standing = Literal["open", "snoozed", "muted", "done"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """Error group: a job's failed or missed runs with the same fingerprint.
+class ErrorGroup:
+    """A job's failed or missed runs with the same fingerprint.
 
     Args:
         cause: The fingerprint's key.
@@ -186,12 +187,9 @@ class Failure:
         message: The message, with placeholders for varying parts.
         open: Number of unhandled runs.
         in_hand: Number of reruns that wait or run.
-        total: Number of runs, including handled runs.
-        trend: Runs per day for the last :data:`DAYS` days, oldest first.
         first_release: The release in which the first run failed.
         newest_run: Id of the newest open run.
         sample: Last line of the newest open run's message.
-        works_since: When the job's newest successful run ended, if later than the last failure.
         snoozed_until: End of the snooze; until then the runs need no attention.
     """
 
@@ -202,14 +200,10 @@ class Failure:
     message: str
     open: int
     in_hand: int
-    total: int
     first_at: datetime
-    last_at: datetime
-    trend: tuple[int, ...]
     first_release: str | None
     newest_run: int | None
     sample: str
-    works_since: datetime | None
     snoozed_by: str | None
     snoozed_until: datetime | None
     note: str | None
@@ -239,6 +233,33 @@ class Failure:
         return f"{self.kind}: {self.message}" if self.message else self.kind
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure(ErrorGroup):
+    """An error group with the figures of all its runs.
+
+    Args:
+        total: Number of runs, including handled runs.
+        last_at: End of the last run.
+        trend: Runs per day for the last :data:`DAYS` days, oldest first.
+        works_since: When the job's newest successful run ended, if later than the last failure.
+    """
+
+    total: int
+    last_at: datetime
+    trend: tuple[int, ...]
+    works_since: datetime | None
+
+
+async def open_groups(connection: AsyncConnection, now: datetime) -> list[ErrorGroup]:
+    """Return the open error groups. The cost does not grow with their handled runs."""
+    opened, in_hand = await _opened(connection), await _in_hand(connection)
+    keys = sorted({*opened, *in_hand})
+    wanted = sa.select(job_failure).where(job_failure.c.Cause.in_(keys))
+    groups = (await connection.execute(wanted)).all()
+    every = await _error_groups(connection, groups, opened, in_hand, now)
+    return [group for group in every if group.standing == "open"]
+
+
 async def inbox(
     connection: AsyncConnection,
     now: datetime,
@@ -254,16 +275,7 @@ async def inbox(
     c = job_run.c
     searched = wanted is not None and bool(wanted.search.terms)
     fits = list(conditions(await with_names(connection, wanted))) if wanted is not None else []
-    counted = await connection.execute(
-        sa.select(
-            c.Cause,
-            sa.func.count().label("open"),
-            sa.func.max(c.Id).label("newest"),
-        )
-        .where(*is_open(), *fits)
-        .group_by(c.Cause)
-    )
-    opened = {row.Cause: row for row in counted}
+    opened = await _opened(connection, *fits)
     in_hand = await _in_hand(connection)
     groups_wanted = sa.select(job_failure)
     if searched and everything:
@@ -286,13 +298,7 @@ async def get(connection: AsyncConnection, cause: str, now: datetime) -> Failure
         UnknownFailure: No error group has this cause.
     """
     row = await require(connection, cause)
-    c = job_run.c
-    groups = await connection.execute(
-        sa.select(c.Cause, sa.func.count().label("open"), sa.func.max(c.Id).label("newest"))
-        .where(*is_open(cause))
-        .group_by(c.Cause)
-    )
-    opened = {group.Cause: group for group in groups}
+    opened = await _opened(connection, job_run.c.Cause == cause)
     [failure] = await _failures(connection, [row], opened, await _in_hand(connection), now)
     return failure
 
@@ -333,6 +339,18 @@ async def done_since(connection: AsyncConnection, runs: Sequence[Run]) -> frozen
     return frozenset(run_ids)
 
 
+async def _opened(
+    connection: AsyncConnection, *where: sa.ColumnElement[bool]
+) -> dict[str, sa.Row[Any]]:
+    """Map the error groups to the number of unhandled runs that meet ``where``, and the newest run's id."""
+    c = job_run.c
+    counts = sa.func.count().label("open"), sa.func.max(c.Id).label("newest")
+    rows = await connection.execute(
+        sa.select(c.Cause, *counts).where(*is_open(), *where).group_by(c.Cause)
+    )
+    return {row.Cause: row for row in rows}
+
+
 async def _in_hand(connection: AsyncConnection) -> dict[str, int]:
     """Count waiting and running reruns by error group."""
     new, old = job_run.alias("new"), job_run.alias("old")
@@ -353,18 +371,38 @@ async def _failures(
     in_hand: dict[str, int],
     now: datetime,
 ) -> list[Failure]:
-    keys = [row.Cause for row in groups]
-    counts, trends = await _counts(connection, keys, now)
-    samples = await _samples(connection, [row.newest for row in opened.values()])
+    counts, trends = await _counts(connection, [row.Cause for row in groups], now)
     works = await _works_since(connection, {row.JobName for row in groups})
     failures = []
-    for row in groups:
-        total, last = counts.get(row.Cause, (0, row.FirstAt))
-        open_runs = opened.get(row.Cause)
-        worked = works.get(row.JobName)
-        snoozed = row.SnoozedUntil is not None and row.SnoozedUntil > now
+    for group in await _error_groups(connection, groups, opened, in_hand, now):
+        total, last = counts.get(group.cause, (0, group.first_at))
+        worked = works.get(group.job)
         failures.append(
             Failure(
+                **{field.name: getattr(group, field.name) for field in fields(group)},
+                total=total,
+                last_at=last,
+                trend=trends.get(group.cause, (0,) * DAYS),
+                works_since=worked if worked is not None and worked > last else None,
+            )
+        )
+    return failures
+
+
+async def _error_groups(
+    connection: AsyncConnection,
+    groups: Sequence[Any],
+    opened: dict[str, Any],
+    in_hand: dict[str, int],
+    now: datetime,
+) -> list[ErrorGroup]:
+    samples = await _samples(connection, [row.newest for row in opened.values()])
+    error_groups = []
+    for row in groups:
+        open_runs = opened.get(row.Cause)
+        snoozed = row.SnoozedUntil is not None and row.SnoozedUntil > now
+        error_groups.append(
+            ErrorGroup(
                 cause=row.Cause,
                 job=row.JobName,
                 kind=row.Kind,
@@ -372,14 +410,10 @@ async def _failures(
                 message=row.Message or "",
                 open=open_runs.open if open_runs is not None else 0,
                 in_hand=in_hand.get(row.Cause, 0),
-                total=total,
                 first_at=row.FirstAt,
-                last_at=last,
-                trend=trends.get(row.Cause, (0,) * DAYS),
                 first_release=row.FirstRelease,
                 newest_run=open_runs.newest if open_runs is not None else None,
                 sample=samples.get(open_runs.newest, "") if open_runs is not None else "",
-                works_since=worked if worked is not None and worked > last else None,
                 snoozed_by=row.SnoozedBy if snoozed else None,
                 snoozed_until=row.SnoozedUntil if snoozed else None,
                 note=row.Note,
@@ -389,7 +423,7 @@ async def _failures(
                 ticket=row.Ticket,
             )
         )
-    return failures
+    return error_groups
 
 
 async def _samples(connection: AsyncConnection, run_ids: Sequence[int]) -> dict[int, str]:
@@ -427,15 +461,10 @@ async def _counts(
 
 async def _works_since(connection: AsyncConnection, jobs: set[str]) -> dict[str, datetime]:
     """Map each job to the end of its newest successful run."""
-    c = job_run.c
-    ends = {}
-    for job in sorted(jobs):
-        newest = (
-            sa.select(c.CompletedAt)
-            .where(c.JobName == job, c.State == RunState.SUCCEEDED)
-            .order_by(c.Id.desc())
-            .limit(1)
-        )
-        if (at := await connection.scalar(newest)) is not None:
-            ends[job] = at
-    return ends
+    newest = await recent_outcomes(connection, jobs, 1, job_run.c.State == RunState.SUCCEEDED)
+    return {
+        job: run.completed_at
+        for job, runs in newest.items()
+        for run in runs
+        if run.completed_at is not None
+    }

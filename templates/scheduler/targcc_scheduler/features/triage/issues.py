@@ -24,7 +24,7 @@ from ...kernel.pauses import Window
 from ...kernel.queries import system
 from ...kernel.queries.models import Pause, Queue, Server
 from . import sla
-from .inbox import Failure, inbox
+from .inbox import ErrorGroup, open_groups
 
 Kind = Literal[
     "no-server",
@@ -78,12 +78,12 @@ async def issues(
     now: datetime,
     *,
     lost_after: float,
-    failures: Iterable[Failure] | None = None,
+    failures: Iterable[ErrorGroup] | None = None,
 ) -> tuple[Issue, ...]:
     """Return all current issues, worst first. Pass ``failures`` if the inbox was read already."""
     jobs = list(definitions)
-    open_failures = await inbox(connection, now) if failures is None else failures
-    failed = _failures(open_failures, _names(jobs), _places(jobs))
+    groups = await open_groups(connection, now) if failures is None else failures
+    failed = _failures(groups, _names(jobs), _places(jobs))
     others = await besides_failures(connection, jobs, now, lost_after=lost_after)
     return _in_order([*failed, *others])
 
@@ -183,7 +183,7 @@ def _late(late_runs: Iterable[sla.Late], names: Mapping[str, str]) -> Iterable[I
 
 
 def _failures(
-    failures: Iterable[Failure], names: Mapping[str, str], places: Mapping[str, str]
+    failures: Iterable[ErrorGroup], names: Mapping[str, str], places: Mapping[str, str]
 ) -> Iterable[Issue]:
     for failure in failures:
         job = names.get(failure.job, failure.job)

@@ -23,7 +23,7 @@ _BESIDE_WORK = 30.0
 
 The index may fall behind by :data:`.text_index.BEHIND` runs: searches read unindexed runs directly.
 """
-_LEAST_AT_ONCE = 300
+_LEAST_AT_ONCE = 600
 """Least number of runs in a transaction on PostgreSQL. Their texts are split on the event loop, in about 30 ms."""
 _STEPS = 50
 """Number of steps between two looks whether the index is behind."""
@@ -39,11 +39,11 @@ def pause_after(waits: int, usual: float, *, behind: bool) -> float:
     Args:
         waits: The number of ended runs that wait for the index.
         usual: The usual pause on this database.
-        behind: Whether many more runs wait than a burst leaves.
+        behind: Whether many more runs wait than a burst leaves, or runs from before the index are not indexed yet.
     """
-    if behind:
-        return usual * _BEHIND
-    return _BESIDE_WORK if waits >= _MANY else usual
+    if waits < _MANY:
+        return usual
+    return usual * _BEHIND if behind else _BESIDE_WORK
 
 
 class TextKeeper:
@@ -74,7 +74,9 @@ class TextKeeper:
             if work.sends:
                 for listener in context.ended_runs:
                     listener.wake()
-            self._pace.pause = pause_after(work.waits, self._usual, behind=behind)
+            self._pace.pause = pause_after(
+                work.waits, self._usual, behind=behind or work.unseen > 0
+            )
             more = work.waits > 0 and await self._step(self._index)
             if work.unseen:
                 more = await self._step(text_index.catch_up) or more

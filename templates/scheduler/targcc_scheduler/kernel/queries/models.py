@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -53,6 +53,24 @@ class StateAndTimes:
         if self.started_at is None or self.completed_at is None:
             return None
         return self.completed_at - self.started_at
+
+
+class RunInState(NamedTuple):
+    """A run's id, state and time. A list of a thousand jobs reads 24,000 runs, but few of their times.
+
+    Args:
+        at: The time as the database wrote it.
+    """
+
+    id: int
+    state: RunState
+    at: str
+
+    @property
+    def happened_at(self) -> datetime:
+        """The run's place on a time line, see :attr:`StateAndTimes.happened_at`."""
+        at = datetime.fromisoformat(self.at)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,10 +378,14 @@ def pause_of(row: sa.Row[Any], now: datetime) -> Pause | None:
     return Pause(row.PausedBy or "", row.PausedAt, row.PauseReason, row.PausedUntil)
 
 
+_DECODER = json.JSONDecoder(parse_constant=str)  # JSON has no NaN
+"""Decoder of stored values; ``json.loads`` with an option makes a decoder for each text, which takes longer than the text."""
+
+
 def _json_object(text: str | None) -> dict[str, Any]:
     if not text:
         return {}
-    value = json.loads(text, parse_constant=str)  # JSON has no NaN
+    value = _DECODER.decode(text)
     return value if isinstance(value, dict) else {"value": value}
 
 

@@ -17,7 +17,7 @@ from ..job_owner import Ownership
 from ..jobs.definition import JobDefinition
 from . import runs, system
 from .chains import Chain, chains
-from .jobs import BAD, JobEntry, JobOverview, job_entries, with_runs
+from .jobs import BAD, JobEntry, JobOverview, JobStates, job_entries, with_runs, with_states
 from .models import Run, Server
 from .statistics import EndedRuns, ended_runs
 from .upcoming import Upcoming, coming_slots, upcoming
@@ -53,7 +53,7 @@ class Overview:
     usual: Mapping[str, timedelta | None]
     has_run: bool
     chains: tuple[Chain, ...] = ()
-    recovered: tuple[JobOverview, ...]
+    recovered: tuple[JobStates, ...]
     window: EndedRuns
     running: tuple[Run, ...]
     upcoming: tuple[Upcoming, ...]
@@ -89,7 +89,7 @@ async def overview(
 ) -> Overview:
     """Read the overview page data in about a dozen queries; the cost does not grow with the number of runs.
 
-    Recent runs are read of the jobs on the board, of running jobs, and of jobs that failed in the window.
+    Recent runs are read of the jobs on the board and of running jobs, and their states alone of jobs that failed in the window.
     """
     definitions = list(definitions)
     jobs = await job_entries(connection, definitions, now)
@@ -101,10 +101,11 @@ async def overview(
     chained = await chains(connection, definitions)
     in_chains = {name for chain in chained for name in chain.jobs}
     board = [job.name for job in jobs if job.name not in in_chains][:MOST_ON_BOARD]
-    shown = {*board, *failed, *(run.job for run in running)}
+    shown = {*board, *(run.job for run in running)}
     read = {
         job.name: job for job in await with_runs(connection, (j for j in jobs if j.name in shown))
     }
+    states = await with_states(connection, (job for job in jobs if job.name in failed))
     return Overview(
         now=now,
         since=since,
@@ -114,7 +115,7 @@ async def overview(
         usual={run.job: read[run.job].usual_duration for run in running if run.job in read},
         has_run=await runs.are_any(connection),
         chains=chained,
-        recovered=tuple(job for job in read.values() if job.name in failed and job.recovered),
+        recovered=tuple(job for job in states if job.recovered),
         window=window,
         running=running,
         upcoming=upcoming(jobs, waiting, now),

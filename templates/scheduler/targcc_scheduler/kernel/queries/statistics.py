@@ -64,7 +64,7 @@ class JobStats:
 
 @dataclass(frozen=True, slots=True)
 class EndedRuns:
-    """Counts for runs that ended in a period, by quarter-hour and state, and by job and state."""
+    """Counts for runs that ended in a period, by quarter-hour and state; for failed and missed runs also by job and state."""
 
     by_quarter: Counter[tuple[datetime, RunState]]
     by_job: Counter[tuple[str, RunState]]
@@ -79,7 +79,7 @@ class EndedRuns:
         return sum(number for (_, state), number in self.by_quarter.items() if state in states)
 
     def jobs(self, *states: RunState) -> set[str]:
-        """Return the jobs with a run that ended in any of these states."""
+        """Return the jobs with a run that ended in any of these states, out of failed and missed."""
         return {job for job, state in self.by_job if state in states}
 
 
@@ -87,20 +87,29 @@ async def ended_runs(connection: AsyncConnection, since: datetime, until: dateti
     """Count ended runs for all jobs, in whole quarter-hours from ``since`` to ``until``; both end quarter-hours count."""
     c = job_stat.c
     during = [*_between(since, until), c.Outcome != RunState.RETRYING]
-    quarters = await connection.execute(
-        sa.select(c.BeginsAt, c.Outcome, sa.func.sum(c.Count))
+    bad_job = sa.case((c.Outcome.in_((RunState.FAILED, RunState.MISSED)), c.JobName)).label("Job")
+    counted = (  # reads each row of the period once
+        sa.select(c.BeginsAt, c.Outcome, bad_job, sa.func.sum(c.Count).label("Number"))
         .where(*during)
-        .group_by(c.BeginsAt, c.Outcome)
+        .group_by(c.BeginsAt, c.Outcome, bad_job)
+        .cte("counted")
+        .prefix_with("MATERIALIZED")
     )
-    jobs = await connection.execute(
-        sa.select(c.JobName, c.Outcome, sa.func.sum(c.Count))
-        .where(*during)
-        .group_by(c.JobName, c.Outcome)
+    number, no_job = sa.func.sum(counted.c.Number), sa.null().label("Job")
+    quarters = sa.select(counted.c.BeginsAt, counted.c.Outcome, no_job, number)
+    no_time = sa.cast(sa.null(), c.BeginsAt.type)
+    jobs = sa.select(no_time, counted.c.Outcome, counted.c.Job, number)
+    both = sa.union_all(
+        quarters.group_by(counted.c.BeginsAt, counted.c.Outcome),
+        jobs.where(counted.c.Job.is_not(None)).group_by(counted.c.Job, counted.c.Outcome),
     )
-    return EndedRuns(
-        Counter({(at, RunState(state)): int(number) for at, state, number in quarters}),
-        Counter({(job, RunState(state)): int(number) for job, state, number in jobs}),
-    )
+    ended = EndedRuns(Counter(), Counter())
+    for at, state, job, count in (await connection.execute(both)).all():
+        if job is None:
+            ended.by_quarter[at, RunState(state)] = int(count)
+        else:
+            ended.by_job[job, RunState(state)] = int(count)
+    return ended
 
 
 async def job_stats(

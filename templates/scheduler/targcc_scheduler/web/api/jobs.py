@@ -13,7 +13,7 @@ from ...kernel.queries import chains as querie_chains
 from ...kernel.queries import jobs as querie_jobs
 from ...kernel.queries import runs, statistics, system
 from ...kernel.queries.chains import Chain
-from ...kernel.queries.jobs import JobOverview
+from ...kernel.queries.jobs import JobOverview, JobStates
 from ...kernel.queries.models import Attempt, Run
 from ...kernel.queries.statistics import JobStats
 from ...kernel.queries.system import Place, place_of
@@ -46,6 +46,7 @@ from .schemas import (
     chain_out,
     job_detail_out,
     job_values,
+    standing_out,
 )
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
@@ -59,13 +60,19 @@ async def list_jobs(_: Viewer, scheduler: SchedulerOf) -> list[JobOut]:
 
     async def query(
         db: AsyncConnection,
-    ) -> tuple[tuple[JobOverview, ...], dict[int, Run], tuple[Chain, ...]]:
-        jobs = await querie_jobs.job_overviews(db, definitions, now)
+    ) -> tuple[tuple[JobStates, ...], dict[int, Run], tuple[Chain, ...]]:
+        entries = await querie_jobs.job_entries(db, definitions, now)
+        jobs = await querie_jobs.with_states(db, entries)
         last = await runs.get_runs(db, [job.last.id for job in jobs if job.last is not None])
         return jobs, last, await querie_chains.chains(db, definitions)
 
     jobs, last, chains = await scheduler.read(query)
-    chain_of = {name: chain for chain in chains for name in chain.jobs}
+    chain_of = {
+        name: standing
+        for standing in map(standing_out, chains)
+        if standing is not None
+        for name in standing.jobs
+    }
     return [JobOut(**job_values(job, last, chain_of.get(job.name))) for job in jobs]
 
 

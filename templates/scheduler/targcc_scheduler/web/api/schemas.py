@@ -17,7 +17,7 @@ from ...kernel.jobs.discovery import BrokenModule
 from ...kernel.jobs.option_values import shown, value_in
 from ...kernel.jobs.slot_changes import SlotChange, calendars_of, changes
 from ...kernel.queries.chains import Chain, ChainStep, Lineage, Relative
-from ...kernel.queries.jobs import JobOverview
+from ...kernel.queries.jobs import JobOverview, JobWithRuns
 from ...kernel.queries.models import Attempt, LogLine, Pause, PoolUse, Queue, Run, StateChange, Step
 from ...kernel.runs.eligibility import Refusal
 from ...kernel.runs.values import MOST_OWN_RETRIES, On, Otherwise, Quorum
@@ -468,7 +468,9 @@ class TriggerIn(BaseModel):
     )
 
 
-def job_values(job: JobOverview, runs: Mapping[int, Run], chain: Chain | None) -> dict[str, Any]:
+def job_values(
+    job: JobWithRuns[Any], runs: Mapping[int, Run], chain: ChainStandingOut | None
+) -> dict[str, Any]:
     """Return a job's and its chain's values for :class:`JobOut`; ``runs`` has the job's last run, unless the run was removed meanwhile."""
     definition = job.definition
     last = runs.get(job.last.id) if job.last is not None else None
@@ -488,7 +490,7 @@ def job_values(job: JobOverview, runs: Mapping[int, Run], chain: Chain | None) -
         "next_run": job.next_run,
         "last_run": run_out(last, definition) if last is not None else None,
         "success_rate": job.success_rate,
-        "chain": standing_out(chain),
+        "chain": chain,
     }
 
 
@@ -524,7 +526,7 @@ def job_detail_out(
     timeout, model = definition.timeout, definition.parameters
     grace, expires = definition.misfire_grace, definition.expires_in
     return JobDetailOut(
-        **job_values(job, runs, chain),
+        **job_values(job, runs, standing_out(chain)),
         next_runs=next_runs,
         owner_by=job.elsewhere.by if job.elsewhere is not None else None,
         aliases=list(definition.aliases),

@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup, escape
 
 from ...core import humanize
-from ...core.languages import gettext
+from ...core.languages import gettext, reader, translated
 from ...core.states import RunState
+from ...core.text import isolated
 from ...kernel.queries.models import RecentRun
 from ...kernel.queries.overview import Overview
 from ...kernel.queries.statistics import Day
@@ -72,8 +73,9 @@ def table(label: str, heads: Iterable[str], rows: Iterable[tuple[object, ...]]) 
     """
     head = joined(Markup('<th scope="col">{}</th>').format(cell) for cell in heads)
     lines = (
-        Markup('<tr><th scope="row">{}</th>{}</tr>').format(
-            first, joined(Markup("<td>{}</td>").format(cell) for cell in rest)
+        drawn(
+            f'<tr><th scope="row">{escape(first)}</th>'
+            f"{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
         )
         for first, *rest in rows
     )
@@ -106,11 +108,11 @@ def days(figures: Sequence[Day]) -> Markup:
     label = gettext(
         "By day: %(succeeded)s succeeded, %(failed)s failed", succeeded=total[0], failed=total[1]
     )
-    drawn = Markup(
+    chart = Markup(
         '<svg class="days" role="img" aria-label="{}" width="100%" height="{}">{}</svg>'
     ).format(label, _DAYS_HEIGHT + 1, joined(columns))
     rows = ((_day(day), day.succeeded, day.failed) for day in figures)
-    return drawn + table(label, _heads(), rows)
+    return chart + table(label, _heads(), rows)
 
 
 def _heads() -> tuple[str, str, str]:
@@ -196,11 +198,12 @@ def spark(runs: Sequence[RecentRun], most: int = 24) -> Markup:
     times = [run.duration for run in shown]
     longest = max([time.total_seconds() for time in times if time] or [1.0]) or 1.0
     offset = most - len(shown)
+    counts = Counter(run.state for run in shown)
+    title = _BarTitles(counts)
     bars = (
-        _spark_bar(run, time, (offset + index) * _SPARK_STEP, longest)
+        _spark_bar(run, time, (offset + index) * _SPARK_STEP, longest, title)
         for index, (run, time) in enumerate(zip(shown, times, strict=True))
     )
-    counts = Counter(run.state for run in shown)
     summary = ", ".join(humanize.count_state(counts[s], s) for s in RunState if counts[s])
     return Markup(
         '<svg class="spark" role="img" aria-label="{}" width="{}" height="{}">{}</svg>'
@@ -216,17 +219,34 @@ def spark(runs: Sequence[RecentRun], most: int = 24) -> Markup:
     )
 
 
-def _spark_bar(run: RecentRun, time: timedelta | None, x: int, longest: float) -> str:
+class _BarTitles:
+    """The titles of a spark line's bars, with the texts translated once: a page has thousands of bars."""
+
+    def __init__(self, states: Iterable[RunState]) -> None:
+        self._timed = translated("run %(id)s: %(state)s in %(time)s")
+        self._plain = translated("run %(id)s: %(state)s")
+        self._direction = reader().catalogue.direction
+        self._words = {state: self._isolated(humanize.STATE_WORDS[state]) for state in states}
+
+    def of(self, run: RecentRun, time: timedelta | None) -> str:
+        """Return the title of a run's bar."""
+        state = self._words[run.state]
+        if not time:
+            return self._plain % {"id": run.id, "state": state}
+        took = self._isolated(humanize.duration(time))
+        return self._timed % {"id": run.id, "state": state, "time": took}
+
+    def _isolated(self, text: str) -> str:
+        return isolated(text, self._direction)
+
+
+def _spark_bar(
+    run: RecentRun, time: timedelta | None, x: int, longest: float, title: _BarTitles
+) -> str:
     seconds = time.total_seconds() if time else 0.0
     height = max(4.0, (_SPARK_HEIGHT - 2) * math.sqrt(seconds / longest))
-    state = humanize.STATE_WORDS[run.state]
-    if time:
-        took = humanize.duration(time)
-        title = gettext("run %(id)s: %(state)s in %(time)s", id=run.id, state=state, time=took)
-    else:
-        title = gettext("run %(id)s: %(state)s", id=run.id, state=state)
     return (
-        f'<g><title>{escape(title)}</title><rect class="k-{run.state}" x="{x}" y="{_SPARK_HEIGHT - height:.1f}"'
+        f'<g><title>{escape(title.of(run, time))}</title><rect class="k-{run.state}" x="{x}" y="{_SPARK_HEIGHT - height:.1f}"'
         f' width="{_SPARK_BAR}" height="{height:.1f}"/></g>'
     )
 

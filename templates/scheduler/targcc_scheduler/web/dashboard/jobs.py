@@ -27,7 +27,7 @@ from ...kernel.queries import jobs as querie_jobs
 from ...kernel.queries import limits, statistics, system
 from ...kernel.queries import runs as run_queries
 from ...kernel.queries.chains import Chain, chains
-from ...kernel.queries.jobs import JobEntry, JobOverview, with_runs
+from ...kernel.queries.jobs import JobEntry, JobOverview, JobStates, with_runs, with_states
 from ...kernel.queries.limits import LimitKey
 from ...kernel.queries.models import Attempt, Run
 from ...kernel.queries.run_search import RunFilter, RunPage, list_runs
@@ -298,7 +298,8 @@ async def jobs_page(
         entries = await querie_jobs.job_entries(db, definitions, now)
         entries = tuple(job for job in entries if _mentions(job, q) and _is_shown(job, show))
         if (is_shown := _BY_RUNS.get(show)) is not None:
-            entries = tuple(job for job in await with_runs(db, entries) if is_shown(job))
+            shown = {job.name for job in await with_states(db, entries) if is_shown(job)}
+            entries = tuple(job for job in entries if job.name in shown)
         chained = await chains(db, definitions)
         ordered = [job for _, group in _grouped(entries, chained) for job in group]
         pages = max(1, math.ceil(len(ordered) / MOST_JOBS))
@@ -348,7 +349,7 @@ _SHOWN: dict[str, Callable[[JobEntry], bool]] = {
     "scheduled": lambda job: job.definition.schedule is not None,
     "manual": lambda job: job.definition.schedule is None,
 }
-_BY_RUNS: dict[str, Callable[[JobOverview], bool]] = {
+_BY_RUNS: dict[str, Callable[[JobStates], bool]] = {
     "failing": lambda job: job.needs_attention,
     "running": lambda job: bool(job.active),
 }
