@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -193,9 +192,7 @@ async def _pause(stopping: asyncio.Event, wait: timedelta) -> None:
             await stopping.wait()
 
 
-# Wrap any ASGI app with the scheduler, and join two lifespans.
-
-Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
+# Wrap any ASGI app with the scheduler.
 
 
 class Outer:
@@ -315,14 +312,3 @@ class _HostLife:
             await self._app(self._scope, self._orders.get, self._answers.put)
         except Exception as error:  # noqa: BLE001 - to servers, too, such an app has no lifespan
             log.info("the app has no lifespan: %s", error)
-
-
-def both_lifespans(first: Lifespan, second: Lifespan) -> Lifespan:
-    """Join two lifespans into one: start the first, then the second; end the second, then the first."""
-
-    @contextlib.asynccontextmanager
-    async def both(app: Any) -> AsyncIterator[Any]:
-        async with first(app) as state, second(app):
-            yield state
-
-    return both
