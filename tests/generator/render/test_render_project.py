@@ -1,8 +1,10 @@
 """A whole project in memory: complete, the same on every machine, with an owner for each file."""
 
 import ast
+import json
 import re
 import shutil
+import subprocess
 
 import pytest
 from targcc_gen import assets
@@ -239,3 +241,16 @@ def test_the_file_that_is_made_for_the_project_is_as_black_leaves_it(scheduler, 
     tree = render_project(spec_with(f"scheduler: {scheduler}\nqueues: {{{names}}}\n"))
     source = tree.files["src/acme_jobs/scheduler.py"].content.decode()
     assert formatted(source) == source
+
+
+@pytest.mark.usefixtures("processes")
+def test_the_public_names_count_as_used_where_linters_look_for_unused_imports(tree, tmp_path):
+    """flake8 reports a star import of which no name is used (F401); ruff does not."""
+    [file] = [file for file in tree if file.path.endswith("/scheduler.py")]
+    (tmp_path / "scheduler.py").write_bytes(file.content)
+    check = ("ruff", "check", "--isolated", "--no-cache", "--select", "F")
+    plain = subprocess.run([*check, tmp_path], capture_output=True, text=True, check=False)
+    assert plain.returncode == 0, plain.stdout
+    shown = [*check, "--ignore-noqa", "--output-format", "json", tmp_path]
+    found = json.loads(subprocess.run(shown, capture_output=True, check=False).stdout)
+    assert {item["code"] for item in found} == {"F403", "F405"}
