@@ -141,6 +141,8 @@ _in_rows
 _as_epoch
 _as_floor
 _as_integer
+_as_string_agg
+_as_group_concat
 _as_days
 
 # Values that templates read from a frame.

@@ -67,13 +67,27 @@ def read_order(root: Path, source: Path, package: str) -> ImportOrder:
         package: The scheduler's outermost package, which may not exist yet.
     """
     folders, names, mixed = ["."], set[str](), False
+    root = _home(root)
     for settings in _settings(root):
         folders += _texts(settings, "src", "src-paths")
         names.update(_texts(settings, "known-first-party"))
         mixed = mixed or str(settings.get("force-sort-within-sections")).lower() == "true"
     roots = tuple({(root / folder).resolve(): None for folder in (*folders, "src")})
-    created = {package} if source.resolve() in roots or package in names else set()
+    is_own = (
+        source / package / "__init__.py"
+    ).is_file()  # to ruff, the package of a file is first-party in the file
+    created = {package} if is_own or source.resolve() in roots or package in names else set()
     return ImportOrder(roots, frozenset(names), mixed, frozenset(created))
+
+
+def _home(root: Path) -> Path:
+    """Return the folder whose settings ruff and isort use: the project's, or the nearest above it within the repository."""
+    above = [root, *root.resolve().parents]
+    repository = next(
+        (number for number, folder in enumerate(above) if (folder / ".git").exists()), 0
+    )
+    inside = above[: repository + 1]
+    return next((folder for folder in inside if any(_settings(folder))), root)
 
 
 def _settings(root: Path) -> Iterator[dict[str, Any]]:

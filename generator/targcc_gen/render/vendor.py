@@ -87,6 +87,8 @@ from {PACKAGE} import Project, configure
 
 if TYPE_CHECKING:  # pragma: no cover
     from {PACKAGE} import *  # noqa: F403 - editors and mypy see every name
+
+    _ = job  # noqa: F405 - to flake8, the import is used
 else:
 
     def __getattr__(name: str) -> Any:

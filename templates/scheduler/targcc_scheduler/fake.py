@@ -10,13 +10,14 @@ from functools import partial
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.util.concurrency import await_only, in_greenlet
+from sqlalchemy.util.concurrency import await_only
 
 from . import operations
 from .core.errors import SchedulerOff, UnknownRun
 from .core.loop_thread import run_beside
 from .core.states import FINAL, RunState
 from .db.caller_transaction import Then, Watched, finish, watch
+from .db.older_sqlalchemy import in_greenlet
 from .features.batches import actions as batch_actions
 from .hosting import Connection, Host
 from .kernel import dependencies

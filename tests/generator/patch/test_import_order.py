@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,20 @@ def test_ruff_has_nothing_to_say_about_the_order_of_imports(tmp_path: Path, pref
     for root in roots:
         patched(root, *(["--prefix", prefix] if prefix else []))
     assert "I001" not in report(), report()
+
+
+@pytest.mark.usefixtures("processes")
+def test_settings_of_the_repository_hold_for_a_project_below_it(tmp_path: Path):
+    """ruff reads the nearest settings above a file, and their `src` begins at their folder: the example's framework is first-party."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "src/fastapi").mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text('[tool.ruff]\nsrc = ["src"]\n', encoding="utf-8")
+    root = project(tmp_path / "examples/shop", f"{STANDARD}{THIRD}\n")
+    check = (sys.executable, "-m", "ruff", "check", "--no-cache", "--select", "I", "shop/main.py")
+    run = partial(subprocess.run, check, cwd=root, capture_output=True, text=True, check=False)
+    assert run().returncode == 0
+
+    text = patched(root)
+
+    assert f"{THIRD}from shop.scheduler import scheduler_router\n" in text
+    assert run().returncode == 0, run().stdout

@@ -1,8 +1,10 @@
 """A whole project in memory: complete, the same on every machine, with an owner for each file."""
 
 import ast
+import json
 import re
 import shutil
+import subprocess
 
 import pytest
 from jinja2 import Environment
@@ -257,3 +259,16 @@ def test_a_template_is_compiled_once_for_all_projects(monkeypatch):
         readme = render_project(parse_spec(text), spec_text=text).files["README.md"].content
         assert name in readme.decode()
     assert len(compiled) == before
+
+
+@pytest.mark.usefixtures("processes")
+def test_the_public_names_count_as_used_where_linters_look_for_unused_imports(tree, tmp_path):
+    """flake8 reports a star import of which no name is used (F401); ruff does not."""
+    [file] = [file for file in tree if file.path.endswith("/scheduler.py")]
+    (tmp_path / "scheduler.py").write_bytes(file.content)
+    check = ("ruff", "check", "--isolated", "--no-cache", "--select", "F")
+    plain = subprocess.run([*check, tmp_path], capture_output=True, text=True, check=False)
+    assert plain.returncode == 0, plain.stdout
+    shown = [*check, "--ignore-noqa", "--output-format", "json", tmp_path]
+    found = json.loads(subprocess.run(shown, capture_output=True, check=False).stdout)
+    assert {item["code"] for item in found} == {"F403", "F405"}

@@ -1,12 +1,14 @@
 """Hosts with routes named like ours and settings for every route: both stay as they were."""
 
+import contextlib
 import re
-from collections.abc import Callable
-from typing import Any
+import types
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
@@ -14,9 +16,11 @@ from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from hosting_rig import add_user, alive
+from pydantic.fields import FieldInfo
 from starlette.middleware.base import BaseHTTPMiddleware
 from targcc_scheduler import Scheduler, Settings, make_router, mount, with_scheduler
-from targcc_scheduler.web.addresses import scope_below
+from targcc_scheduler.web import addresses, fastapi_compat
+from targcc_scheduler.web.fastapi_compat import Lifespan
 
 OWN = (
     "/metrics",
@@ -214,6 +218,56 @@ async def the_pages_work(
         ),
     ],
 )
-def test_what_stands_before_the_prefix_is_the_root(scope, root, path):
-    child_scope = scope_below(scope, "/jobs")
-    assert (child_scope["root_path"], child_scope["path"]) == (root, path)
+def test_what_stands_before_the_prefix_is_the_root(monkeypatch, scope, root, path):
+    for whole in (True, False):  # Starlette before 0.33 expects paths without the root
+        monkeypatch.setattr(addresses, "PATHS_INCLUDE_ROOT", whole)
+        child_scope = addresses.scope_below(scope, "/jobs")
+        expected = path if whole else path.removeprefix(root)
+        assert (child_scope["root_path"], child_scope["path"]) == (root, expected)
+
+
+async def test_an_app_enters_the_scheduler_alone_where_fastapi_enters_no_included_router(
+    monkeypatch,
+):
+    """FastAPI before 0.112.2 copies the routes of an included router and leaves its lifespan out."""
+    entered: list[str] = []
+
+    def lifespan(name: str) -> Lifespan:
+        @contextlib.asynccontextmanager
+        async def enter(_: Any) -> AsyncIterator[None]:
+            entered.append(name)
+            yield
+
+        return enter
+
+    class OldRouter(APIRouter):
+        def include_router(self, router: APIRouter, **_: Any) -> None:
+            self.routes += router.routes
+
+    monkeypatch.setattr(fastapi_compat, "APIRouter", OldRouter)
+    scheduler, inner = fastapi_compat.router_with(lifespan("scheduler")), OldRouter()
+    inner.include_router(scheduler, prefix="/v1")
+    app = OldRouter(lifespan=lifespan("app"))
+    for router in (OldRouter(lifespan=lifespan("other")), inner):
+        app.include_router(router)
+    async with app.lifespan_context(None):
+        assert entered == ["app", "scheduler"]
+    fastapi_compat.router_with(
+        lifespan("a second scheduler")
+    )  # wraps include_router no second time
+    OldRouter(lifespan=lifespan("app")).include_router(scheduler)
+    assert not hasattr(OldRouter.include_router.__wrapped__, "__wrapped__")
+
+
+def test_annotated_parameters_are_read_where_fastapi_loses_their_kind():
+    """FastAPI 0.103 takes what pydantic's ``from_annotation`` returns, which is no ``Query`` since pydantic 2.12."""
+    query = Query(ge=3)
+    wanted = {"field_info": query, "annotation": Annotated[int, query]}
+    fastapi = types.SimpleNamespace(copy_field_info=lambda **_: FieldInfo())
+    fastapi_compat._read_annotated_parameters(fastapi)
+    copied = fastapi.copy_field_info(**wanted)
+    assert (copied.in_, copied.annotation, copied is query) == (query.in_, int, False)
+    assert copied.metadata == query.metadata
+    mended = fastapi.copy_field_info
+    fastapi_compat._read_annotated_parameters(fastapi)
+    assert fastapi.copy_field_info is mended

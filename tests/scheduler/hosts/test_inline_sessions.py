@@ -163,7 +163,8 @@ async def test_the_commit_raises_what_the_job_raises_and_the_session_goes_on(
 async def test_an_async_session_runs_async_jobs_on_its_own_loop(url, scheduler):
     """The pool has a single connection, which is returned by then."""
     driver = "+asyncpg" if "postgresql" in url else "+aiosqlite"
-    engine = create_async_engine(address(url, driver), pool_size=1, max_overflow=0, pool_timeout=1)
+    pool = {"poolclass": sa.AsyncAdaptedQueuePool, "pool_size": 1, "max_overflow": 0}
+    engine = create_async_engine(address(url, driver), pool_timeout=1, **pool)
 
     async def greet_again(name: str = "nobody") -> None:
         async with AsyncSession(engine) as own:

@@ -1,6 +1,8 @@
 """Several web processes of one application, started by the commands of ``docs/hosts/fastapi.md``."""
 
+import os
 import re
+import signal
 from pathlib import Path
 
 import httpx
@@ -50,16 +52,23 @@ def greeted(root: Path) -> int:
     return rows(root / "shop.db", wanted)[0][0]
 
 
-def test_four_web_processes_that_work_run_each_slot_once(shop):
+@pytest.mark.parametrize("server", [UVICORN, GUNICORN], ids=["uvicorn", "gunicorn"])
+def test_one_of_four_web_processes_works_and_another_goes_on_when_it_is_killed(shop, server):
     port = free_port()
-    with process(shop, UVICORN.format(port=port), TARGCC_MODE="embedded"):
-        until(lambda: nodes(shop) == 4, "four nodes")
+    done = "SELECT ScheduledFor, count(*) FROM c_LoggedJob WHERE JobName = 'Tick' GROUP BY 1"
+    with process(shop, server.format(port=port), TARGCC_MODE="embedded"):
+        until(lambda: nodes(shop) == 1, "one node")
         sign_up_many(port)
         until(lambda: greeted(shop) == 24, "everybody is greeted")
-        done = "SELECT ScheduledFor, count(*) FROM c_LoggedJob WHERE JobName = 'Tick' GROUP BY 1"
-        until(lambda: len(rows(shop / "shop.db", done)) >= 8, "eight slots")
+        until(lambda: len(rows(shop / "shop.db", done)) >= 4, "four slots")
+        assert nodes(shop) == 1
+        [(worker,)] = rows(shop / "shop.db", "SELECT ProcessId FROM c_JobServer")
+        os.kill(worker, signal.SIGKILL)
+        slots = len(rows(shop / "shop.db", done))
+        until(lambda: len(rows(shop / "shop.db", done)) >= slots + 4, "four more slots")
         assert {count for _, count in rows(shop / "shop.db", done)} == {1}
-    assert nodes(shop) == 0
+    left = rows(shop / "shop.db", "SELECT ProcessId FROM c_JobServer")
+    assert left in ([], [(worker,)])  # until another node declares the killed worker lost
 
 
 def test_four_web_processes_show_and_enqueue_and_a_worker_works(shop):

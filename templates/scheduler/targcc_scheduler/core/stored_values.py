@@ -252,7 +252,7 @@ class _Encoder:
     def _other(self, value: object) -> Any:
         """Encode a value that pydantic knows (dates, enumerations, models …), or else the value's text."""
         try:
-            known = to_jsonable_python(value, inf_nan_mode="strings")
+            known = to_jsonable_python(value)
         except BaseException:  # noqa: BLE001 - as above
             return self._text(value)
         return self._text(value) if type(known) is type(value) else self.encode(known)

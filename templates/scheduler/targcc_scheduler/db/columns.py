@@ -158,3 +158,23 @@ def _as_floor(element: whole_seconds, compiler: Any, **options: Any) -> str:
 @compiles(whole_seconds, "sqlite")
 def _as_integer(element: whole_seconds, compiler: Any, **options: Any) -> str:
     return f"CAST({_as_days(element, compiler, **options)} AS integer)"
+
+
+# Texts of a group of rows. SQLAlchemy has such a function since 2.0.21.
+
+
+class joined_texts(FunctionElement[str]):  # noqa: N801
+    """The texts of a group of rows, with commas between them; NULL for no row."""
+
+    type = sa.String()
+    inherit_cache = True
+
+
+@compiles(joined_texts, "postgresql")
+def _as_string_agg(element: joined_texts, compiler: Any, **options: Any) -> str:
+    return f"string_agg({compiler.process(element.clauses, **options)}, ',')"
+
+
+@compiles(joined_texts, "sqlite")
+def _as_group_concat(element: joined_texts, compiler: Any, **options: Any) -> str:
+    return f"group_concat({compiler.process(element.clauses, **options)}, ',')"

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import FINAL, RunState
+from ..db.columns import joined_texts
 from ..db.dialects import known
 from ..db.dialects.frequent import FrequentStatement
 from ..db.tables import (
@@ -159,8 +160,8 @@ _RELEASES = FrequentStatement(
 )
 _CHOSEN_AT = sa.func.coalesce(sa.cast(job_release.c.ChosenAt, sa.Text), "")
 MARK = sa.select(
-    sa.func.aggregate_strings(
-        job_release.c.Release + " " + sa.cast(job_release.c.FirstSeenAt, sa.Text) + _CHOSEN_AT, ","
+    joined_texts(
+        job_release.c.Release + " " + sa.cast(job_release.c.FirstSeenAt, sa.Text) + _CHOSEN_AT
     )
 ).scalar_subquery()
 """A value that changes with each new release, and when another release may decide."""

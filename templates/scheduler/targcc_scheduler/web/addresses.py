@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from ..kernel.feature import Routes
 from ..kernel.feature import parts as feature_parts
+from .fastapi_compat import PATHS_INCLUDE_ROOT
 from .headers_only import HeadersOnly
 
 # Paths of the API, the OpenAPI document, the health checks and the metrics. A test compares the list with the routes.
@@ -143,7 +144,8 @@ def scope_below(scope: Scope, prefix: str) -> Scope:
         base = path[: len(path) - len(matched.get("path", ""))].rstrip("/")
         before = base.removesuffix(prefix)
         root, path = root + before, path[len(before) :]
-    return {**scope, "root_path": root, "path": root + path, "path_params": {}}
+    whole = root + path if PATHS_INCLUDE_ROOT else path
+    return {**scope, "root_path": root, "path": whole, "path_params": {}}
 
 
 # Routes for ``/api``, ``/health`` and ``/metrics``, below a prefix or at the root of an app of the scheduler alone.

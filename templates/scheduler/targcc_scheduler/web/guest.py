@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +24,7 @@ from .addresses import is_below, path_within, scope_below
 from .headers_only import HeadersOnly
 from .host_login import HostLogin, ProxyLogin
 from .metrics import Metrics
+from .server_workers import turn_of
 from .state import NOBODY_SIGNS_IN, SCOPE_KEY, Web, remember, shared_state
 
 # One scheduler in one host: a separate app below the prefix, and a start in the background.
@@ -35,6 +35,8 @@ _PATIENCE = 5.0
 """Seconds that the host's start-up waits for the scheduler. After that, the scheduler's start continues in the background."""
 _WORTH_COMPRESSING = 1_000
 """Minimum size of a compressed response, in bytes."""
+_TURN = timedelta(seconds=1)
+"""Interval at which a worker without jobs tries to take its turn."""
 _LAST_WAIT = 10.0
 """Seconds that the host's shutdown waits for a running start of the scheduler."""
 
@@ -126,7 +128,8 @@ class Guest:
         mode = web.scheduler.settings.effective_mode
         work = mode == "embedded" and getattr(state, "targcc_work", True)
         stopping = asyncio.Event()
-        starting = asyncio.create_task(_start(web, stopping, work=work), name="targcc start")
+        web.turn = turn_of(web.scheduler.settings.database_url) if work else None
+        starting = asyncio.create_task(_begin(web, stopping, work=work), name="targcc start")
         await _first_try(web, starting)
         try:
             yield
@@ -138,6 +141,8 @@ class Guest:
             await asyncio.wait({starting}, timeout=_LAST_WAIT)
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
+            if web.turn is not None:
+                web.turn.release()  # another worker goes on while this one waits for its running jobs
             await web.scheduler.stop()
 
     def _make_app(self) -> FastAPI:
@@ -155,6 +160,21 @@ def compress(app: FastAPI) -> None:
     """Compress the responses of an app for clients that accept gzip, and answer HEAD with the headers of GET."""
     app.add_middleware(GZipMiddleware, minimum_size=_WORTH_COMPRESSING, compresslevel=5)
     app.add_middleware(HeadersOnly)  # outside: the headers are those of a compressed response
+
+
+async def _begin(web: Web, stopping: asyncio.Event, *, work: bool) -> None:
+    """Start the scheduler; a worker whose server has another worker with the jobs starts without jobs, and waits for its turn."""
+    has_turn = web.turn is None or web.turn.take()
+    await _start(web, stopping, work=work and has_turn)
+    if web.turn is None or has_turn:
+        return
+    web.tried.set()
+    while not stopping.is_set():
+        if web.turn.take():
+            log.info("this worker of the server runs the jobs from now on")
+            await _start(web, stopping, work=work)
+            return
+        await _pause(stopping, _TURN)
 
 
 async def _start(web: Web, stopping: asyncio.Event, *, work: bool) -> None:
@@ -193,9 +213,7 @@ async def _pause(stopping: asyncio.Event, wait: timedelta) -> None:
             await stopping.wait()
 
 
-# Wrap any ASGI app with the scheduler, and join two lifespans.
-
-Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
+# Wrap any ASGI app with the scheduler.
 
 
 class Outer:
@@ -315,14 +333,3 @@ class _HostLife:
             await self._app(self._scope, self._orders.get, self._answers.put)
         except Exception as error:  # noqa: BLE001 - to servers, too, such an app has no lifespan
             log.info("the app has no lifespan: %s", error)
-
-
-def both_lifespans(first: Lifespan, second: Lifespan) -> Lifespan:
-    """Join two lifespans into one: start the first, then the second; end the second, then the first."""
-
-    @contextlib.asynccontextmanager
-    async def both(app: Any) -> AsyncIterator[Any]:
-        async with first(app) as state, second(app):
-            yield state
-
-    return both

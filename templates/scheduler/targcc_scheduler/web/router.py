@@ -14,7 +14,8 @@ from ..project import current
 from ..scheduler import Scheduler
 from ..settings import Settings
 from .addresses import address_routes
-from .guest import Guest, Outer, both_lifespans, compress
+from .fastapi_compat import both_lifespans, router_with
+from .guest import Guest, Outer, compress
 from .host_login import HostLogin
 
 __all__ = [
@@ -136,7 +137,7 @@ def _mount(app: Starlette, guest: Guest) -> None:
 
 
 def _router(guest: Guest) -> APIRouter:
-    router = APIRouter(lifespan=guest.lifespan)
+    router = router_with(guest.lifespan)
     router.routes += _routes(guest)
     return router
 

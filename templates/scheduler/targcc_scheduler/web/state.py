@@ -16,6 +16,7 @@ from ..scheduler import Scheduler
 from .hubs import ChangeFeed, RunHub, StreamLimits
 from .metrics import Metrics
 from .problems import Problem
+from .server_workers import Turn
 
 if TYPE_CHECKING:
     from ..blocking_client import Client
@@ -49,6 +50,7 @@ class Web:
         login_url: The host app's login page, if ``host_login`` is true and the host has such a page.
         tried: Set after the first attempt to start the scheduler.
         trouble: Reason why the scheduler has not started; empty if started or not needed.
+        turn: Lock that decides which worker of a server runs the jobs; ``None`` in a process that serves alone.
         streams: Limits for open event streams.
         runs: Hub for single runs: serves streams and waiting requests.
         changes: Feed with all changes: serves streams.
@@ -62,6 +64,7 @@ class Web:
     login_url: str = ""
     tried: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: str = NOT_STARTED
+    turn: Turn | None = None
     streams: StreamLimits = field(default_factory=StreamLimits)
     runs: RunHub = field(init=False)
     changes: ChangeFeed = field(init=False)

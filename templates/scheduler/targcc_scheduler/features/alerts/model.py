@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.actor import SYSTEM
 from ...core.masking import MASK
 from ...core.states import ACTIVE, RunState
+from ...db.columns import joined_texts
 from ...db.dialects import known
 from ...db.dialects.frequent import FrequentStatement, changed, insert_new
 from ...db.tables import (
@@ -36,7 +37,7 @@ from ...kernel.error_groups import ALERT
 
 _ALERTED = FrequentStatement(sa.select(job_alert.c.JobName))
 MARK: sa.ScalarSelect[str] = sa.select(
-    sa.func.aggregate_strings(job_alert.c.JobName, ",")
+    joined_texts(job_alert.c.JobName)
 ).scalar_subquery()
 """Change marker: the value differs when a job gains or loses its rule."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...db.columns import UtcDateTime
+from ...db.columns import UtcDateTime, joined_texts
 from ...db.dialects import known
 from ...db.dialects.frequent import FrequentStatement
 from ...db.tables import job_override
@@ -22,7 +22,7 @@ _ALL = FrequentStatement(
     ).order_by(_C.JobName, _C.Field)
 )
 MARK = sa.select(
-    sa.func.aggregate_strings(sa.cast(_C.SetAt, sa.Text) + _C.ValueJson, ",")
+    joined_texts(sa.cast(_C.SetAt, sa.Text) + _C.ValueJson)
 ).scalar_subquery()
 """Change marker: the value differs after each change of an override."""
 _ENDED = sa.and_(_C.EndsAt.is_not(None), _C.EndsAt <= sa.bindparam("now", type_=UtcDateTime))

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import itertools
 import json
+import math
 import sys
 import types
 import typing
@@ -371,8 +372,9 @@ def _plain(value: Any, file: Callable[[File], Any]) -> Any:
         return {str(_plain(key, file)): _plain(item, file) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item, file) for item in value]
-    # JSON has no NaN and no infinity; pydantic parses both from texts.
-    return to_jsonable_python(value, inf_nan_mode="strings")
+    if isinstance(value, float) and not math.isfinite(value):
+        value = str(value)  # JSON has no NaN and no infinity; pydantic parses both from texts
+    return to_jsonable_python(value)
 
 
 def _refused(file: File) -> Any:

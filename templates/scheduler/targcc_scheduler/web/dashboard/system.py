@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.version import MODE, __version__
 from ...kernel.queries import system
+from ..state import get_web
 from .common import SchedulerOf, Viewer
 from .page_route import PageRoute
 from .panels import PageSubject, panels
@@ -42,6 +43,7 @@ async def system_page(request: Request, principal: Viewer, scheduler: SchedulerO
         lost_after=lost_after,
         version=__version__,
         mode=MODE,
+        has_turns=get_web(request).turn is not None,
         has_limits=any(
             definition.keyed_limit is not None for definition in scheduler.definitions.values()
         ),

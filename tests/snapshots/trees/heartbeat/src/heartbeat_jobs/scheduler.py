@@ -8,6 +8,8 @@ from targcc_scheduler import Project, configure
 
 if TYPE_CHECKING:  # pragma: no cover
     from targcc_scheduler import *  # noqa: F403 - editors and mypy see every name
+
+    _ = job  # noqa: F405 - to flake8, the import is used
 else:
 
     def __getattr__(name: str) -> Any:
