@@ -166,9 +166,12 @@ def test_the_meaning_of_an_argument(name, arguments, meaning):
     assert meaning_of(name, arguments, {}, class_name="NightlyJob", defaults={}) == meaning
 
 
-@pytest.mark.parametrize("call", ["timedelta(minutes=5, seconds=f())", "timedelta(**f())"])
+@pytest.mark.parametrize(
+    "call",
+    ["timedelta(minutes=5, seconds=f())", "timedelta(**f())", "Alerts(on=f(), oncall=True)"],
+)
 def test_a_call_with_a_value_that_only_python_can_compute_is_unread(call):
-    meaning = meaning_of("timeout", {"timeout": call}, {}, class_name="NightlyJob", defaults={})
+    meaning = meaning_of("option", {"option": call}, {}, class_name="NightlyJob", defaults={})
     assert isinstance(meaning, Unread)
 
 

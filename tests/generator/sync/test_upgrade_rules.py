@@ -110,11 +110,13 @@ def test_a_module_that_the_lock_does_not_know(tmp_path, path, before, expected):
 
 
 def test_a_name_without_a_successor_is_shown_where_it_stands(tmp_path):
-    change = followed(tmp_path, {HELPERS: b"\n" + IMPORT + SPLIT})[HELPERS].change
+    gone = b"from acme.scheduler.gone import (\n    Gone,\n)\n"
+    change = followed(tmp_path, {HELPERS: b"\n" + IMPORT + gone})[HELPERS].change
     (left,) = change.left
-    assert (left.first, left.last) == (3, 3)
-    assert left.mine.startswith("from acme.scheduler.gone import Gone\n→ ")
-    assert change.after == b"\n" + FOLLOWED + SPLIT
+    assert (left.first, left.last) == (3, 5)
+    assert left.mine.startswith("from acme.scheduler.gone import (")
+    assert "\n→ " in left.mine
+    assert change.after == b"\n" + FOLLOWED + gone
     assert (change.action, change.reason) == (UPDATE, FOLLOWS)
 
 
