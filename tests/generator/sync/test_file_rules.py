@@ -25,6 +25,7 @@ from targcc_gen.sync.plan.plan import (
     Situation,
     is_formatted,
     kept_files,
+    marked,
 )
 
 MANAGED, SCAFFOLD, PATCHED = Owner.MANAGED, Owner.SCAFFOLD, Owner.PATCHED
@@ -924,3 +925,12 @@ def test_a_project_without_kept_files_has_none(tmp_path):
     (tmp_path / ".targcc/kept/src/b.txt").write_text("")
     (tmp_path / ".targcc/kept/a.txt").write_text("")
     assert kept_files(tmp_path) == [".targcc/kept/a.txt", ".targcc/kept/src/b.txt"]
+
+
+@pytest.mark.parametrize(("blocked", "after"), [(None, b"x\r\n"), (BLOCKED, None)])
+def test_markers_are_written_where_the_file_may_be_written(tmp_path, blocked, after):
+    situation = Situation("a.txt", _file(), _entry(), OnDisk(b"a\r\n", blocked), Formats(tmp_path))
+    outcome = Outcome(Change("a.txt", CONFLICT, "", MANAGED), _entry())
+    written = marked(situation, outcome, _entry(NEW), b"x\n")
+    assert written.change.after == after
+    assert written.entry == (_entry() if blocked else _entry(NEW))
