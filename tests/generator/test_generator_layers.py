@@ -13,6 +13,8 @@ from import_graph import (
     upward,
 )
 
+pytestmark = pytest.mark.slow  # its tests parse every module
+
 PACKAGE = Path(__file__).resolve().parents[2] / "generator" / "targcc_gen"
 # From low to high. A folder may import lower layers, and no other folder of its own layer.
 LAYERS = (

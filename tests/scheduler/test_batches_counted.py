@@ -59,6 +59,7 @@ async def end(scheduler, batch, many):
     await scheduler.change(lambda db: db.execute(past))
 
 
+@pytest.mark.slow
 async def test_members_that_go_while_others_are_added_are_counted_once(scheduler, monkeypatch):
     async with scheduler.batch("month", on_finish=report) as batch:
         batch.enqueue_many(book, [{"number": -n} for n in range(1, 21)])

@@ -6,8 +6,11 @@ import re
 from functools import cache
 from pathlib import Path
 
+import pytest
 import targcc_scheduler
 from import_graph import cycles, edges_of, module_files, single_module_folders
+
+pytestmark = pytest.mark.slow  # its tests parse every module
 
 ROOT = Path(targcc_scheduler.__file__).parent
 LAYERS = (

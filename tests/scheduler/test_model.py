@@ -319,6 +319,7 @@ def explore(new_url: Callable[[], str], examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_random_calls_agree_with_the_model(new_url):
     explore(new_url, 6, 12)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # its tests parse every module
+
 TESTS = Path(__file__).parents[1]
 PACKAGE = TESTS.parent / "templates/scheduler/targcc_scheduler"
 DEPENDS = re.compile(

@@ -22,6 +22,8 @@ from targcc_scheduler.core import error_codes, errors
 from targcc_scheduler.web.api import common
 from targcc_scheduler.web.problems import CODES
 
+pytestmark = pytest.mark.slow  # its tests parse every module
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "docs"))
 

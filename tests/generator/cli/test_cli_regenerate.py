@@ -181,6 +181,7 @@ class TestMoved:
         assert not (project / self.OLD).exists()
         assert targcc_gen("regenerate", "--check").exit_code == 0
 
+    @pytest.mark.slow
     def test_what_cannot_follow_is_shown_and_listed_until_it_is_deleted(self, project):
         self.goes_to()
         data = json.loads(targcc_gen("regenerate", "--dry-run", "--json").stdout)

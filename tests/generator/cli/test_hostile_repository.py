@@ -173,7 +173,10 @@ LOCKS = {
 }
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "bomb")) for name in LOCKS],
+)
 @pytest.mark.parametrize("command", [["status"], ["regenerate"]], ids=" ".join)
 def test_a_lock_that_somebody_made_up_is_refused_in_words(project, name, command):
     lock = bomb() if name == "bomb" else LOCKS[name]

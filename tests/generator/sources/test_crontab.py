@@ -5,6 +5,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from four_zones import ZONES
 from targcc_gen.importing.project import new_project
 from targcc_gen.parity.compare import compared, differences
 from targcc_gen.render import render_project
@@ -144,7 +145,7 @@ def test_a_job_is_named_after_its_program(command, name):
     assert job_name(command) == name
 
 
-@pytest.mark.parametrize("zone", ["Asia/Jerusalem", "Europe/London", "America/New_York", "UTC"])
+@pytest.mark.parametrize("zone", ZONES)
 def test_entries_run_as_vixie_cron_runs_them(tmp_path, zone):
     """Fixed times run once in both nights; a star follows the clock. Only hours written as numbers with a star for minutes differ."""
     text = "30 1 * * * /opt/one\n30 2 * * * /opt/two\n*/20 * * * * /opt/three\n0 5 13 * 5 /opt/either\n15 3 * * 0 /opt/sunday\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from four_zones import ZONES
 from targcc_gen.errors import InputError
 from targcc_gen.parity.compare import differences
 from targcc_gen.sources.hangfire import call_of
@@ -314,7 +315,7 @@ def test_the_tables_of_quartz(tmp_path):
 # Thirteen months in four zones.
 
 
-@pytest.mark.parametrize("zone", ["Asia/Jerusalem", "Europe/London", "America/New_York", "UTC"])
+@pytest.mark.parametrize("zone", ZONES)
 def test_thirteen_months_are_as_before(tmp_path, zone):
     beat = "'a': {'task': 'x', 'schedule': crontab(hour=2, minute=30)},\n'b': {'task': 'x', 'schedule': crontab(minute='*/20')},\n'c': {'task': 'x', 'schedule': crontab(0, 1, day_of_week='sun', day_of_month='1-7')},"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from four_zones import ZONES
 from targcc_gen.errors import InputError
 from targcc_gen.evidence.weigh import weigh
 from targcc_gen.importing.cutover import write_switches
@@ -251,7 +252,7 @@ def test_a_script_that_is_cut_off_is_refused(tmp_path):
         imported(tmp_path, script(step("EXEC dbo.a")).partition("dbo.a")[0])
 
 
-@pytest.mark.parametrize("zone", ["Asia/Jerusalem", "Europe/London", "America/New_York", "UTC"])
+@pytest.mark.parametrize("zone", ZONES)
 def test_thirteen_months_differ_from_agent_only_in_the_repeated_hour(tmp_path, zone):
     schedules = (
         "@freq_type=4, @freq_interval=1, @active_start_time=23000",

@@ -16,7 +16,17 @@ from targcc_gen.sync.disk import Disk, OnDisk
 from targcc_gen.sync.lock import Lock, LockEntry
 from targcc_gen.sync.merge import Side
 from targcc_gen.sync.merge_python import Formats
-from targcc_gen.sync.plan.plan import Action, Change, Outcome, Plan, Situation
+from targcc_gen.sync.plan.moves import OldFile
+from targcc_gen.sync.plan.plan import (
+    Action,
+    Change,
+    Outcome,
+    Plan,
+    Situation,
+    is_formatted,
+    kept_files,
+    marked,
+)
 
 MANAGED, SCAFFOLD, PATCHED = Owner.MANAGED, Owner.SCAFFOLD, Owner.PATCHED
 CREATE, UPDATE, MERGE, KEEP = Action.CREATE, Action.UPDATE, Action.MERGE, Action.KEEP
@@ -850,3 +860,77 @@ def test_blueprints_come_from_the_tag_or_commit_of_the_spec(git, ref, wanted, co
     assert calls[1][-2:] == ("https://x/shop", wanted)
     assert calls[2] == ("rev-parse", "--verify", "FETCH_HEAD^{commit}")
     assert calls[3] == ("ls-tree", "-r", "-z", "--long", f"{COMMIT}:blueprints")
+
+
+BINARY = b"a\0b\n"
+WHOLE = b"<<<<<<< mine\nA\nb\nc\n=======\na\nb\nC\n>>>>>>> generated\n"
+
+
+@pytest.mark.parametrize(
+    ("texts", "side", "shown", "after"),
+    [
+        ((MINE, NEW), None, 1, None),
+        ((MINE, NEW), Side.MARKERS, 1, WHOLE),
+        ((BINARY, NEW), None, 0, None),
+        ((MINE, BINARY), None, 0, None),
+        ((MINE, BINARY), Side.MARKERS, 0, None),
+    ],
+)
+def test_two_texts_without_a_common_base(tmp_path, texts, side, shown, after):
+    (mine, new), known = texts, _entry(keep_base=False)
+    outcome, result = _decide(tmp_path, _file(new), known, mine, side=side)
+    assert (result[0], result[2]) == (CONFLICT, after)
+    assert len(outcome.change.collisions) == shown
+    assert outcome.entry.sha256 == LockEntry.of("a.txt", MANAGED, new if after else OLD, keep_base=False).sha256  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "base", "text", "expected"),
+    [
+        ("a.py", b"x = 1\n", b"x  =  1\n", True),
+        ("a.py", b"x = 1\n", b"x = 2\n", False),
+        ("a.txt", b"x = 1\n", b"x  =  1\n", False),
+        ("a.py", None, b"x = 1\n", False),
+    ],
+)
+def test_a_text_that_differs_in_formatting_alone(path, base, text, expected):
+    known = _entry(base or b"x = 1\n", path=path, keep_base=base is not None)
+    assert is_formatted(known, text) is expected
+    old = OldFile(known, OnDisk(text), ())
+    assert old.is_edited is (old.is_other and not expected)
+
+
+@pytest.mark.parametrize(
+    ("actions", "is_empty"),
+    [
+        ((), True),
+        ((UNCHANGED,), True),
+        ((UNCHANGED, CREATE), False),
+        ((CREATE, CREATE), False),
+        ((UNCHANGED, CONFLICT), False),
+    ],
+)
+def test_a_plan_without_anything_to_write_is_empty(tmp_path, actions, is_empty):
+    changes = tuple(
+        Change("a", action, "", MANAGED, after=b"x" if action is CREATE else None)
+        for action in actions
+    )
+    plan = Plan(tmp_path, changes, Lock(), Lock().dump(), Lock())
+    assert plan.is_empty is is_empty
+
+
+def test_a_project_without_kept_files_has_none(tmp_path):
+    assert kept_files(tmp_path) == []
+    (tmp_path / ".targcc/kept/src").mkdir(parents=True)
+    (tmp_path / ".targcc/kept/src/b.txt").write_text("")
+    (tmp_path / ".targcc/kept/a.txt").write_text("")
+    assert kept_files(tmp_path) == [".targcc/kept/a.txt", ".targcc/kept/src/b.txt"]
+
+
+@pytest.mark.parametrize(("blocked", "after"), [(None, b"x\r\n"), (BLOCKED, None)])
+def test_markers_are_written_where_the_file_may_be_written(tmp_path, blocked, after):
+    situation = Situation("a.txt", _file(), _entry(), OnDisk(b"a\r\n", blocked), Formats(tmp_path))
+    outcome = Outcome(Change("a.txt", CONFLICT, "", MANAGED), _entry())
+    written = marked(situation, outcome, _entry(NEW), b"x\n")
+    assert written.change.after == after
+    assert written.entry == (_entry() if blocked else _entry(NEW))

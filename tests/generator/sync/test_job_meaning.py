@@ -1,6 +1,7 @@
 """Options in the code of any job can be copied into the spec, and both then agree."""
 
 import random
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from targcc_gen.render import render_job
 from targcc_gen.spec import Spec
 from targcc_gen.spec.rules import OF_UNIQUE
 from targcc_gen.sync.jobs.arguments import closest_blueprint, new_shape
-from targcc_gen.sync.jobs.decorator import DecoratedJob, job_in
+from targcc_gen.sync.jobs.decorator import SCHEDULE, DecoratedJob, Unread, job_in, meaning_of
 from targcc_gen.sync.jobs.decorator_merge import drifted
 from targcc_gen.sync.jobs.pull import _changed
 
@@ -141,3 +142,47 @@ def test_a_blueprint_is_known_by_its_module_and_another_version_of_it_is_no_othe
     shape = new_shape(older, wanted)
     assert shape is not None
     assert shape.is_other_blueprint
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "meaning"),
+    [
+        ("overlap", {"schedule": '"0 2 * * *"', "overlap": '"skip"'}, None),
+        ("overlap", {"schedule": '"0 2 * * *"', "overlap": '"allow"'}, "allow"),
+        ("overlap", {"schedule": "JobType.DELAYED", "overlap": '"allow"'}, None),
+        ("overlap", {"schedule": "JobType.DELAYED", "overlap": '"skip"'}, "skip"),
+        ("overlap", {"every": '"1h"', "overlap": '"skip"'}, None),
+        ("overlap", {"overlap": '"allow"'}, None),
+        ("at", {"at": '"2031-01-01T10:00"'}, datetime(2031, 1, 1, 10)),  # noqa: DTZ001
+        ("anchor", {"anchor": '"2031-01-01 10:00"'}, datetime(2031, 1, 1, 10)),  # noqa: DTZ001
+        ("at", {"at": '"soon"'}, "soon"),
+        ("queue", {"queue": '"2031-01-01"'}, "2031-01-01"),
+        ("timeout", {"timeout": '"long"'}, "long"),
+        ("timeout", {"timeout": "timedelta(minutes=5)"}, timedelta(minutes=5)),
+    ],
+)
+def test_the_meaning_of_an_argument(name, arguments, meaning):
+    arguments = {SCHEDULE if word == "schedule" else word: text for word, text in arguments.items()}
+    assert meaning_of(name, arguments, {}, class_name="NightlyJob", defaults={}) == meaning
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["timedelta(minutes=5, seconds=f())", "timedelta(**f())", "Alerts(on=f(), oncall=True)"],
+)
+def test_a_call_with_a_value_that_only_python_can_compute_is_unread(call):
+    meaning = meaning_of("option", {"option": call}, {}, class_name="NightlyJob", defaults={})
+    assert isinstance(meaning, Unread)
+
+
+def test_a_module_with_few_lines_of_a_blueprint_is_of_none():
+    spec = spec_of({"cron": "0 2 * * *", "blueprint": "sync"})
+    assert spec is not None
+    file = render_job(spec, "Sales")[0]
+    facts = file.job
+    assert facts is not None
+    text = b"".join(file.content.splitlines(keepends=True)[-9:]) + b"".join(
+        b"line_%d = 1\n" % number for number in range(100)
+    )
+    assert closest_blueprint(text, facts, at_least=0.5) == ""
+    assert closest_blueprint(text, facts) != ""

@@ -179,6 +179,7 @@ def test_files_of_their_own_and_imports_follow(root):
     assert targcc_gen("regenerate", "--check").exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_file_of_their_own_whose_place_is_taken_is_put_aside_and_named(root):
     add(root / OLD / "storage/tables.py", "")
     add(root / OLD / "mine.py", "MINE = 1\n")

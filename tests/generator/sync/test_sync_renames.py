@@ -489,3 +489,64 @@ def test_a_page_follows_too(tmp_path):
     (tmp_path / page).write_text(text.replace("two", "TWO"))
     apply(plan_of({new_page: text.replace("Run", "A run")}, tmp_path, {page: (new_page,)}))
     assert (tmp_path / new_page).read_text() == "<h1>A run</h1>\n<p>one</p>\n<p>TWO</p>\n"
+
+
+def test_a_collision_is_written_with_markers_by_choice(tmp_path, old):
+    old.write_text(FIRST.replace("GRACE = 30", "GRACE = 31"))
+    generated = MOVED.replace("GRACE = 30", "GRACE = 60")
+    apply(plan_of({NEW: generated}, tmp_path, TO_ONE, sides={NEW: Side.MARKERS}))
+    text = (tmp_path / NEW).read_text()
+    assert "<<<<<<<" in text
+    assert "GRACE = 31\n=======\nGRACE = 60\n" in text
+
+
+def test_a_file_with_conflict_markers_is_in_the_way(tmp_path, old):
+    marked = "<<<<<<< mine\nGRACE = 31\n=======\nGRACE = 60\n>>>>>>> generated\n"
+    old.write_text(FIRST.replace("GRACE = 30\n", marked))
+    change = change_at(plan_of({NEW: MOVED}, tmp_path, TO_ONE), OLD)
+    assert (change.action, change.reason) == (Action.CONFLICT, "it still has conflict markers")
+    assert not change.settleable
+    assert change.before == old.read_bytes()
+
+
+def test_a_binary_edit_cannot_follow(tmp_path, old):
+    old.write_bytes(b"a\0b\n")
+    change = change_at(plan_of({NEW: MOVED}, tmp_path, TO_ONE), OLD)
+    assert change.action is Action.DELETE
+    assert change.reason.endswith(f"; 1 line of yours could not follow: see .targcc/kept/{OLD}.txt")
+
+
+@pytest.mark.parametrize(("lines", "words"), [(1, "1 line"), (3, "3 lines")])
+def test_lines_that_cannot_follow_are_counted(tmp_path, old, lines, words):
+    own = "".join(f"mine_{number} = {number}\n" for number in range(lines))
+    old.write_text(FIRST.replace("GRACE = 30\n", f"GRACE = 30\n{own}"))
+    reason = change_at(plan_of({}, tmp_path, {OLD: ()}), OLD).reason
+    assert f"{words} of yours could not follow" in reason
+
+
+@pytest.mark.parametrize(
+    ("renames", "files", "actions"),
+    [
+        (TO_ONE, {NEW: MOVED}, {Action.KEEP}),
+        (TO_TWO, PARTS, {Action.CREATE}),
+    ],
+)
+def test_a_deleted_file_stays_deleted_but_not_its_parts(tmp_path, old, renames, files, actions):
+    old.unlink()
+    plan = plan_of(files, tmp_path, renames)
+    assert {change_at(plan, path).action for path in files} == actions
+
+
+@pytest.mark.parametrize("text", [FIRST, FIRST.replace("GRACE = 30", "GRACE = 31")])
+def test_an_ejected_file_of_the_former_folder_is_ejected_in_the_new_one(tmp_path, text):
+    former = "src/acme/scheduler/storage/runs.py"
+    apply(make_plan(tree({former: FIRST}), tmp_path))
+    apply(plan_eject(tmp_path, [former]))
+    (tmp_path / former).write_text(text)
+    renames = Renames({}, "src/acme/scheduler/")
+    plan = make_plan(tree({NEW: MOVED}), tmp_path, renames=renames)
+    assert change_at(plan, former).reason == "moved to targcc_scheduler/storage/runs.py; it is ejected there too"  # fmt: skip
+    apply(plan)
+    assert (tmp_path / NEW).read_text() == text
+    assert not (tmp_path / former).exists()
+    assert make_plan(tree({NEW: FIRST}), tmp_path, renames=renames).is_empty

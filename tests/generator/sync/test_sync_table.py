@@ -28,6 +28,7 @@ def managed(release: str, project: str) -> set[str]:
 
 
 @pytest.mark.parametrize("release", ["0.1", "before-vendor"])
+@pytest.mark.slow
 def test_each_managed_file_of_an_earlier_release_is_there_or_in_the_table(release):
     tree = render_project(parse_spec(SPEC))
     renames = Renames.load(tree.layout)

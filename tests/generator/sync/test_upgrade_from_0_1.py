@@ -138,6 +138,7 @@ def test_every_edited_line_is_in_the_tree_or_kept_and_named(package):
         compile(module.read_text(encoding="utf-8"), module, "exec")
 
 
+@pytest.mark.slow
 def test_what_a_project_got_once_follows(projects, tmp_path, monkeypatch):
     shutil.copytree(projects / "acme-jobs", tmp_path / "acme-jobs")
     monkeypatch.chdir(tmp_path / "acme-jobs")

@@ -67,7 +67,9 @@ def followed(root, files, *entries, outcomes=None, disk=None, tree=None, lock=No
     write(root, files)
     tree = tree or Tree.of([TreeFile(NEW_TABLES, b"runs = 1\n", Owner.MANAGED)], layout=LAYOUT)
     lock = lock or lock_of(*entries)
-    return imports_rewritten(tree, lock, disk or Disk(root), RENAMES, outcomes or outcomes_of())
+    return imports_rewritten(
+        tree, lock, disk or Disk(root), RENAMES, outcomes_of() if outcomes is None else outcomes
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,11 +112,13 @@ def test_a_module_that_the_lock_does_not_know(tmp_path, path, before, expected):
 
 
 def test_a_name_without_a_successor_is_shown_where_it_stands(tmp_path):
-    change = followed(tmp_path, {HELPERS: b"\n" + IMPORT + SPLIT})[HELPERS].change
+    gone = b"from acme.scheduler.gone import (\n    Gone,\n)\n"
+    change = followed(tmp_path, {HELPERS: b"\n" + IMPORT + gone})[HELPERS].change
     (left,) = change.left
-    assert (left.first, left.last) == (3, 3)
-    assert left.mine.startswith("from acme.scheduler.gone import Gone\n→ ")
-    assert change.after == b"\n" + FOLLOWED + SPLIT
+    assert (left.first, left.last) == (3, 5)
+    assert left.mine.startswith("from acme.scheduler.gone import (")
+    assert "\n→ " in left.mine
+    assert change.after == b"\n" + FOLLOWED + gone
     assert (change.action, change.reason) == (UPDATE, FOLLOWS)
 
 
@@ -198,6 +202,14 @@ def test_an_own_module_inside_the_scheduler_follows_until_it_is_placed(tmp_path,
     moved = Outcome(Change(path, CREATE, "yours", Owner.SCAFFOLD, after=text), known)
     outcome = followed(tmp_path, {}, outcomes=outcomes_of(**{path: moved})).get(path)
     assert outcome is None if is_ejected else outcome.change.after == FOLLOWED
+
+
+def test_imports_follow_to_the_installed_scheduler_where_the_project_holds_none(tmp_path):
+    old, new = "from acme.scheduler", "from targcc_scheduler.db"
+    files = {HELPERS: f"{old}.tables import job_server\n".encode()}
+    known = entry(TABLES, b"job_server = 1\n")
+    outcome = followed(tmp_path, files, known, outcomes={})[HELPERS]
+    assert outcome.change.after == f"{new}.tables import job_server\n".encode()
 
 
 @pytest.mark.parametrize(("action", "is_followed"), [(MERGE, True), (UPDATE, False)])

@@ -33,6 +33,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Switch]
     server.start()
 
 
+@pytest.mark.slow
 async def test_a_host_outlives_a_database_that_goes_later(database, settings):
     url, go, come = database
     made = Scheduler(settings.model_copy(update={"database_url": url, **QUICK}))

@@ -54,6 +54,7 @@ def work():
     event.remove(sa.Engine, "connect", count)
 
 
+@pytest.mark.slow
 def test_the_work_grows_with_the_rows_even_if_all_share_one_start(database, tmp_path, work):
     load_history(database.url, _write(tmp_path / "few.jsonl", 4000), by=DANA)
     few = work["done"]

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import httpx
+import pytest
 import sqlalchemy as sa
 from live_rig import address_of, server, stream
 from targcc_scheduler import Settings
@@ -62,6 +63,7 @@ async def test_a_flow_is_followed_step_by_step(site: Site, address: str):
         assert (ended.data["state"], ended.data["steps"]) == ("succeeded", {"load": "succeeded"})
 
 
+@pytest.mark.slow
 async def test_who_may_not_see_a_batch_may_not_follow_it(site: Site):
     flow = await _flow(site, "waiting")
     given = [roles.Grant(roles.Role.VIEWER, "daily*")]

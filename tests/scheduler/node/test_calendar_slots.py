@@ -121,6 +121,7 @@ async def equal_answers(url, start, end):
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("start", ["2026-03-24", "2026-10-23"])
+@pytest.mark.slow
 async def test_slots_are_those_that_were_predicted_on_nights_of_clock_changes(url, start):
     begin = datetime.fromisoformat(start).replace(tzinfo=BERLIN)
     predicted = await equal_answers(url, begin, begin + 9 * DAY)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from targcc_scheduler.features.timeline.upcoming import coming_nights, grouped, nights, planned
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.jobs.definition import JobDefinition
@@ -130,6 +131,7 @@ def test_both_nights_say_what_becomes_of_each_job():
         assert {night.change.at for night in coming_nights(grouped(jobs), spring)} >= {autumn}
 
 
+@pytest.mark.slow
 def test_ten_thousand_schedules_are_added_up_in_a_third_of_what_asking_each_takes():
     first = job("First", "0 2 * * *")
     jobs = [

@@ -57,6 +57,7 @@ async def still_asked(url: str) -> int:
     return int(count)
 
 
+@pytest.mark.slow
 async def test_a_question_that_takes_too_long_is_ended_in_the_database(make_reader, migrated_url):
     reader = make_reader(0.3)
     for _ in range(6):  # more than the reader's connections

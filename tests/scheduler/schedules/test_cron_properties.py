@@ -146,30 +146,38 @@ def changes(zone, first, last):
 
 def _changes(zone, first, last):
     moment, end = datetime(first, 1, 1, tzinfo=UTC), datetime(last, 1, 1, tzinfo=UTC)
-    hour = timedelta(hours=1)
+    offset, half_day = moment.astimezone(zone).utcoffset(), timedelta(hours=12)
     while moment < end:
-        if moment.astimezone(zone).utcoffset() != (moment + hour).astimezone(zone).utcoffset():
+        following = (moment + half_day).astimezone(zone).utcoffset()
+        if following != offset:
             yield next(
                 at
-                for minute in range(1, 61)
-                if (at := moment + timedelta(minutes=minute)).astimezone(zone).utcoffset()
-                != moment.astimezone(zone).utcoffset()
+                for minute in range(1, 12 * 60 + 1)
+                if (at := moment + timedelta(minutes=minute)).astimezone(zone).utcoffset() != offset
             )
-        moment += hour
+        moment, offset = moment + half_day, following
 
 
 def walk(schedule, start, end, zone):
-    moment, minute = start, timedelta(minutes=1)
+    for moment, here, lost in minutes(start, end, zone):
+        due = schedule.matches(here) and (schedule.interval or not here.fold)
+        if due or any(schedule.matches(local) for local in lost):
+            yield moment
+
+
+@cache
+def minutes(start, end, zone):
+    """Return each minute of a period with its wall-clock time, and the wall-clock times that were skipped just before."""
+    result, moment, minute = [], start, timedelta(minutes=1)
     while moment < end:
         here, before = moment.astimezone(zone), (moment - minute).astimezone(zone)
         skipped = here.replace(tzinfo=None) - before.replace(tzinfo=None) - minute
         lost = [
             before.replace(tzinfo=None) + (n + 1) * minute for n in range(int(skipped / minute))
         ]
-        due = schedule.matches(here) and (schedule.interval or not here.fold)
-        if due or any(schedule.matches(local) for local in lost):
-            yield moment
+        result.append((moment, here, lost))
         moment += minute
+    return result
 
 
 def backwards(schedule, start, end, zone):

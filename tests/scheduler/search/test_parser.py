@@ -54,6 +54,7 @@ def terms(draw: st.DrawFn) -> Term:
     return Term(key, tuple(values), name, draw(st.booleans()))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(terms(), max_size=5).map(lambda found: Search(tuple(found))))
 def test_what_is_written_is_read_as_the_same(search: Search):
@@ -67,6 +68,7 @@ PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.lists(PIECES | st.text(max_size=3), max_size=8).map("".join))
 def test_whatever_is_typed_is_read_or_refused_with_its_place(text: str):

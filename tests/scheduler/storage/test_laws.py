@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import targcc_scheduler
 
+pytestmark = pytest.mark.slow  # its tests parse every module
+
 ROOT = Path(targcc_scheduler.__file__).parent
 SETS_STATE = Path("kernel/runs/transition.py")
 WRITES = {"kernel", "db"}

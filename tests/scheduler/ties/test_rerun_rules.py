@@ -135,6 +135,19 @@ async def _links(connection, child):
     return sorted((link.ParentKind, link.ParentId, link.Outcome) for link in links)
 
 
+async def test_dependents_are_found_through_runs_that_still_wait(store):
+    async with store.write() as connection:
+        for run_id in range(1, 7):
+            state = CANCELLED if run_id == 4 else RunState.AWAITING
+            await _insert(connection, Id=run_id, State=state)
+        for child, parent in ((2, 1), (3, 2), (4, 3), (5, 4)):
+            await _tie(connection, child, parent)
+        await _tie(connection, 6, 1, kind=dependencies.BATCH)
+        for start, found in (([1], {1, 2, 3}), ([3], {3}), ([4, 2], {2, 3, 4, 5}), ([], set())):
+            which = dependencies.AWAITS
+            assert await dependencies.with_children(connection, start, which) == found
+
+
 async def test_the_latest_rerun_of_a_chain(store):
     async with store.write() as connection:
         for run_id, retry_of in ((1, None), (2, 1), (3, 2), (4, None), (5, 4), (6, 4), (7, None)):

@@ -18,6 +18,7 @@ async def finished(client: httpx.AsyncClient, run_id: int, *states: str) -> dict
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 async def test_the_addresses_at_the_root_answer_as_those_below_the_prefix(site: Site):
     client = await site.program("viewer")
     for method, path, status in (
@@ -138,6 +139,7 @@ async def test_a_body_that_makes_no_sense_is_a_problem_in_words(site: Site, body
     assert answer.json()["detail"]
 
 
+@pytest.mark.slow
 async def test_secret_arguments_are_masked_everywhere(busy_site: Site):
     client = await busy_site.program("operator")
     body = {"arguments": {"user_id": 1, "api_key": "sesame-open"}}

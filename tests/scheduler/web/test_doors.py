@@ -280,6 +280,7 @@ def _quoted(text: str) -> str:
 
 
 @pytest.mark.usefixtures("short_streams")
+@pytest.mark.slow
 async def test_a_few_hundred_odd_requests_get_no_answer_of_500(site: Site):
     counts = await fuzz(site, 300, seed=1)
     assert counts[200] > 10

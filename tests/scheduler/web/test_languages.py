@@ -47,6 +47,7 @@ def test_what_is_not_marked_is_found():
 
 
 @pytest.mark.parametrize("language", languages()[1:])
+@pytest.mark.slow
 def test_a_language_is_complete(language):
     path = texts.LANGUAGES / f"{language}.po"
     with path.open(encoding="utf-8") as file:

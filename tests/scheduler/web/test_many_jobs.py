@@ -178,6 +178,7 @@ def new_url(
         server.drop(name)
 
 
+@pytest.mark.slow
 async def test_no_address_queries_more_for_more_jobs(
     new_url: Callable[[], str], statements: Statements, monkeypatch: pytest.MonkeyPatch
 ):

@@ -576,6 +576,7 @@ MORE_PAGES = (
 )
 
 
+@pytest.mark.slow
 async def test_every_page_is_all_in_hebrew(site: Site):
     """Names, code and units stay; a schedule, a role and an act of the audit are words."""
     runs = await furnish(site)

@@ -38,6 +38,7 @@ async def slow_site(
         yield site
 
 
+@pytest.mark.slow
 async def test_a_page_says_that_the_question_took_too_long(slow_site: Site):
     viewer = await slow_site.user("viewer")
     page = await viewer.get("/jobs/runs?q=something")
@@ -75,6 +76,7 @@ async def working_site(
         yield site
 
 
+@pytest.mark.slow
 async def test_slow_searches_take_no_connection_from_the_scheduler(working_site: Site, slack):
     """Eight slow searches at once: runs, alerts and retention continue."""
     program, scheduler = await working_site.program("viewer"), working_site.scheduler

@@ -1,0 +1,11 @@
+"""Time zones for tests that compare the runs of thirteen months. Ring 1 has one of them, ring 2 the others."""
+
+import pytest
+
+ZONES = (
+    "America/New_York",
+    *(
+        pytest.param(zone, marks=pytest.mark.slow)
+        for zone in ("Asia/Jerusalem", "Europe/London", "UTC")
+    ),
+)

@@ -1,0 +1,42 @@
+"""Work that a node looks for, by tables: refused runs, and runs that are due."""
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from targcc_scheduler.kernel.runs import create
+
+NOW = datetime(2026, 11, 30, 9, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(("fingerprint", "pattern"), [("abc", "%abc%"), ("", "")])
+def test_the_pattern_of_a_node_that_refused(fingerprint, pattern):
+    assert create.refused_by(fingerprint) == pattern
+
+
+@pytest.mark.parametrize(
+    ("waits", "next_due", "is_there"),
+    [
+        (0, None, False),
+        (1, None, True),
+        (0, NOW - SECOND, True),
+        (0, NOW, True),
+        (0, NOW + SECOND, False),
+        (1, NOW + SECOND, True),
+    ],
+)
+async def test_there_is_work_where_a_run_waits_or_is_due(monkeypatch, waits, next_due, is_there):
+    async def rows(*_):
+        return [SimpleNamespace(waits=waits, next_due=next_due)]
+
+    monkeypatch.setattr(create, "_WAITING_WORK", SimpleNamespace(all=rows))
+    assert await create.waiting_work(None, ["default"], NOW) == (is_there, next_due)
+
+
+async def test_staging_returns_the_number_of_runs(monkeypatch):
+    async def counts(*_):
+        return [3]
+
+    monkeypatch.setattr(create, "_STAGE", SimpleNamespace(counts=counts))
+    assert await create.stage_due(None, NOW) == 3
