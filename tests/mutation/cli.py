@@ -3,11 +3,12 @@
     $ uv run python tests/mutation record     # once, and after changes: which test runs which line, kept in .mutants/
     $ uv run python tests/mutation run        # the same mutants each time; prints the survivors and a table
     $ uv run python tests/mutation run --share 0.1 --seed 7 --least 90
+    $ uv run python tests/mutation record --group generator        # the tests of some rooms only; `run --group generator` goes with it
     $ uv run python tests/mutation run --room limits --survivors    # again, those that survived the last time
     $ uv run python tests/mutation run --only "::backoff: "          # all mutants with this text in their names
     $ uv run python tests/mutation untested --room sync              # mutants of lines that no quick test runs; runs nothing
 
-Tests in one process take part, on SQLite or without a database. A mutant runs the tests of its lines until one fails, 25 at most.
+The tests of ring 1 take part. A mutant runs the tests of its lines until one fails, 150 at most.
 ``tests/data/equivalent_mutants.toml`` lists mutants that behave as the original does, with the reason.
 Exit status: 0 done; 1 fewer mutants than ``--least`` per cent were killed.
 """
@@ -33,7 +34,7 @@ from mutation.judging import (
 )
 from mutation.mutants import ROOT, Mutant
 from mutation.recording import CACHE, Map, record
-from mutation.rooms import ROOMS, mutants_of_room
+from mutation.rooms import GROUPS, ROOMS, mutants_of_room, rooms_of
 
 RESULTS = CACHE / "results.json"
 EQUIVALENT, NO_TEST, NOT_RUN = "equivalent", "no test", "not run"
@@ -50,12 +51,14 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     recording = commands.add_parser("record", help="note which test runs which line")
     recording.add_argument("paths", nargs="*", help="record only these tests")
+    recording.add_argument("--group", choices=GROUPS, help="record the tests of these rooms only")
     running = commands.add_parser("run", help="run tests against mutants")
     add = running.add_argument
     add("--count", type=int, default=700, help="mutants in all rooms together (700)")
     add("--share", type=float, default=1.0, help="run this part of them, such as 0.1")
     add("--seed", type=int, default=0, help="chooses the part")
     add("--room", action="append", choices=ROOMS, help="run this room only; may be repeated")
+    add("--group", choices=GROUPS, help="run the rooms of this group only")
     add("--only", metavar="TEXT", help="run all mutants whose names contain this text")
     add("--survivors", action="store_true", help="run again those that survived the last time")
     add("--minutes", type=float, default=600, help="begin no mutant after this time")
@@ -65,7 +68,7 @@ def main() -> int:
     listing.add_argument("--room", action="append", choices=ROOMS, help="list this room only")
     options = parser.parse_args()
     if options.command == "record":
-        record(options.paths)
+        record(options.paths, options.group)
         return 0
     return _untested(options.room) if options.command == "untested" else _run(options)
 
@@ -84,10 +87,11 @@ def _untested(rooms: Iterable[str] | None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
+    rooms = options.room or rooms_of(options.group)
     chosen = list(
-        _named(options.only, options.room or ROOMS)
+        _named(options.only, rooms)
         if options.only
-        else _chosen(options.room or ROOMS, options.count, options.share, options.seed)
+        else _chosen(rooms, options.count, options.share, options.seed)
     )
     verdicts = _verdicts([mutant for _, mutant in chosen], options)
     table: dict[str, Counter[str]] = {room: Counter() for room in ROOMS}

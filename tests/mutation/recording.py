@@ -20,15 +20,11 @@ from pathlib import Path
 import pytest
 
 from mutation.mutants import ROOT, Mutant
-from mutation.rooms import TESTS, all_modules
+from mutation.rooms import all_modules, paths_of
 
 CACHE = ROOT / ".mutants"
 MAP = CACHE / "map.json"
 
-LEFT_OUT = ("postgresql", "start_node", "cluster", "chromium", "browser")
-"""Fixtures and parameters of tests that need a server, another process or a browser."""
-LONG = ("test_year.py", "test_upgrade_from_0_1.py", "test_upgraded_project.py", "test_soak.py")
-LONG += ("test_processes.py", "test_stop_signals.py", "test_guarantees_faults.py")
 SLOWEST_TEST = 4.0
 """Seconds of the processor, which other processes change little. Slower tests are left out, and tests that fail."""
 MOST_SECONDS, MOST_TESTS = 6.0, 150
@@ -38,15 +34,19 @@ AT_IMPORT = ""
 """Stands in the map for a test: the lines that run when modules are imported."""
 
 
-def record(paths: Sequence[str]) -> None:
-    """Run tests and keep their lines. With paths, the records of all other tests stay as they are."""
+def record(paths: Sequence[str], group: str | None = None) -> None:
+    """Run the tests of ring 1 and keep their lines.
+
+    Args:
+        paths: Paths of tests; the records of all other tests stay as they are. Empty for all tests.
+        group: Record the tests of these rooms only.
+    """
     CACHE.mkdir(exist_ok=True)
     for part in CACHE.glob("part-*.json"):
         part.unlink()
-    markers = "not soak and not benchmark and not sqlserver and not e2e"
-    words = ["-p", "mutation.recording", "-n", "2", "-q", "--tb=short", "-m", markers]
+    words = ["-p", "mutation.recording", "-n", "2", "-q", "--tb=short", "--ring", "1"]
     subprocess.run(
-        [sys.executable, "-m", "pytest", *words, *(paths or TESTS)],
+        [sys.executable, "-m", "pytest", *words, *(paths or paths_of(group))],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
         check=False,  # a test that fails is left out
@@ -95,7 +95,7 @@ class _Recorder:
         self.coverage.start()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if not _is_left_out(item)]
+        items[:] = [item for item in items if not item.get_closest_marker("always")]
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.coverage.switch_context(nodeid)
@@ -131,11 +131,6 @@ def _in_turns(files: Mapping[str, Sequence[str]], order: Sequence[str]) -> Itera
     """Yield the first test of each file, the second test of each file, and so on."""
     for turn in zip_longest(*(files[file] for file in order)):
         yield from (test for test in turn if test is not None)
-
-
-def _is_left_out(item: pytest.Item) -> bool:
-    names = [*getattr(item, "fixturenames", ()), item.name.partition("[")[2]]
-    return item.path.name in LONG or any(word in name for name in names for word in LEFT_OUT)
 
 
 class Map:

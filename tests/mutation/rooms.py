@@ -22,13 +22,40 @@ ROOMS = {
     "job edits": ["generator/targcc_gen/sync/jobs"],
     "readers": ["generator/targcc_gen/readers"],
 }
-TESTS = [
-    *(f"tests/scheduler/{name}" for name in ("schedules", "worker", "jobs", "limits", "unique")),
-    *(f"tests/scheduler/{name}" for name in ("ties", "flows", "storage", "node", "engine")),
-    *(f"tests/scheduler/test_batches{name}.py" for name in ("", "_counted", "_tied")),
-    "tests/scheduler/test_enqueue_many.py",
-    *(f"tests/generator/{name}" for name in ("sync", "readers", "sources")),
-]
+GROUPS = {
+    "schedules": (("schedules",), ("tests/scheduler/schedules",)),
+    "generator": (
+        ("sync", "plan", "job edits", "readers"),
+        (
+            *(f"tests/generator/{name}" for name in ("sync", "readers", "sources")),
+            *(f"tests/generator/cli/test_{name}.py" for name in ("branches", "cli_regenerate")),
+        ),
+    ),
+    "kernel": (
+        (
+            *("create", "claim", "settle", "next state", "rerun", "limits", "unique"),
+            *("dependencies", "statistics", "slots", "flows"),
+        ),
+        (
+            *(f"tests/scheduler/{name}" for name in ("worker", "jobs", "limits", "unique", "ties")),
+            *(f"tests/scheduler/{name}" for name in ("flows", "storage", "node", "engine")),
+            *(f"tests/scheduler/test_batches{name}.py" for name in ("", "_counted", "_tied")),
+            "tests/scheduler/test_enqueue_many.py",
+        ),
+    ),
+}
+"""Rooms that are judged by the same tests, with the paths of the tests."""
+
+
+def rooms_of(group: str | None) -> tuple[str, ...]:
+    """Return the rooms of a group; all rooms for None."""
+    return tuple(ROOMS) if group is None else GROUPS[group][0]
+
+
+def paths_of(group: str | None) -> tuple[str, ...]:
+    """Return the paths of the tests of a group; of all tests for None."""
+    groups = GROUPS if group is None else (group,)
+    return tuple(path for name in groups for path in GROUPS[name][1])
 
 
 def modules(room: str) -> list[str]:

@@ -5,7 +5,9 @@ import tomllib
 from collections import defaultdict
 
 import pytest
+from mutation import recording
 from mutation.mutants import ROOT, mutants_of, mutated
+from mutation.rooms import GROUPS, ROOMS, paths_of, rooms_of
 
 EQUIVALENT = tomllib.loads(
     (ROOT / "tests/data/equivalent_mutants.toml").read_text(encoding="utf-8")
@@ -66,3 +68,30 @@ def test_each_equivalent_mutant_exists_and_has_a_reason():
         source = (ROOT / file).read_text(encoding="utf-8")
         assert set(names) <= {mutant.name for mutant in mutants_of(file, source)}
     assert all(len(reason) > 20 for reason in EQUIVALENT.values())
+
+
+def test_each_room_is_in_one_group_whose_tests_exist():
+    assert sorted(room for group in GROUPS for room in rooms_of(group)) == sorted(ROOMS)
+    assert rooms_of(None) == tuple(ROOMS)
+    assert [path for path in paths_of(None) if not (ROOT / path).exists()] == []
+    assert set(paths_of("kernel")) < set(paths_of(None))
+
+
+@pytest.mark.parametrize(
+    ("paths", "group", "recorded"),
+    [
+        ([], None, paths_of(None)),
+        ([], "generator", paths_of("generator")),
+        (["tests/unit"], None, ("tests/unit",)),
+    ],
+)
+def test_tests_of_ring_1_are_recorded(tmp_path, monkeypatch, paths, group, recorded):
+    started = []
+    monkeypatch.setattr(recording, "CACHE", tmp_path)
+    monkeypatch.setattr(recording, "MAP", ROOT / ".none" / "map.json")
+    monkeypatch.setattr(recording.subprocess, "run", lambda words, **_: started.append(words))
+    with pytest.raises(FileNotFoundError):  # no test has left lines
+        recording.record(paths, group)
+    (words,) = started
+    assert words[words.index("--ring") : words.index("--ring") + 2] == ["--ring", "1"]
+    assert tuple(words[-len(recorded) :]) == recorded
