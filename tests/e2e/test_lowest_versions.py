@@ -129,6 +129,10 @@ def test_the_generator_and_the_scheduler(tmp_path):
     smoke += ("--ignore", "tests/generator/readers/test_reader_database.py")
     smoke += ("--ignore", "tests/scheduler/jobs/test_typed_calls.py")
     # PostgreSQL, the fake SQL Server and the type checkers are wheels that only the tests of this repository require.
+    smoke += (
+        "-W",
+        "ignore:The 'alias' attribute",
+    )  # FastAPI 0.103 beside the generator's pydantic 2.14
     run(programs / "python", "-m", "pytest", *smoke, "-k", "not postgresql", cwd=ROOT)
 
 

@@ -89,5 +89,10 @@ def _read_annotated_parameters(fastapi: Any) -> None:
     fastapi.copy_field_info = copy_field_info
 
 
-if not _include_merges_lifespans():
-    _read_annotated_parameters(utils)
+_IS_OLD = not _include_merges_lifespans()
+
+
+def read_annotated_parameters() -> None:
+    """Let FastAPI read ``Annotated[int, Query()]``; called before the first such route."""
+    if _IS_OLD:
+        _read_annotated_parameters(utils)

@@ -20,7 +20,10 @@ from ..core.identity import Principal
 from ..core.numbers import whole
 from ..core.outage import in_short
 from ..core.search_language import SearchError
+from .fastapi_compat import read_annotated_parameters
 from .site_names import answers_to
+
+read_annotated_parameters()
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
