@@ -36,9 +36,7 @@ from ...kernel.error_groups import ALERT
 # Alert rules (``c_JobAlert``), and the audit rows that count sent and suppressed alerts.
 
 _ALERTED = FrequentStatement(sa.select(job_alert.c.JobName))
-MARK: sa.ScalarSelect[str] = sa.select(
-    joined_texts(job_alert.c.JobName)
-).scalar_subquery()
+MARK: sa.ScalarSelect[str] = sa.select(joined_texts(job_alert.c.JobName)).scalar_subquery()
 """Change marker: the value differs when a job gains or loses its rule."""
 
 

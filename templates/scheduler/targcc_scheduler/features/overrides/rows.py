@@ -21,9 +21,7 @@ _ALL = FrequentStatement(
         _C.JobName, _C.Field, _C.ValueJson, _C.SetBy, _C.SetAt, _C.Reason, _C.EndsAt
     ).order_by(_C.JobName, _C.Field)
 )
-MARK = sa.select(
-    joined_texts(sa.cast(_C.SetAt, sa.Text) + _C.ValueJson)
-).scalar_subquery()
+MARK = sa.select(joined_texts(sa.cast(_C.SetAt, sa.Text) + _C.ValueJson)).scalar_subquery()
 """Change marker: the value differs after each change of an override."""
 _ENDED = sa.and_(_C.EndsAt.is_not(None), _C.EndsAt <= sa.bindparam("now", type_=UtcDateTime))
 
