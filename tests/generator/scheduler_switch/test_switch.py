@@ -77,7 +77,7 @@ def test_there_and_back_is_the_project_as_it_was(project: Path, switch: Switch):
     between = contents(project)
     assert switch("vendored")[0] == 0
 
-    assert len(between) <= 27
+    assert len(between) <= 28
     assert not [path for path in between if path.startswith(f"{SOURCE}/")]
     assert wheel_path() in between
     after = contents(project)

@@ -183,7 +183,7 @@ async def _pile_up(scheduler: Scheduler, count: int) -> None:
 
     async def work() -> None:
         async with scheduler.store.write() as connection:
-            rows = [create._row(run, due) for _ in range(count)]
+            rows = [create.new_row(run, due) for _ in range(count)]
             created = await connection.scalars(job_run.insert().returning(job_run.c.Id), rows)
             entries = [Submission(run_id, "default", 0, due) for run_id in created]
             await scheduler._host.engine.submit(connection, entries)

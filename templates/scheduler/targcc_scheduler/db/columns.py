@@ -56,7 +56,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 def _instant_of_text(text: str | None) -> datetime | None:
     """Parse SQLite's text with its zone: a tenth of the time of parsing the text and replacing the zone."""
-    return None if text is None else datetime.fromisoformat(f"{text}+00:00")
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(f"{text}+00:00")
+    except ValueError:  # another program wrote a zone
+        return _instant(datetime.fromisoformat(text))
 
 
 def _instant(value: datetime | None) -> datetime | None:
