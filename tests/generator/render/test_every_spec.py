@@ -15,6 +15,7 @@ import yaml
 from hypothesis import Phase, given, settings
 from targcc_gen.render import render_job, render_project
 from targcc_gen.spec import Spec, dump_spec, parse_spec
+from targcc_gen.spec.blueprint_names import own_params
 from targcc_gen.spec.errors import SpecErrors
 from targcc_gen.spec.models import KEYS
 from whole_spec import DRAWN, specs
@@ -101,10 +102,23 @@ def test_every_job_is_found() -> None:
 """
 
 
+def fitting_flows(spec: Spec) -> dict[str, Any]:
+    """Return the flows whose steps certainly fit their jobs: a project's tests refuse arguments that do not, and here those are random."""
+    plain = {
+        name for name, job in spec.jobs.items() if not (job.params or own_params(job.blueprint))
+    }
+    return {
+        name: flow
+        for name, flow in spec.flows.items()
+        if all(step.job in plain and not step.arguments for step in flow.steps.values())
+    }
+
+
 def lay_beside(spec: Spec, text: str, package: str, folder: Path) -> None:
     """Write the project's code and tests into the folder under another package name."""
     project = spec.project.model_copy(update={"package": package})
-    for file in render_project(spec.model_copy(update={"project": project}), spec_text=text):
+    spec = spec.model_copy(update={"project": project, "flows": fitting_flows(spec)})
+    for file in render_project(spec, spec_text=text):
         place = folder / file.path
         if file.path.startswith("tests/"):
             place = folder / "tests" / package / file.path.removeprefix("tests/")
