@@ -68,7 +68,7 @@ sys.dont_write_bytecode = False
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """In a new clone, let the first worker collect alone; the other workers then load its compiled files, which saves most of the work."""
+    """In a new clone, let the first worker collect alone; the other workers then load the compiled files, so that each file is compiled once."""
     from rings import are_compiled  # pytest has registered the plugin by now
 
     me, run = (os.environ.get(f"PYTEST_XDIST_{name}", "") for name in ("WORKER", "TESTRUNUID"))

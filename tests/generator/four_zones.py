@@ -1,4 +1,4 @@
-"""Time zones for tests that compare the runs of thirteen months. Ring 1 has one of them, ring 2 the others."""
+"""Time zones for tests that compare the runs of thirteen months. Ring 1 compares in one zone, ring 2 in the three others."""
 
 import pytest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 from collections import Counter
@@ -71,15 +72,22 @@ def write_cutover(
             entry = _entry(job, ours[job.key])
             jobs[ours[job.key]] = {**entry, "decisions": lines} if lines else entry
     content = {"targcc": 1, "jobs": [jobs[name] for name in sorted(jobs)]}
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    with _whole(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+    return len(jobs)
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Yield the path of a file to write, which then takes the place of ``path``; after an error ``path`` stays as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     try:
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    return len(jobs)
 
 
 def _runs_there(job: ImportedJob) -> bool:
@@ -134,10 +142,8 @@ def write_decisions(root: Path, signed: Mapping[str, Decision]) -> int:
             old = signed.get(new.id, new)
             lines.append(replace(new, decision=old.decision, by=old.by, on=old.on))
     if {line.id: line for line in lines} != signed:
-        path = root / DECISIONS_FILE
-        partial = path.with_name(path.name + ".part")
-        partial.write_text(decisions_csv(lines), encoding="utf-8-sig", newline="")
-        partial.replace(path)
+        with _whole(root / DECISIONS_FILE) as partial:
+            partial.write_text(decisions_csv(lines), encoding="utf-8-sig", newline="")
     return sum(bool(line.problem) for line in lines)
 
 
@@ -212,20 +218,15 @@ def write_history(
         The number of rows by job.
     """
     counts: Counter[str] = Counter()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    try:
-        with (
-            partial.open("wb") as raw,
-            gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as stream,
-        ):
-            for record in records:
-                counts[record["JobName"]] += 1
-                line = json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
-                stream.write(line.encode())
-                if progress:
-                    progress()
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        _whole(path) as partial,
+        partial.open("wb") as raw,
+        gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as stream,
+    ):
+        for record in records:
+            counts[record["JobName"]] += 1
+            line = json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
+            stream.write(line.encode())
+            if progress:
+                progress()
     return counts

@@ -211,7 +211,7 @@ def _used(result: Import, queue: str, jobs: list[ImportedJob]) -> RunnerQueue:
             first = first or Meeting(at, job, holder)
             longest = max(longest, free_at - at)
         started, holder = at, job
-        free_at = max(free_at, at) + _length(result, job)
+        free_at = max(free_at, at) + longest_run(result, job)
     runner, workers = jobs[0].old.runner, result.queues[queue]
     return RunnerQueue(runner, queue, workers, len(jobs), meetings, first, longest)
 
@@ -233,6 +233,7 @@ def due_times(result: Import, job: ImportedJob) -> Iterator[datetime]:
     return (slot.astimezone(UTC) for slot in slots)
 
 
-def _length(result: Import, job: ImportedJob) -> timedelta:
+def longest_run(result: Import, job: ImportedJob) -> timedelta:
+    """Return the longest known duration of a job's runs; zero without a history."""
     past = result.history.of(job.old.id, job.old.name)
     return past.longest if past is not None else timedelta(0)

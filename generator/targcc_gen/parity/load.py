@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from targcc_gen.parity.compare import SPAN, due_times
+from targcc_gen.parity.compare import SPAN, due_times, longest_run
 from targcc_gen.sources.model import Import, ImportedJob
 
 ASSUMED = timedelta(minutes=1)
@@ -115,8 +115,7 @@ def load_of(result: Import) -> Load:
     for job in result.running:
         if not job.spec.has_schedule:
             continue
-        past = result.history.of(job.old.id, job.old.name)
-        known = past.longest if past is not None else timedelta(0)
+        known = longest_run(result, job)
         load.measured += bool(known)
         load.assumed += not known
         spec = job.spec

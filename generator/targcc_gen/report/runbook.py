@@ -1,8 +1,9 @@
-"""The runbook of a move: who does what when, the load here, what stops with the old scheduler, SQL for the DBA."""
+"""The runbook of a move: steps with their times and people, the load here, a list of everything that stops with the old scheduler, SQL for the DBA."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -84,13 +85,7 @@ def _assumptions(load: Load) -> Iterator[str]:
 
 
 def _step(step: MoveStep) -> dict[str, Any]:
-    return {
-        "when": step.when,
-        "who": step.who,
-        "what": step.what,
-        "commands": list(step.commands),
-        "good": step.good,
-    }
+    return asdict(step) | {"commands": list(step.commands)}
 
 
 # Cells for tables.

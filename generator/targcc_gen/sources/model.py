@@ -289,7 +289,7 @@ class MoveStep:
 
     Attributes:
         when: When the step is due, such as ``A week before``.
-        who: Who does it: ``developer``, ``DBA``, ``operator`` or ``team lead``.
+        who: The person responsible: ``developer``, ``DBA``, ``operator`` or ``team lead``.
         what: What to do.
         commands: Commands to run, or scripts by name.
         good: What shows that the step succeeded.
@@ -310,7 +310,7 @@ class Move:
         steps: The steps up to the last job's move, in order.
         no_return: When the way back ends.
         back: The steps of the way back.
-        stops: What ends with the old scheduler and needs another place.
+        stops: A checklist of the work that ends with the old scheduler and has to be done elsewhere.
         scripts: SQL for the old database, by file name.
     """
 

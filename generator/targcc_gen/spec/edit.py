@@ -7,8 +7,8 @@ exactly the expected spec is refused.
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, TypeVar
 
 from targcc_gen.errors import InputError, SpecEditError, UnknownJobError
 from targcc_gen.names import JobName, key_of, same_job
@@ -42,9 +42,9 @@ from targcc_gen.spec.splice import (
 )
 from targcc_gen.spec.values import INTERVALS
 
-# Change keys of a job.
+T = TypeVar("T")
 
-_BOM = "\ufeff"
+# Change keys of a job.
 
 
 def change_jobs(text: str, jobs: Mapping[str, JobSpec], filename: str = "targcc.yaml") -> str:
@@ -65,7 +65,7 @@ def change_jobs(text: str, jobs: Mapping[str, JobSpec], filename: str = "targcc.
     expected = spec
     for key, job in jobs.items():
         expected = _with(expected, key, job)
-    body = text.removeprefix(_BOM)
+    body = text.removeprefix(BOM)
     start = text[: len(text) - len(body)]
     root, _ = parse_tree(body, filename)
     entries = root.entries["jobs"][1].entries
@@ -191,12 +191,20 @@ def add_queues(text: str, queues: Mapping[str, QueueSpec], filename: str = "targ
     spec = parse_spec(text, filename)
     new = {name: queue for name, queue in queues.items() if name not in spec.queues}
     expected = spec.model_copy(update={"queues": {**spec.queues, **new}})
+    added = _with_each(text, new, _with_queue, filename)
+    return verified(added, expected, f"queues cannot be added to {filename}")
+
+
+def _with_each(
+    text: str, items: Mapping[str, T], add: Callable[[str, Node, str, T], str], filename: str
+) -> str:
+    """Add items one after the other; ``add`` gets the text without its byte order mark, its tree, a name and an item."""
     body = text.removeprefix(BOM)
     start = text[: len(text) - len(body)]
-    for name, queue in new.items():
+    for name, item in items.items():
         root, _ = parse_tree(body, filename)
-        body = _with_queue(body, root, name, queue)
-    return verified(start + body, expected, f"queues cannot be added to {filename}")
+        body = add(body, root, name, item)
+    return start + body
 
 
 def _with_queue(text: str, root: Node, name: str, queue: QueueSpec) -> str:
@@ -234,12 +242,8 @@ def add_flows(text: str, flows: Mapping[str, FlowSpec], filename: str = "targcc.
     """
     spec = parse_spec(text, filename)
     expected = spec.model_copy(update={"flows": {**spec.flows, **flows}})
-    body = text.removeprefix(BOM)
-    start = text[: len(text) - len(body)]
-    for name, flow in flows.items():
-        root, _ = parse_tree(body, filename)
-        body = _with_flow(body, root, name, flow)
-    return verified(start + body, expected, f"flows cannot be added to {filename}")
+    added = _with_each(text, flows, _with_flow, filename)
+    return verified(added, expected, f"flows cannot be added to {filename}")
 
 
 def _with_flow(text: str, root: Node, name: str, flow: FlowSpec) -> str:

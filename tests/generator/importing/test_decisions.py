@@ -1,4 +1,4 @@
-"""The list of decisions of an import: one line for each difference, and what people wrote stays."""
+"""The list of decisions of an import: one line for each difference; a later import keeps the cells that people filled in."""
 
 import csv
 import json

@@ -103,7 +103,7 @@ def test_every_job_is_found() -> None:
 
 
 def fitting_flows(spec: Spec) -> dict[str, Any]:
-    """Return the flows whose steps certainly fit their jobs: a project's tests refuse arguments that do not, and here those are random."""
+    """Return the flows without arguments, over jobs without arguments: the arguments of random flows do not fit random jobs, and the tests of a project refuse such flows."""
     plain = {
         name for name, job in spec.jobs.items() if not (job.params or own_params(job.blueprint))
     }

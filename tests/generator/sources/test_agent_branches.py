@@ -17,7 +17,7 @@ def agent(ways, first, good):
 
 
 def played(places, good):
-    """Return the steps that the flow runs; the order in which steps are listed is one in which they can run."""
+    """Return the steps that the flow runs, in the order of the flow."""
     states = {}
     for step, place in places.items():
         state = verdict(place.on, {str(each): states[each] for each in place.after}).state

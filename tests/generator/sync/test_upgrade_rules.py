@@ -52,7 +52,7 @@ def write(root, files):
 
 
 class Blocked(Disk):
-    """A disk on which one path must not be written."""
+    """A disk that refuses to write one path."""
 
     def __init__(self, root, path):
         super().__init__(root)

@@ -260,7 +260,7 @@ async def test_an_app_enters_the_scheduler_alone_where_fastapi_enters_no_include
 
 
 def test_annotated_parameters_are_read_where_fastapi_loses_their_kind():
-    """FastAPI 0.103 takes what pydantic's ``from_annotation`` returns, which is no ``Query`` since pydantic 2.12."""
+    """FastAPI 0.103 expects a ``Query`` from pydantic's ``from_annotation``; since pydantic 2.12 the method returns another type."""
     query = Query(ge=3)
     wanted = {"field_info": query, "annotation": Annotated[int, query]}
     fastapi = types.SimpleNamespace(copy_field_info=lambda **_: FieldInfo())

@@ -23,7 +23,7 @@ class Decision:
     """A line of the list.
 
     Args:
-        id: Identifies job, question and schedules: a line whose schedule has changed since gets another id.
+        id: Identifies job, question and schedules: after a change of a schedule the line has another id.
         job: The job's name.
         runner: The old server's process that runs the job.
         question: The difference.

@@ -136,7 +136,7 @@ class ClassicJobs:
         for row, definition in self._known.items():
             if row.next_run is None or row.is_running:
                 continue
-            at = row.next_run.replace(tzinfo=ZoneInfo(self._zone)).astimezone(UTC)
+            at = self._instant(row.next_run)
             if at <= now and _is_own_instant(definition, at, now):
                 requests[row.name] = at
         return requests
@@ -193,9 +193,8 @@ class ClassicJobs:
         """
         if row.next_run is None or row.is_running:
             return None
-        at = row.next_run.replace(second=0, microsecond=0, tzinfo=ZoneInfo(self._zone))
         before = schedule.delay if isinstance(schedule, AfterRunSchedule) else timedelta()
-        return at.astimezone(UTC) - before
+        return self._instant(row.next_run.replace(second=0, microsecond=0)) - before
 
     def _work(
         self, row_id: int, name: str, procedure: str
@@ -308,6 +307,10 @@ class ClassicJobs:
                 text = _TWICE.format(self._run_elsewhere[row.id])
                 broken.append(BrokenModule(place_of(str(row.id), row.name), None, text, text))
         return broken
+
+    def _instant(self, wall: datetime) -> datetime:
+        """Convert a time of the old server's wall clock to an instant."""
+        return wall.replace(tzinfo=ZoneInfo(self._zone)).astimezone(UTC)
 
     def _wall(self, instant: datetime) -> datetime:
         """Convert an instant to the old server's wall clock, to the second."""

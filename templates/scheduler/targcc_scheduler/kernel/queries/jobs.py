@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -125,6 +125,7 @@ class JobEntry:
 
 
 R = TypeVar("R", bound=RunInState | RecentRun)
+J = TypeVar("J")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,15 +249,7 @@ async def with_runs(
     for run in await runs.outcomes(connection, ids):
         older[run.job].append(run)
     return tuple(
-        JobOverview(
-            definition=job.definition,
-            pause=job.pause,
-            next_run=job.next_run,
-            ownership=job.ownership,
-            recent=recent[job.name],
-            older=tuple(older.get(job.name, ())),
-        )
-        for job in jobs
+        _joined(JobOverview, job, recent[job.name], tuple(older.get(job.name, ()))) for job in jobs
     )
 
 
@@ -267,16 +260,20 @@ async def with_states(
     jobs = list(entries)
     recent = await runs.newest_states(connection, [job.name for job in jobs], RECENT)
     older = await _older_outcomes(connection, recent)
-    return tuple(
-        JobStates(
-            definition=job.definition,
-            pause=job.pause,
-            next_run=job.next_run,
-            ownership=job.ownership,
-            recent=recent[job.name],
-            older=older.get(job.name, ()),
-        )
-        for job in jobs
+    return tuple(_joined(JobStates, job, recent[job.name], older.get(job.name, ())) for job in jobs)
+
+
+def _joined(
+    make: Callable[..., J], job: JobEntry, recent: Sequence[Any], older: Sequence[Any]
+) -> J:
+    """Add runs to a job."""
+    return make(
+        definition=job.definition,
+        pause=job.pause,
+        next_run=job.next_run,
+        ownership=job.ownership,
+        recent=recent,
+        older=older,
     )
 
 
