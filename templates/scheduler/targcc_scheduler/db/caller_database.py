@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
+from weakref import WeakSet
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
@@ -29,6 +32,7 @@ class Home:
     def __init__(self, url: str) -> None:
         self._url = sa.make_url(url)
         self._known: set[sa.URL] = set()
+        self._engines: WeakSet[sa.Engine] = WeakSet()
 
     async def enter(self, connection: AsyncConnection) -> None:
         """Check the tables, and make the application's transaction one that can write.
@@ -36,27 +40,39 @@ class Home:
         Raises:
             OtherDatabase: The session's database has no tables of the scheduler, or is another system than the scheduler's.
         """
+        async with self.writing(connection):
+            await known.of(connection).lock_writes(connection)
+
+    @asynccontextmanager
+    async def writing(self, connection: AsyncConnection) -> AsyncIterator[None]:
+        """Check the tables around statements whose first one writes: on SQLite it takes the write lock, which a look would make impossible.
+
+        Raises:
+            OtherDatabase: as of :meth:`enter`.
+        """
         if connection.dialect.name != self._url.get_backend_name():
             raise self._refusal(await _url_of(connection))
         dialect = known.of(connection)
         if dialect.name == "sqlite":
-            await self._enter_sqlite(connection)
+            try:
+                yield
+            except OperationalError as error:
+                if _NO_TABLE in str(error.orig):
+                    raise self._refusal(await _url_of(connection)) from None
+                raise
+            return
+        plain = connection.sync_connection
+        if plain is not None and plain.engine in self._engines:
+            yield  # a URL takes longer to compare
             return
         url = await _url_of(connection)
         if url not in self._known:
             if not await connection.scalar(sa.select(sa.func.to_regclass(dialect.folded(_TABLE)))):
                 raise self._refusal(url)
             self._known.add(url)
-        await dialect.lock_writes(connection)
-
-    async def _enter_sqlite(self, connection: AsyncConnection) -> None:
-        """Take the write lock at once: after a look at the tables the lock may be refused."""
-        try:
-            await known.of(connection).lock_writes(connection)
-        except OperationalError as error:
-            if _NO_TABLE in str(error.orig):
-                raise self._refusal(await _url_of(connection)) from None
-            raise
+        if plain is not None and plain.engine.url.database:
+            self._engines.add(plain.engine)  # the engine of a lent connection may have any database
+        yield
 
     def _refusal(self, url: sa.URL) -> OtherDatabase:
         other, own = _shown(url), _shown(self._url)

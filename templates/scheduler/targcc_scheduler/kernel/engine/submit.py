@@ -61,6 +61,10 @@ class DeferredSubmit:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
+    async def create_within(self, connection: AsyncConnection, run: NewRun) -> None:
+        """Return ``None``: the real engine would submit."""
+        del connection, run
+
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
         """Collect the submissions."""
         del connection
