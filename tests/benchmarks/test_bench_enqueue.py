@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from operator import truediv
 from pathlib import Path
 
+import peer_procrastinate
 import pytest
 import sqlalchemy as sa
 from bench_results import measured
@@ -213,3 +214,37 @@ async def test_enqueue_in_a_transaction_of_the_application(
     measured(TOPIC, f"all rows of a run, {database}", "rows", "rows/s", rates["floor"])
     report(f"\n{database}: enqueue takes {of_insert:.2f} of an INSERT, {of_floor:.2f} of all rows")
     assert min(of_insert, of_floor) <= 1.2
+
+
+async def test_enqueue_beside_procrastinate(migrated_postgresql_url: str):
+    rates: dict[str, list[float]] = {"enqueue": [], "loop": [], "defer": []}
+    processor: dict[str, list[float]] = {name: [] for name in rates}
+    async with (
+        opened(migrated_postgresql_url) as scheduler,
+        peer_procrastinate.connected(migrated_postgresql_url) as defer,
+    ):
+
+        async def on_the_loop() -> float:
+            return await scheduler.call(rate(lambda: scheduler.enqueue("tick", sent=0.5), FEW))
+
+        acts = {
+            "enqueue": lambda: rate(lambda: scheduler.enqueue("tick", sent=0.5), FEW),
+            "loop": on_the_loop,
+            "defer": lambda: rate(lambda: defer(0.5), FEW),
+        }
+        for _ in range(MANY_ROUNDS + 1):
+            for name, act in acts.items():
+                before = time.process_time()
+                rates[name].append(await act())
+                processor[name].append((time.process_time() - before) / FEW * 1000)
+    ratio, on_loop = (
+        statistics.median(list(map(truediv, rates[name], rates["defer"]))[1:])
+        for name in ("enqueue", "loop")
+    )
+    measured(TOPIC, "ours, PostgreSQL, by turns", "runs created", "runs/s", rates["enqueue"])
+    measured(TOPIC, "Procrastinate, by turns", "runs created", "runs/s", rates["defer"])
+    costs = {name: f"{statistics.median(values):.3f}" for name, values in processor.items()}
+    report(
+        f"\nPostgreSQL: {ratio:.2f} of Procrastinate's defer, {on_loop:.2f} on the scheduler's loop; ms of the processor: {costs}"
+    )
+    assert ratio >= 1.0
