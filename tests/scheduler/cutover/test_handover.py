@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from datetime import datetime
 from itertools import count
 
 import pytest
@@ -156,6 +157,27 @@ async def test_a_slot_that_nobody_has_begun_comes_along(world):
     await world.at(local("2031-06-02T02:00:30"), old=False)  # the old server sleeps
     await world.targcc("targcc cutover start --job NightReport")
     assert ("new", "NightReport", local("2031-06-02T02:00").isoformat()) in world.ran()
+
+
+@pytest.mark.usefixtures("processes")
+async def test_a_next_run_with_seconds_is_the_slot_of_its_minute(world):
+    """Somebody wrote NextRunTime by hand, with seconds."""
+    at = datetime(2031, 6, 2, 2, 0, 17)  # noqa: DTZ001 - a wall clock
+    world.change("NightReport", nextruntime=at)
+    output = await world.targcc("targcc cutover plan")
+    assert "the next runs of both sides agree" in output
+    await world.targcc("targcc cutover start --job NightReport")
+    await world.until(local("2031-06-02T12:00"))
+    assert ("new", "NightReport", local("2031-06-02T02:00").isoformat()) in world.ran()
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_the_plan_names_the_rows_that_are_due_now(world):
+    await world.until(local("2031-06-02T01:59"))
+    await world.at(local("2031-06-02T02:00:30"), old=False)
+    output = await world.targcc("targcc cutover plan")
+    assert "runs them here, once: NightReport\n" in output
 
 
 @pytest.mark.usefixtures("processes")

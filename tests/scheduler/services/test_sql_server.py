@@ -134,6 +134,14 @@ async def test_a_log_in_that_may_not_kill_is_told_so(double, sql_server, caplog)
     assert "KILL needs ALTER ANY CONNECTION" in caplog.text
 
 
+async def test_a_connection_in_the_pool_has_no_open_transaction(double, sql_server):
+    double.answers = {"usp_Close": [{"Total": "42"}]}
+    await sql_server.call("dbo.usp_Close")
+
+    bounds = [text for text in double.seen if text in {"BEGIN TRANSACTION", "COMMIT", "ROLLBACK"}]
+    assert bounds[-1] == "ROLLBACK"
+
+
 async def test_a_procedure_gets_its_arguments_and_its_rows_come_back(double, sql_server):
     double.answers = {"usp_Close": [{"Month": 11, "Total": "42"}]}
     result = await sql_server.call("dbo.usp_Close", month=11, note="O'Brien")

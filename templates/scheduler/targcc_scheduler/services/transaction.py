@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -36,6 +36,7 @@ def watch(engine: sa.Engine) -> None:
     event.listen(engine, "before_cursor_execute", _note_execute)
     if engine.dialect.name == "mssql":
         event.listen(engine, "connect", _note_session)
+        event.listen(engine, "checkin", _end_transaction)
 
 
 def note_cursor(connection: sa.Connection, cursor: Any) -> None:
@@ -158,6 +159,13 @@ def _note_session(driver: Any, record: Any) -> None:
         cursor.execute("SELECT @@SPID")
         record.info[_SESSION] = int(cursor.fetchone()[0])
     driver.rollback()
+
+
+def _end_transaction(driver: Any, _record: Any) -> None:
+    """End the transaction in which SQLAlchemy restored the isolation level after autocommit: an idle session has none open."""
+    with suppress(Exception):  # the next use of a broken connection reports the error
+        if driver is not None:
+            driver.rollback()
 
 
 def _kill(url: sa.URL, session: int) -> bool:

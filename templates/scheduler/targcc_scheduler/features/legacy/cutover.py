@@ -413,13 +413,33 @@ class Taking(Handover):
             return now
         if last is not None and last >= following:  # the old server did the chosen run
             return last
+        slot = due_slot(definition, following, last)
         return min(
-            _before(definition, following), now
+            _before(definition, slot), now
         )  # a later instant would be taken for a wrong clock
 
 
 def _is_here(job: str, slot: datetime | None) -> Outcome:
     return Outcome(job, done=True, said="is run from here", next_slot=slot)
+
+
+def due_slot(definition: JobDefinition, at: datetime, last: datetime | None) -> datetime:
+    """Return the slot of the old server's next run: the slot of the same minute, as a next run of 02:00:17 is the slot of 02:00.
+
+    Args:
+        definition: The job.
+        at: The old server's next run.
+        last: The old server's last run.
+
+    Returns:
+        The slot, or ``at`` if the minute has no slot or the old server has run that slot.
+    """
+    if definition.schedule is None:
+        return at
+    slot = definition.schedule.previous(at + _INSTANT, definition.timezone)
+    if slot is None or slot < at.replace(second=0, microsecond=0):
+        return at
+    return at if last is not None and last >= slot else slot
 
 
 def _before(definition: JobDefinition, slot: datetime) -> datetime:

@@ -23,12 +23,14 @@ from ...kernel.queries import runs as querie_runs
 from ...kernel.queries import system
 from ...kernel.queries.models import Run
 from ...scheduler import Scheduler
+from .cutover import due_slot
 from .old_server import OldRow, OldServer
 from .owning import Moving
 
 # Plan: checks before a cut-over, and the order of the jobs, one runner of the old server after the other.
 
 _INSTANT = timedelta(microseconds=1)
+_SECOND, _MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ async def make_plan(
     checks += _rows(owned, old_rows)
     moving = [ownership for ownership in owned.values() if ownership.owner is not Owner.NEW]
     plans = [_job_plan(scheduler, ownership, old_rows) for ownership in moving]
-    checks += _next_runs(plans)
+    checks += _next_runs(plans, scheduler.clock.now())
     return Plan(tuple(checks), by_runner(plans))
 
 
@@ -193,7 +195,10 @@ def _job_plan(scheduler: Scheduler, owner: Ownership, old_rows: Mapping[str, Old
     row = old_rows.get(str(owner.old_key))
     old_next = row.next_run if row is not None and row.active else None
     definition = scheduler.definitions.get(owner.job)
-    return JobPlan(owner, old_next, _new_next(definition, old_next or scheduler.clock.now()))
+    at = old_next or scheduler.clock.now()
+    if definition is not None and row is not None and old_next is not None:
+        at = due_slot(definition, old_next, row.last_run)
+    return JobPlan(owner, old_next, _new_next(definition, at))
 
 
 def _new_next(definition: JobDefinition | None, at: datetime) -> datetime | None:
@@ -204,17 +209,23 @@ def _new_next(definition: JobDefinition | None, at: datetime) -> datetime | None
     return definition.schedule.next(at - _INSTANT, definition.timezone)
 
 
-def _next_runs(plans: Sequence[JobPlan]) -> list[Check]:
+def _next_runs(plans: Sequence[JobPlan], now: datetime) -> list[Check]:
+    checks = []
+    if due := [plan.owned.job for plan in plans if plan.old_next and plan.old_next <= now]:
+        text = f"due there now; a switch before the old server begins them runs them here, once: {_names(due)}"
+        checks.append(Check("look", text))
     other = [
         plan.owned.job
         for plan in plans
         if plan.old_next is not None
         and plan.new_next is not None
-        and abs(plan.new_next - plan.old_next) > timedelta(seconds=1)
+        and not -_SECOND <= plan.old_next - plan.new_next < _MINUTE
     ]
     if other:
-        return [Check("look", f"the next run here is another than there: {_names(other)}")]
-    return [Check("ok", "the next runs of both sides agree")] if plans else []
+        checks.append(Check("look", f"the next run here is another than there: {_names(other)}"))
+    elif plans:
+        checks.append(Check("ok", "the next runs of both sides agree"))
+    return checks
 
 
 def _names(names: Sequence[str], most: int = 10) -> str:
