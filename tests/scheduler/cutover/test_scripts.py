@@ -162,7 +162,7 @@ def test_a_row_comes_back_with_a_future_run_and_what_ran_here(classic):
     assert str(row["nextruntime"]).startswith("2026-06-05 02:00:00")
     assert str(row["lastruntime"]).startswith("2026-06-05 02:00:09")
     assert row["enmjobstatus"] == "Failure"
-    assert classic.log() == [(9, "Failure", "it's 100% full: %s")]
+    assert classic.log() == [(9, "Failure", "Unexpected failure: it's 100% full: %s")]
 
 
 def test_a_row_that_carries_another_mark_is_not_switched_on(classic):

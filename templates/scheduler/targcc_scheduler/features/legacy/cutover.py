@@ -49,6 +49,7 @@ from ...project import current
 from ...scheduler import Scheduler
 from ...schedules.intervals import AfterRunSchedule
 from ...schedules.zones import parse_zone
+from ...services.procedures import remark_of
 from .old_server import OldClock, OldServer, PastRun, Return, Said, Script, Scripts
 from .owning import resume_here
 
@@ -304,7 +305,7 @@ async def runs_here(
             ended=clock.wall(row.CompletedAt),
             seconds=round((row.CompletedAt - row.StartedAt).total_seconds()),
             success=row.Success,
-            remarks=(row.ResultMessage if row.Success else row.ErrorMessage) or "",
+            remarks=remark_of(row.ResultMessage or "") if row.Success else row.ErrorMessage or "",
         )
         for row in reversed(result.all())
     )

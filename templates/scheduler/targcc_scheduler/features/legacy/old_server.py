@@ -18,6 +18,7 @@ from ...project import current
 from ...schedules.zones import parse_zone, resolve, wall_clock
 from ...services.database import Database
 from ...settings import Settings
+from .write_back import cut, unexpected
 
 # Clock: the old server's tables contain wall-clock times without a zone.
 
@@ -295,7 +296,6 @@ _SAID = re.compile(r"targcc ([0-9a-f]{6}) (off|on|running|idle|late|left) (\S+) 
 _TABLE = re.compile(r'[\w.\[\]"]+')
 _MARK = len("targcc ") + _TOKEN + 2
 """Position of the time in a mark, counted from 1."""
-_MOST_REMARKS = 960
 
 
 @dataclass(frozen=True, slots=True)
@@ -516,7 +516,8 @@ class Scripts:
     def _log_run(self, row: Return, run: PastRun, log: LogColumns) -> str:
         """Return the insert of a run into the log; the insert does nothing if the row was not switched on or the log has the run."""
         word = "Success" if run.success else "Failure"
-        remarks = self._text(run.remarks[:_MOST_REMARKS])
+        is_fault = self.shape is CLASSIC and not run.success
+        remarks = self._text(cut(unexpected(run.remarks) if is_fault else run.remarks))
         name = f"(SELECT {self.shape.name} FROM {self._table} WHERE {self._is(row.key)})"
         values = {
             log.job: self._key(row.key),
