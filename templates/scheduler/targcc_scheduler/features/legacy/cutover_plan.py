@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import CutoverError
 from ...core.states import RunState
 from ...core.version import __version__
-from ...db.tables import job_run
+from ...db.tables import job_audit, job_run
 from ...kernel import job_owner as owners
 from ...kernel import pauses
 from ...kernel.job_owner import Owner, Ownership, Step
@@ -23,7 +24,7 @@ from ...kernel.queries import runs as querie_runs
 from ...kernel.queries import system
 from ...kernel.queries.models import Run
 from ...scheduler import Scheduler
-from .cutover import due_slot
+from .cutover import BY_SCRIPT, due_slot
 from .old_server import OldRow, OldServer
 from .owning import Moving
 
@@ -283,15 +284,27 @@ async def standings(
         connection: Connection to this scheduler's database.
         old: Rows of the old table by ID; ``None`` if the old server was not read.
     """
-    return [_standing(ownership, old) for ownership in (await owners.load(connection)).values()]
+    owned = (await owners.load(connection)).values()
+    scripts = await _scripts(connection, [item.job for item in owned if item.step is not None])
+    return [_standing(item, old, scripts.get(item.job, "its script")) for item in owned]
 
 
-def _standing(owner: Ownership, old: Mapping[str, OldRow] | None) -> Standing:
+async def _scripts(connection: AsyncConnection, jobs: Sequence[str]) -> dict[str, str]:
+    """Return the script of each unfinished switch whose output is awaited, by the newest audit entry of the job."""
+    if not jobs:
+        return {}
+    c = job_audit.c
+    newest = sa.select(sa.func.max(c.Id)).where(c.JobName.in_(jobs)).group_by(c.JobName)
+    rows = await connection.execute(sa.select(c.JobName, c.Detail).where(c.Id.in_(newest)))
+    return {job: detail.rpartition(BY_SCRIPT)[2] for job, detail in rows if BY_SCRIPT in detail}
+
+
+def _standing(owner: Ownership, old: Mapping[str, OldRow] | None, script: str) -> Standing:
     row = old.get(str(owner.old_key)) if old is not None else None
     alarm = f"off on both sides: repeat {owner.step.command}" if owner.step is not None else ""
     if old is None:
         if owner.step is not None:
-            alarm += f", or give {owner.step.command} --said the output of its script for row {owner.old_key}"
+            alarm += f", or give {owner.step.command} --said the output of {script} for row {owner.old_key}"
         return Standing(owner, "neither" if owner.step else "unknown", alarm, None)
     active = row is not None and row.active
     here = owner.owner is Owner.NEW
