@@ -125,13 +125,14 @@ def _has_classic_rows(result: Import) -> bool:
 
 
 def _due(result: Import) -> list[str]:
-    """Return the active jobs whose ``NextRunTime`` has passed and that TaskManager is not running."""
+    """Return the active jobs with a procedure whose ``NextRunTime`` has passed and that TaskManager is not running."""
     options = result.options
     now = options.now.astimezone(options.zone).replace(tzinfo=None)
     return [
         job.stable_name
         for job in result.jobs
         if job.old.managed
+        and job.spec.procedure is not None
         and job.old.next_run is not None
         and job.old.next_run <= now
         and job.row.values.get("enmjobstatus") != _IN_PROCESS

@@ -234,6 +234,7 @@ def test_hybrid_mode_names_the_rows_that_are_due_now_and_the_column_that_rests_r
         "mnTM_Runs": {"NextRunTime": past, "enmJobStatus": "'InProcess'"},
         "mnTM_Later": {"NextRunTime": future},
         "mnTM_Off": {"NextRunTime": past, "Active": 0},
+        "NotPorted": {"NextRunTime": past},
     }
     script = "".join(
         classic_row(ID=number, lkpJob=f"'{code}'", **{"enmJobStatus": "'Success'", **columns})

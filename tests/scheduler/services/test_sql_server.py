@@ -142,6 +142,13 @@ async def test_a_connection_in_the_pool_has_no_open_transaction(double, sql_serv
     assert bounds[-1] == "ROLLBACK"
 
 
+async def test_a_server_that_does_not_tell_its_isolation_level_runs_procedures(double, sql_server):
+    double.answers = {"usp_Close": [{"Total": "42"}], "sys.system_views": []}
+    result = await sql_server.call("dbo.usp_Close")
+
+    assert result.remark == "42"
+
+
 async def test_a_procedure_gets_its_arguments_and_its_rows_come_back(double, sql_server):
     double.answers = {"usp_Close": [{"Month": 11, "Total": "42"}]}
     result = await sql_server.call("dbo.usp_Close", month=11, note="O'Brien")

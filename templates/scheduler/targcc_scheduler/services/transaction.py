@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -35,6 +36,7 @@ def watch(engine: sa.Engine) -> None:
     """Record the current cursor of each connection, and on SQL Server the session id, so that a statement can be stopped."""
     event.listen(engine, "before_cursor_execute", _note_execute)
     if engine.dialect.name == "mssql":
+        event.listen(engine, "connect", partial(_know_isolation_level, engine))
         event.listen(engine, "connect", _note_session)
         event.listen(engine, "checkin", _end_transaction)
 
@@ -152,6 +154,12 @@ def _note_execute(
     _many: bool,  # noqa: FBT001 - SQLAlchemy's
 ) -> None:
     note_cursor(connection, cursor)
+
+
+def _know_isolation_level(engine: sa.Engine, _driver: Any, _record: Any) -> None:
+    """Set the level that SQLAlchemy restores after autocommit, where the server does not tell the level of a new session."""
+    if engine.dialect.default_isolation_level is None:
+        engine.dialect.default_isolation_level = "READ COMMITTED"
 
 
 def _note_session(driver: Any, record: Any) -> None:
