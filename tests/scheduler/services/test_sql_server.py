@@ -67,6 +67,20 @@ async def test_an_error_of_a_procedure_is_what_the_procedure_said(
     assert database.history(run)[0]["ErrorMessage"].endswith(f"ProgrammingError: {said}")
 
 
+@pytest.mark.parametrize(
+    ("number", "kind"), [(8134, "DataError"), (2627, "IntegrityError"), (208, "ProgrammingError")]
+)
+async def test_an_error_of_a_statement_is_what_the_server_said(double, sql_server, number, kind):
+    double.answers |= {
+        "SELECT @@ERROR": [{"number": number}],
+        "SP_Bad": QueryError("it is so", number=number),
+    }
+    with pytest.raises(getattr(mssql_python, kind)) as caught:
+        await sql_server.call("dbo.SP_Bad")
+
+    assert str(caught.value) == f"it is so (error {number})"
+
+
 @pytest.mark.parametrize("statement", ["EXEC SP_Slow", "SELECT * FROM SP_Slow"])
 async def test_a_cancelled_job_stops_its_statement_and_the_connection_goes_on(
     double, sql_server, statement

@@ -198,13 +198,15 @@ def execute_to_the_end(
             if not hasattr(cursor, "nextset") or not cursor.nextset():
                 return ProcedureResult(tuple(sets), affected)
     except Exception as error:
-        if type(error).__name__ == "ProgrammingError" and hasattr(error, "ddbc_error"):
+        if type(error).__name__ in _OF_THE_STATEMENT and hasattr(error, "ddbc_error"):
             _say_what_the_server_said(error, connection)
         raise
     finally:
         cursor.close()
 
 
+_OF_THE_STATEMENT = {"ProgrammingError", "DataError", "IntegrityError"}
+"""Classes of errors about a statement, not about the connection."""
 _DRIVER = re.compile(r"\[Microsoft\](\[[^\]]*\])?")
 """The names of the driver and the server in front of the server's message."""
 

@@ -486,6 +486,11 @@ class Scripts:
             )
         return "\n".join([*lines, *(f"{record};" for record in script.records), ""])
 
+    def time(self, moment: datetime) -> str:
+        """Return a time as a literal; SQL Server reads the form with a ``T`` alike in every language of a login."""
+        separator = " " if self.dialect == "sqlite" else "T"
+        return f"'{moment.isoformat(separator, 'seconds')}'"
+
     # Parts of statements.
 
     def _off(self, key: str, token: str) -> str:
@@ -500,17 +505,17 @@ class Scripts:
         shape = self.shape
         sets = [f"{shape.active} = '1'"]
         if row.next_run is not None:
-            sets.append(f"{shape.next_run} = {self._time(row.next_run)}")
+            sets.append(f"{shape.next_run} = {self.time(row.next_run)}")
         if row.runs:
             last = row.runs[-1]
-            sets.append(f"{shape.last_run} = {self._time(last.ended)}")
+            sets.append(f"{shape.last_run} = {self.time(last.ended)}")
             if shape.status != shape.mark:
                 word = "Success" if last.success else "Failure"
                 sets.append(f"{shape.status} = {self._text(word)}")
         sets += [f"{shape.mark} = {self._text(f'targcc returned {row.token}')}", *self._stamps()]
         where = [self._is(row.key), f"{shape.active} = '0'", self._marked(row.token)]
         if in_time and row.next_run is not None and self.dialect != "sqlite":
-            where.append(f"{self._now()} < {self._time(row.next_run)}")
+            where.append(f"{self._now()} < {self.time(row.next_run)}")
         return f"UPDATE {self._table} SET {', '.join(sets)} WHERE {' AND '.join(where)}"
 
     def _log_run(self, row: Return, run: PastRun, log: LogColumns) -> str:
@@ -522,8 +527,8 @@ class Scripts:
         values = {
             log.job: self._key(row.key),
             log.name: name,
-            log.started: self._time(run.started),
-            log.ended: self._time(run.ended),
+            log.started: self.time(run.started),
+            log.ended: self.time(run.ended),
             log.by: self._text("targcc"),
             log.seconds: str(run.seconds),
             log.milliseconds: str(run.seconds * 1000),
@@ -592,10 +597,6 @@ class Scripts:
         return (" + " if self.dialect == "mssql" else " || ").join(
             part if part.startswith(("'", "N'")) else f"({part})" for part in parts
         )
-
-    def _time(self, moment: datetime) -> str:
-        separator = " " if self.dialect == "sqlite" else "T"
-        return f"'{moment.isoformat(separator, 'seconds')}'"
 
     def _time_text(self, column: str) -> str:
         """Return SQL that formats a time column as text to the second; ``none`` for NULL."""
@@ -729,8 +730,8 @@ class OldServer:
         started = next((columns[name] for name in STARTED if name in columns), None)
         if job is None or started is None:
             raise CutoverError(f"{log} has no column for the job or for the start of a run")
-        lowest = self.clock.wall(since).isoformat(" ", "seconds")
-        query = f"SELECT * FROM {log} WHERE {started} >= '{lowest}' ORDER BY {started}"
+        lowest = self.scripts.time(self.clock.wall(since))
+        query = f"SELECT * FROM {log} WHERE {started} >= {lowest} ORDER BY {started}"
         runs: dict[str, list[OldRun]] = {}
         for record in self._read(self._select, query):
             at = self.clock.instant(record[started.lower()])
