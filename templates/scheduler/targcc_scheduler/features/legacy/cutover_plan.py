@@ -366,6 +366,14 @@ async def watch_list(connection: AsyncConnection, now: datetime) -> list[Watched
     return sorted(watched, key=lambda item: (not item.alarm, item.owned.next_slot or now))
 
 
+def _counts(run: Run, since: datetime) -> bool:
+    """Return whether a failed or missed run is a problem here: slots that passed before the move were the old server's."""
+    backlog = (
+        run.state is RunState.MISSED and run.scheduled_for is not None and run.scheduled_for < since
+    )
+    return run.created_at >= since and not backlog
+
+
 def _watched(
     owner: Ownership,
     recent: tuple[Run, ...],
@@ -375,9 +383,7 @@ def _watched(
     is_paused: bool,
 ) -> Watched:
     runs = tuple(run for run in recent if run.created_at >= owner.since)
-    bad = sorted(
-        (run for run in failures if run.created_at >= owner.since), key=lambda run: -run.id
-    )
+    bad = sorted((run for run in failures if _counts(run, owner.since)), key=lambda run: -run.id)
     alarm = ""
     if bad:
         alarm = f"run {bad[0].id} {bad[0].state}"
