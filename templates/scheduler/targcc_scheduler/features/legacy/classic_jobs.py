@@ -198,12 +198,15 @@ class ClassicJobs:
     def _due(self, row: ClassicRow, schedule: Schedule | None) -> datetime | None:
         """Return when a row was due by ``NextRunTime``, to the minute: a row that is overdue at its first start here runs once, as with TaskManager.
 
-        The slots of an interval that counts from the start of the previous run begin one interval after the returned instant.
+        Of several slots that have passed since then, the newest counts, and the others are not recorded as missed: TaskManager had one run for
+        all. The slots of an interval that counts from the start of the previous run begin one interval after the returned instant.
         """
         if row.next_run is None or row.is_running:
             return None
         before = schedule.delay if isinstance(schedule, AfterRunSchedule) else timedelta()
-        return self._instant(row.next_run.replace(second=0, microsecond=0)) - before
+        due = self._instant(row.next_run.replace(second=0, microsecond=0)) - before
+        newest = schedule.previous(self._clock.now(), self._zone) if schedule is not None else None
+        return due if newest is None else max(due, newest)
 
     def _work(
         self, row_id: int, name: str, procedure: str
