@@ -61,6 +61,10 @@ REFUSED = {
         {"pyproject.toml": '[tool.poetry.dependencies]\npython = "^3.10"\nfastapi = "*"\n'},
         'pyproject.toml  python = "^3.10": the scheduler needs Python 3.11 or later',
     ),
+    "an old patch release of Python": (
+        {"pyproject.toml": '[tool.poetry.dependencies]\npython = "3.10.14"\nfastapi = "*"\n'},
+        'pyproject.toml  python = "3.10.14": the scheduler needs Python 3.11 or later',
+    ),
     "a file of pyenv": (
         {"requirements.txt": "fastapi\n", ".python-version": "3.10.14\n"},
         ".python-version  3.10: the scheduler needs Python 3.11 or later",
@@ -92,6 +96,7 @@ FITS = {
     "an older Python for pip": f'{PROJECT}requires-python = ">=3.9"\ndependencies = ["fastapi"]\n',
     "another system": f'{PROJECT}dependencies = ["fastapi", "pydantic<2; python_version < \'3.9\'"]\n',
     "an address": f'{PROJECT}dependencies = ["fastapi", "pydantic @ https://example.com/p.whl"]\n',
+    "a patch release of Python": '[tool.poetry.dependencies]\npython = "3.11.7"\nfastapi = "*"\n',
     "a release to come": f'{PROJECT}dependencies = ["fastapi", "pydantic>=99"]\n',
 }
 
