@@ -251,3 +251,20 @@ def test_a_patched_app_that_gets_alembic_later_gets_the_option(tmp_path: Path):
 
     assert "is_not_ours" in env.read_text(encoding="utf-8")
     assert what not in CliRunner().invoke(main, ["doctor", "--project", str(root)]).output
+
+
+def test_the_plan_names_the_file_in_the_folder_of_migrations(tmp_path: Path):
+    files = {
+        "requirements.txt": "fastapi\n",
+        "shop/__init__.py": "",
+        "shop/main.py": "from fastapi import FastAPI\n\napp = FastAPI()\n",
+        "migrations/env.py": ENVS["generic"],
+    }
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+
+    result = CliRunner().invoke(main, ["patch", "--dry-run", "--project", str(tmp_path)])
+
+    assert result.exit_code == 0, result.output
+    assert "update    migrations/env.py " in result.output
