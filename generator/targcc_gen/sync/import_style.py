@@ -14,9 +14,14 @@ from targcc_gen.render.package import SOURCE_TREE
 
 # Settings.
 
+BLACKS_LENGTH = 88
 _GRID, _HANGING, _GROUPED = 0, 3, 5
 _MODES = {"GRID": _GRID, "VERTICAL_HANGING_INDENT": _HANGING, "VERTICAL_GRID_GROUPED": _GROUPED}
-_BLACK = {"multi-line-output": _HANGING, "include-trailing-comma": True, "line-length": 88}
+_BLACK = {
+    "multi-line-output": _HANGING,
+    "include-trailing-comma": True,
+    "line-length": BLACKS_LENGTH,
+}
 _PROFILES: dict[str, dict[str, Any]] = {
     "black": {**_BLACK, "split-on-trailing-comma": True},
     "django": {"multi-line-output": _GROUPED, "include-trailing-comma": True},
@@ -68,7 +73,7 @@ class ImportStyle:
     by_type: bool = True
     by_text: bool = False
     between: int = 0
-    length: int = 88
+    length: int = BLACKS_LENGTH
     mode: int = _HANGING
     comma: bool = True
     keeps: bool = True
@@ -98,7 +103,7 @@ def read_style(root: Path) -> ImportStyle:
         by_type=_flag(values, "order-by-type", default=True),
         by_text=_flag(values, "lexicographical") and not _flag(values, "group-by-package"),
         between=_number(values, "lines-between-types", 0),
-        length=_number(values, "line-length", 88),
+        length=_number(values, "line-length", BLACKS_LENGTH),
         mode=_mode(values.get("multi-line-output", _HANGING)),
         comma=_flag(values, "include-trailing-comma", default=True),
         keeps=_flag(values, "split-on-trailing-comma", default=True),
@@ -205,6 +210,18 @@ def texts(settings: dict[str, Any], *names: str) -> list[str]:
         if isinstance(parts, list):
             result += [str(part).strip() for part in parts if str(part).strip()]
     return result
+
+
+def line_length(root: Path) -> int:
+    """Return the longest line of a project's formatter: black's setting, else ruff's, else black's default.
+
+    Args:
+        root: The project's folder.
+    """
+    black = _table(_table(_toml(root / "pyproject.toml"), "tool"), "black")
+    tables = [*_plain([black]), *settings_of(root).ruff]
+    lengths = (_number(table, "line-length", 0) for table in tables)
+    return next((length for length in lengths if length), BLACKS_LENGTH)
 
 
 # Layout.
