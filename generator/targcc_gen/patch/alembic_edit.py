@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -62,11 +63,8 @@ def with_option(
         return None
     names_option = OPTION.encode() in data
     order = order or ImportOrder()
-    for own_line in (
-        False,
-        True,
-    ):  # a line of its own where the removal cannot tell a break of ours
-        editor = _Editor(partial(_added, names_option=names_option, own_line=own_line))
+    for comes_first in (False, True):  # first where the app's own break looks like ours
+        editor = _Editor(partial(_added, names_option=names_option, comes_first=comes_first))
         new = tree.visit(editor)
         if not editor.calls or editor.calls != editor.changed:
             return None
@@ -147,7 +145,7 @@ def _dotted(node: cst.CSTNode | None) -> str:
 # The option in a call.
 
 
-def _added(call: cst.Call, *, names_option: bool, own_line: bool) -> cst.Call | None:
+def _added(call: cst.Call, *, names_option: bool, comes_first: bool) -> cst.Call | None:
     """Return the call with the option; None if another part of the file may give the same option."""
     own = _index(call, OPTION)
     if own is not None:
@@ -165,6 +163,11 @@ def _added(call: cst.Call, *, names_option: bool, own_line: bool) -> cst.Call | 
         value=cst.Name(NAME),
         equal=cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace("")),
     )
+    if comes_first and call.args[0].keyword is not None:
+        comma = _plain(call.args[0].comma)
+        if len(call.args) == 1:
+            comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+        return call.with_changes(args=(option.with_changes(comma=comma), *call.args))
     if place + 1 < len(call.args):
         comma = _plain(before.comma)
         args = (*call.args[: place + 1], option.with_changes(comma=comma), *call.args[place + 1 :])
@@ -172,8 +175,6 @@ def _added(call: cst.Call, *, names_option: bool, own_line: bool) -> cst.Call | 
     comma = _plain(call.args[place - 1].comma) if place else cst.MaybeSentinel.DEFAULT
     if not isinstance(comma, cst.Comma):
         comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
-    if own_line and isinstance(call.whitespace_before_args, cst.ParenthesizedWhitespace):
-        comma = comma.with_changes(whitespace_after=call.whitespace_before_args)
     option = option.with_changes(
         comma=before.comma, whitespace_after_arg=before.whitespace_after_arg
     )
@@ -282,46 +283,93 @@ def _without_import(data: bytes) -> bytes:
     return data
 
 
-# Line breaks of a call that the option makes too long, as black and ruff break the call: all arguments on a line of their own.
+# Line breaks of a call that the option makes too long, as black and ruff break the call.
 
 _INDENT = "    "
+_BODY_ALONE = 3  # lines of a call whose arguments are together on a line of their own
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A call of the file with the option as its last argument.
+
+    Args:
+        first: The first line.
+        lines: The lines without their ends.
+        arguments: The arguments.
+        start: The column behind the opening bracket.
+        indent: The indentation.
+    """
+
+    first: int
+    lines: tuple[str, ...]
+    arguments: tuple[str, ...]
+    start: int
+    indent: str
+
+    @property
+    def head(self) -> str:
+        """The text up to the opening bracket."""
+        return self.lines[0][: self.start]
+
+    @property
+    def tail(self) -> str:
+        """The text from the closing bracket."""
+        return self.lines[-1][self.lines[-1].rindex(")") :]
+
+    def laid_out(self, arguments: Sequence[str], length: int) -> tuple[str, ...]:
+        """Return the lines of the call with these arguments, as black writes them."""
+        joined, inner = ", ".join(arguments), self.indent + _INDENT
+        if len(self.head + joined + self.tail) <= length:
+            return (self.head + joined + self.tail,)
+        if len(inner + joined) <= length:
+            return (self.head, inner + joined, self.indent + self.tail)
+        body = (f"{inner}{argument}," for argument in arguments)
+        return (self.head, *body, self.indent + self.tail)
+
+    def replaced(self, lines: Sequence[str]) -> Replacement:
+        """Return the edit that writes these lines in place of the call."""
+        return Replacement(self.first, self.first + len(self.lines) - 1, tuple(lines))
 
 
 def _broken(data: bytes, length: int) -> bytes:
-    """Return the file with a break in each call that has the option and is longer than a line."""
+    """Return the file with breaks in each call that the option made longer than a line."""
     source = Source("env.py", data)
-    for first, last, start, end in _calls(source):
-        line = source.lines[first - 1].rstrip("\r\n")
-        body = f"{source.indent_of(first)}{_INDENT}{line[start:end]}"
-        if first == last and len(line) > length >= len(body):
-            lines = (line[:start], body, f"{source.indent_of(first)}{line[end:]}")
-            return _broken(source.edited([Replacement(first, last, lines)]), length)
+    for call in _calls(source):
+        is_together = len(call.lines) == 1 or len(call.lines) == _BODY_ALONE
+        lines = call.laid_out(call.arguments, length)
+        is_better = max(map(len, lines)) <= length < max(map(len, call.lines))
+        if is_together and is_better:
+            return _broken(source.edited([call.replaced(lines)]), length)
     return data
 
 
 def _unbroken(data: bytes, length: int) -> bytes:
     """Return the file without the breaks of `_broken`."""
     source = Source("env.py", data)
-    for first, last, start, end in _calls(source):
-        lines = [line.rstrip("\r\n") for line in source.lines[first - 1 : last]]
-        if len(lines) != _LINES or lines[0][start:] or lines[2][:end].strip():
-            continue
-        line = lines[0] + lines[1].strip() + lines[2].strip()
-        was_short = len(line) - len(f", {OPTION}={NAME}") <= length
-        if was_short and len(lines[1]) <= length < len(line) and not line.endswith(",)"):
-            return _unbroken(source.edited([Replacement(first, last, (line,))]), length)
+    for call in _calls(source):
+        before = call.laid_out(call.arguments[:-1], length)
+        joined = ", ".join(call.arguments)
+        if len(before) == 1:
+            lines: tuple[str, ...] = (call.head + joined + call.tail,)
+        else:
+            lines = (before[0], call.indent + _INDENT + joined, before[-1])
+        whole = source.edited([call.replaced(lines)])
+        if len(before) <= _BODY_ALONE and whole != data and _broken(whole, length) == data:
+            return _unbroken(whole, length)
     return data
 
 
-_LINES = 3
-
-
-def _calls(source: Source) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the first and the last line of each call with the option, and the columns of its arguments on these lines."""
+def _calls(source: Source) -> Iterator[_Written]:
     for node in ast.walk(source.module):
-        if isinstance(node, ast.Call) and any(word.arg == OPTION for word in node.keywords):
-            shown = source.lines[node.lineno - 1]
-            if shown.isascii() and node.func.end_lineno == node.lineno:
-                start = shown.index("(", node.func.end_col_offset) + 1
-                end = (node.end_col_offset or 1) - 1
-                yield node.lineno, node.end_lineno or node.lineno, start, end
+        if not isinstance(node, ast.Call) or not node.keywords:
+            continue
+        value, last = node.keywords[-1].value, node.end_lineno or node.lineno
+        lines = tuple(line.rstrip("\r\n") for line in source.lines[node.lineno - 1 : last])
+        if not isinstance(value, ast.Name) or value.id != NAME or not "".join(lines).isascii():
+            continue
+        texts = [ast.get_source_segment(source.text, part) for part in (*node.args, *node.keywords)]
+        start = lines[0].find("(", node.func.end_col_offset or 0) + 1
+        if start and all(texts):
+            arguments = tuple(text for text in texts if text)
+            yield _Written(node.lineno, lines, arguments, start, source.indent_of(node.lineno))

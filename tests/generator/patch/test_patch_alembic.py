@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import alembic
+import black
 import pytest
 from click.testing import CliRunner
 from targcc_gen.cli import main
@@ -142,24 +143,34 @@ CALLS = {
         "context.configure(\n        connection=connection, target_metadata=metadata, include_name=is_not_ours\n    )",
         88,
     ),
-    "a call that would take a line an argument stays on its line": (
+    "a longer one takes a line an argument": (
+        "context.configure(connection=connection, target_metadata=metadata)",
+        "context.configure(\n        connection=connection,\n        target_metadata=metadata,\n        include_name=is_not_ours,\n    )",
+        80,
+    ),
+    "a call that is too long anyhow stays on its line": (
         "context.configure(connection=connection, target_metadata=metadata)",
         "context.configure(connection=connection, target_metadata=metadata, include_name=is_not_ours)",
-        60,
+        30,
+    ),
+    "a call that the app has broken for a comma gets the option first": (
+        "context.configure(\n        connection=connection,\n        target_metadata=metadata,\n    )",
+        "context.configure(\n        include_name=is_not_ours,\n        connection=connection,\n        target_metadata=metadata,\n    )",
+        80,
     ),
     "a call that the app has broken stays so": (
         "context.configure(\n        connection=connection, target_metadata=metadata, **options,\n    )",
         "context.configure(\n        connection=connection, target_metadata=metadata, include_name=is_not_ours, **options,\n    )",
         88,
     ),
-    "a call that the app has broken without need gets a line": (
+    "a call that the app has broken without need gets the option first": (
         "context.configure(\n        connection=connection, target_metadata=metadata\n    )",
-        "context.configure(\n        connection=connection, target_metadata=metadata,\n        include_name=is_not_ours\n    )",
+        "context.configure(\n        include_name=is_not_ours, connection=connection, target_metadata=metadata\n    )",
         88,
     ),
     "arguments on a line of their own": (
         "context.configure(\n        connection=connection, target_metadata=metadata\n    )",
-        "context.configure(\n        connection=connection, target_metadata=metadata, include_name=is_not_ours\n    )",
+        "context.configure(\n        connection=connection,\n        target_metadata=metadata,\n        include_name=is_not_ours,\n    )",
         60,
     ),
 }
@@ -175,6 +186,9 @@ def test_a_call_is_broken_where_it_gets_too_long(name):
     assert after is not None
     assert after.decode().endswith(f"    {expected}\n")
     assert without_option(after, length) == before
+    mode = black.Mode(line_length=length)
+    if black.format_str(before.decode(), mode=mode) == before.decode():
+        assert black.format_str(after.decode(), mode=mode) == after.decode()
 
 
 def test_a_rule_of_the_app_is_asked_too():
