@@ -50,7 +50,14 @@ def _of_python(pythons: Iterable[PythonVersions]) -> Iterator[str]:
         old = [version for version in _OLD if python.versions.contains(version)]
         is_new = any(meet(python.versions, series) for series in _NEW)
         if not is_new or (python.covers and old):
-            yield f"  {python.path}  {python.text}: the scheduler needs Python 3.11 or later"
+            advice = f'; "{_narrowed(python.versions)}" fits' if is_new else ""
+            yield f"  {python.path}  {python.text}: the scheduler needs Python 3.11 or later{advice}"
+
+
+def _narrowed(versions: SpecifierSet) -> str:
+    """Return a range without the versions that are too old."""
+    upper = [str(bound) for bound in versions if bound.operator in {"<", "<=", "!="}]
+    return ",".join([str(_PYTHON), *sorted(upper)])
 
 
 def _of_versions(needed: Iterable[Dependency], required: list[Required]) -> Iterator[str]:

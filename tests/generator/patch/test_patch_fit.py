@@ -51,7 +51,7 @@ REFUSED = {
     ),
     "a range of Python that uv locks": (
         {"pyproject.toml": f'{PROJECT}requires-python = ">=3.9"\n', "uv.lock": ""},
-        'pyproject.toml  requires-python = ">=3.9": the scheduler needs Python 3.11 or later',
+        'requires-python = ">=3.9": the scheduler needs Python 3.11 or later; ">=3.11" fits',
     ),
     "a Python that is too old": (
         {"pyproject.toml": f'{PROJECT}requires-python = ">=3.8,<3.11"\n'},
@@ -59,7 +59,7 @@ REFUSED = {
     ),
     "Poetry's Python": (
         {"pyproject.toml": '[tool.poetry.dependencies]\npython = "^3.10"\nfastapi = "*"\n'},
-        'pyproject.toml  python = "^3.10": the scheduler needs Python 3.11 or later',
+        'python = "^3.10": the scheduler needs Python 3.11 or later; ">=3.11,<4" fits',
     ),
     "an old patch release of Python": (
         {"pyproject.toml": '[tool.poetry.dependencies]\npython = "3.10.14"\nfastapi = "*"\n'},
