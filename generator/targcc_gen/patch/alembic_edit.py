@@ -291,12 +291,13 @@ _BODY_ALONE = 3  # lines of a call whose arguments are together on a line of the
 
 @dataclass(frozen=True)
 class _Written:
-    """A call of the file with the option as its last argument.
+    """A call of the file that has the option, and not as its first argument.
 
     Args:
         first: The first line.
         lines: The lines without their ends.
         arguments: The arguments.
+        others: The arguments without the option.
         start: The column behind the opening bracket.
         indent: The indentation.
     """
@@ -304,6 +305,7 @@ class _Written:
     first: int
     lines: tuple[str, ...]
     arguments: tuple[str, ...]
+    others: tuple[str, ...]
     start: int
     indent: str
 
@@ -348,28 +350,30 @@ def _unbroken(data: bytes, length: int) -> bytes:
     """Return the file without the breaks of `_broken`."""
     source = Source("env.py", data)
     for call in _calls(source):
-        before = call.laid_out(call.arguments[:-1], length)
+        before = call.laid_out(call.others, length)
         joined = ", ".join(call.arguments)
         if len(before) == 1:
             lines: tuple[str, ...] = (call.head + joined + call.tail,)
         else:
             lines = (before[0], call.indent + _INDENT + joined, before[-1])
-        whole = source.edited([call.replaced(lines)])
-        if len(before) <= _BODY_ALONE and whole != data and _broken(whole, length) == data:
-            return _unbroken(whole, length)
+        is_ours = call.lines == call.laid_out(call.arguments, length)
+        if is_ours and len(before) <= _BODY_ALONE and max(map(len, lines)) > length:
+            return _unbroken(source.edited([call.replaced(lines)]), length)
     return data
 
 
 def _calls(source: Source) -> Iterator[_Written]:
     for node in ast.walk(source.module):
-        if not isinstance(node, ast.Call) or not node.keywords:
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
-        value, last = node.keywords[-1].value, node.end_lineno or node.lineno
-        lines = tuple(line.rstrip("\r\n") for line in source.lines[node.lineno - 1 : last])
-        if not isinstance(value, ast.Name) or value.id != NAME or not "".join(lines).isascii():
+        lines = source.lines[node.lineno - 1 : node.end_lineno or node.lineno]
+        lines = tuple(line.rstrip("\r\n") for line in lines)
+        if not "".join(lines).isascii():
             continue
-        texts = [ast.get_source_segment(source.text, part) for part in (*node.args, *node.keywords)]
+        parts = (*node.args, *node.keywords)
+        arguments = tuple(ast.get_source_segment(source.text, part) or "" for part in parts)
+        others = tuple(argument for argument in arguments if argument != f"{OPTION}={NAME}")
         start = lines[0].find("(", node.func.end_col_offset or 0) + 1
-        if start and all(texts):
-            arguments = tuple(text for text in texts if text)
-            yield _Written(node.lineno, lines, arguments, start, source.indent_of(node.lineno))
+        if start and len(others) < len(arguments) and others[:1] == arguments[:1]:
+            indent = source.indent_of(node.lineno)
+            yield _Written(node.lineno, lines, arguments, others, start, indent)

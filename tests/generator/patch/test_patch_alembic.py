@@ -67,7 +67,14 @@ from core.db import Base
 
 
 def run(connection):
-    context.configure(connection=connection, target_metadata=Base.metadata)
+    context.configure(connection=connection, target_metadata=Base.metadata, as_sql=1)
+
+
+def run_in_a_thread():
+    with create_engine("sqlite://").connect() as connection:
+        context.configure(connection=connection, target_metadata=Base.metadata)
+        with context.begin_transaction():
+            context.configure(connection=connection, target_metadata=Base.metadata)
 """
 ENVS = {
     "generic": (TEMPLATES / "generic/env.py").read_text(encoding="utf-8"),
@@ -130,6 +137,8 @@ def test_the_app_is_imported_below_the_line_that_makes_it_importable(tmp_path: P
     assert text.index("sys.path.insert") < text.index("from app.scheduler import is_not_ours")
     assert "\n\nfrom app.scheduler import is_not_ours\n\n# For autogenerate\nfrom core" in text
     assert without_option(after) == EXTENDS_THE_PATH.encode()
+    assert black.format_str(EXTENDS_THE_PATH, mode=black.Mode()) == EXTENDS_THE_PATH
+    assert black.format_str(text, mode=black.Mode()) == text
 
 
 CALLS = {
