@@ -142,9 +142,9 @@ _LINK = "For further information visit"  # pydantic's, below each value
 
 def _message(text: str) -> str:
     """Return the message of the exception that ends a traceback, such as the settings that pydantic misses."""
-    lines = text.splitlines()
+    lines = [line for line in text.splitlines() if _LINK not in line]
     first = max((i for i, line in enumerate(lines) if _RAISED.match(line)), default=-1)
-    return "\n  ".join([line for line in lines[first:] if _LINK not in line][:_MESSAGE_LINES])
+    return "\n  ".join(lines[first:][:_MESSAGE_LINES])
 
 
 def _trial(prepared: Prepared) -> Trial | Outcome:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 _LAST_LINES = 6
-_MOST_LINES = 30
+_MOST_LINES = 60
 _START_SECONDS = 3
 """Seconds that an app has, after its lifespan startup, to start the scheduler; a start in the background counts."""
 

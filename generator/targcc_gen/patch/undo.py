@@ -236,11 +236,15 @@ def _is_own_services(entry: LockEntry) -> bool:
 def _files_of(root: Path, package: Path, lock: Lock) -> Iterator[str]:
     """Yield the files in the folders that a patch made.
 
-    `migrations` counts only if the lock has files there: since 0.2 a patch makes no migrations, and the app may have its own.
+    `migrations` counts only if the lock has files of the generator there: since 0.2 a patch makes no migrations, and the app may have
+    its own, whose `env.py` the patch edits.
     """
     migrations = f"{package.relative_to(root).as_posix()}/migrations/"
     names = ["jobs"]
-    if any(path.startswith(migrations) for path in lock.entries):
+    if any(
+        path.startswith(migrations) and entry.owner is not Owner.PATCHED
+        for path, entry in lock.entries.items()
+    ):
         names.append("migrations")
     folders = [package] if package.name == OWN_PACKAGE else [package / name for name in names]
     folders.append(root / SOURCE_TREE)

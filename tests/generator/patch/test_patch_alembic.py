@@ -374,3 +374,24 @@ def test_the_plan_names_the_file_in_the_folder_of_migrations(tmp_path: Path):
 
     assert result.exit_code == 0, result.output
     assert "update    migrations/env.py " in result.output
+
+
+def test_migrations_of_the_app_in_its_package_do_not_keep_the_scheduler(tmp_path: Path):
+    files = {
+        "requirements.txt": "fastapi\n",
+        "shop/__init__.py": "",
+        "shop/main.py": MAIN,
+        "shop/migrations/env.py": ENVS["generic"],
+        "shop/migrations/README": "Generic single-database configuration.\n",
+    }
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    of_targcc(tmp_path, "patch", "--no-verify")
+    assert "is_not_ours" in (tmp_path / "shop/migrations/env.py").read_text(encoding="utf-8")
+
+    of_targcc(tmp_path, "patch", "--undo")
+
+    left = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert left == set(files)
+    assert (tmp_path / "shop/migrations/env.py").read_text(encoding="utf-8") == ENVS["generic"]
