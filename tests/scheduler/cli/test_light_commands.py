@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from targcc_scheduler.cli.answers import DEFAULTS, INSTANTS, Record, read
 from targcc_scheduler.cli.commands import system
 from targcc_scheduler.cli.group import AnswerError
-from targcc_scheduler.db.migrations.upgrade import DIALECTS
+from targcc_scheduler.db.dialects.known import SCRIPTS
 from targcc_scheduler.features.batches import commands as batches
 from targcc_scheduler.features.batches.model import BatchState
 from targcc_scheduler.features.events import commands as events
@@ -127,7 +127,7 @@ def test_a_missing_field_is_named():
         (events.EVENTS, EVENTS),
         (triage.ACTIONS, bulk_queries.ACTIONS),
         (triage.BACKFILL, bulk_actions.BACKFILL),
-        (system.DIALECTS, DIALECTS),
+        (system.SCRIPTS, SCRIPTS),
     ],
 )
 def test_the_choices_of_an_option_are_those_of_the_model(choices: Any, model: Any):

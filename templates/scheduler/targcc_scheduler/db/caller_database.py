@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 from weakref import WeakSet
 
 import sqlalchemy as sa
@@ -53,26 +52,24 @@ class Home:
         if connection.dialect.name != self._url.get_backend_name():
             raise self._refusal(await _url_of(connection))
         dialect = known.of(connection)
-        if dialect.name == "sqlite":
-            try:
-                yield
-            except OperationalError as error:
-                if _NO_TABLE in str(error.orig):
-                    raise self._refusal(await _url_of(connection)) from None
-                raise
-            return
         plain = connection.sync_connection
-        if plain is not None and plain.engine in self._engines:
-            yield  # a URL takes longer to compare
-            return
-        url = await _url_of(connection)
-        if url not in self._known:
-            if not await connection.scalar(sa.select(sa.func.to_regclass(dialect.folded(_TABLE)))):
-                raise self._refusal(url)
-            self._known.add(url)
-        if plain is not None and plain.engine.url.database:
-            self._engines.add(plain.engine)  # the engine of a lent connection may have any database
-        yield
+        if dialect.many_writers and (plain is None or plain.engine not in self._engines):
+            # With a single writer, the write lock may be refused after a look at the tables.
+            url = await _url_of(connection)
+            if url not in self._known:
+                if not await dialect.has_table(connection, _TABLE):
+                    raise self._refusal(url)
+                self._known.add(url)
+            if plain is not None and plain.engine.url.database:
+                self._engines.add(
+                    plain.engine
+                )  # a URL takes longer to compare; a lent connection has none
+        try:
+            yield
+        except OperationalError as error:
+            if _NO_TABLE in str(error.orig):
+                raise self._refusal(await _url_of(connection)) from None
+            raise
 
     def _refusal(self, url: sa.URL) -> OtherDatabase:
         other, own = _shown(url), _shown(self._url)
@@ -101,16 +98,4 @@ async def _url_of(connection: AsyncConnection) -> sa.URL:
     plain = connection.sync_connection
     assert plain is not None
     url = plain.engine.url
-    if url.database:
-        return url
-    if url.get_backend_name() == "sqlite":
-        rows = await connection.execute(sa.text("PRAGMA database_list"))
-        return url.set(database=next((str(row[2]) for row in rows if row[1] == "main"), ""))
-    info: Any = getattr(plain.connection.driver_connection, "info", None)
-    return sa.URL.create(
-        url.get_backend_name(),
-        username=getattr(info, "user", None),
-        host=getattr(info, "host", None),
-        port=getattr(info, "port", None),
-        database=getattr(info, "dbname", None),
-    )
+    return url if url.database else await known.of(connection).opened_url(connection, url)

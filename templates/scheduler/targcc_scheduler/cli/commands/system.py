@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from ...web.api.schemas import QueueOut
 
 
-DIALECTS = ("sqlite", "postgresql", "mssql")
+SCRIPTS = ("sqlite", "postgresql", "mssql")
 
 
 @click.command()
 @click.option(
     "--sql",
     "dialect",
-    type=click.Choice(DIALECTS),
+    type=click.Choice(SCRIPTS),
     help="Print the SQL that creates the tables in an empty database, and change nothing.",
 )
 @click.option(
