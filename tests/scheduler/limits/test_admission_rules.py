@@ -68,6 +68,7 @@ async def _states(connection):
         (3, [BUSY, {**WAITS, "Weight": 3}, WAITS], []),
         (3, [{**WAITS, "Weight": 2}, WAITS, WAITS], [1, 2]),
         (2, [{**WAITS, "Weight": 5}, WAITS], [1]),
+        (1, [{**WAITS, "Weight": 2}], [1]),
         (2, [{**BUSY, "Weight": 2}, WAITS], []),
         # A run that waits for its parents does not wait for capacity.
         (1, [{"State": AWAITING, "Ties": int(Tie.FOLLOWS)}, WAITS], [2]),
@@ -129,10 +130,23 @@ async def test_a_run_without_a_token_asks_again_when_the_next_token_comes(store)
         assert await limits.admit(connection, ["K"], NOW) == []  # one run asks for all
 
 
+async def test_a_run_that_another_transaction_has_locked_does_not_ask(migrated_postgresql_url):
+    far = datetime(2999, 1, 1, tzinfo=UTC)
+    store = Store(migrated_postgresql_url)
+    async with store.write() as connection:
+        await _limit(connection, most=None, IntervalMs=60_000, Burst=1, NextAt=far)
+        await _insert(connection, 1, **WAITS)
+    async with store.write() as other, store.write() as connection:
+        await other.execute(sa.select(job_run.c.Id).with_for_update())
+        assert await limits.admit(connection, ["K"], NOW) == []
+        assert await connection.scalar(sa.select(job_limit.c.WakeId)) is None
+    await store.dispose()
+
+
 async def test_a_run_that_waits_for_capacity_asks_for_no_token(store):
     """The last token is left for it: the end of the running run admits it."""
     async with store.write() as connection:
-        await _limit(connection, IntervalMs=60_000, Burst=1)
+        await _limit(connection, most=2, IntervalMs=60_000, Burst=1)
         await _insert(connection, 1, **BUSY)
         await _insert(connection, 2, **WAITS, Weight=2)
         assert await limits.admit(connection, ["K"], NOW) == []
