@@ -50,6 +50,19 @@ from acme_jobs.scheduler import job
 def report() -> str:
     return "12 lines mailed"
 """
+STOPPED = """
+import asyncio
+from acme_jobs.scheduler import job
+from acme_jobs.services import WORD
+
+@job(every="1s", overlap="skip")
+async def waits() -> str:
+    print("WAITS", flush=True)
+    try:
+        await asyncio.sleep(600)
+    finally:
+        print("TOLD", flush=True)
+"""
 
 
 # The rule of the database.
@@ -368,3 +381,20 @@ def test_the_serving_process_runs_the_edited_job_and_ends_with_its_input(
     process.stdin.close()
     process.stdin = None  # communicate() would flush it
     assert process.wait(60) == 0
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_running_job_is_told_to_stop_when_a_service_is_saved(project: Path, start: Start):
+    services = project / "src" / "acme_jobs" / "services.py"
+    text = services.read_text(encoding="utf-8")
+    services.write_text(f"{text}\nWORD = 1\n", encoding="utf-8")
+    job_file(project, "waits").write_text(STOPPED, encoding="utf-8")
+    process = start("--no-open")
+    lines_until(process, "WAITS")
+    services.write_text(f"{text}\nWORD = 2\n", encoding="utf-8")
+    lines_until(process, "TOLD")
+    changed = lines_until(process, ", reloaded in ")[-1]
+    assert str(services.relative_to(project)) in changed
+    spec = project / "targcc.yaml"
+    spec.write_text(f"{spec.read_text(encoding='utf-8')}# a note\n", encoding="utf-8")
+    lines_until(process, "changed     targcc.yaml: targcc-gen regenerate applies it to the code")
