@@ -18,8 +18,10 @@ from targcc_gen.sync import apply, make_plan
 from targcc_scheduler.cli.commands import dev
 from targcc_scheduler.cli.dev_database import development_environment
 from targcc_scheduler.cli.dev_keys import keys
+from targcc_scheduler.cli.dev_server import for_development
 from targcc_scheduler.cli.group import CliError
 from targcc_scheduler.cli.main import main
+from targcc_scheduler.kernel.jobs.discovery import discover
 from targcc_scheduler.project import Project
 
 SECRET = "s3cret-word"
@@ -253,6 +255,20 @@ def test_a_key_does_what_the_help_says(
     loop._act(key)
     assert (lines, loop._ends) == (sent, ends)
     assert ("q  quit" in capsys.readouterr().out) == (key == "?")
+
+
+def test_jobs_have_no_retries_and_no_alerts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / "tried_jobs"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    job = '@job(retries=3, alerts=Alerts(slack="https://hooks.example.com/1"))'
+    text = f"from targcc_scheduler import Alerts, job\n\n{job}\ndef report() -> None: ...\n"
+    (folder / "report.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    project = Project(name="tried", package="tried", retries=5, job_options={"Report": {"retries": 4}})  # fmt: skip
+    monkeypatch.setattr("targcc_scheduler.project._configured", for_development(project))
+    [report] = discover("tried_jobs").definitions.values()
+    assert (report.retries, report.alerts) == (0, None)
 
 
 # The whole, with processes.
