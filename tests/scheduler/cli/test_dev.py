@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
 from projects import WEB
@@ -414,3 +415,23 @@ def test_a_running_job_is_told_to_stop_when_a_service_is_saved(project: Path, st
     spec = project / "targcc.yaml"
     spec.write_text(f"{spec.read_text(encoding='utf-8')}# a note\n", encoding="utf-8")
     lines_until(process, "changed     targcc.yaml: targcc-gen regenerate applies it to the code")
+
+
+@pytest.mark.usefixtures("processes")
+def test_the_browser_opens_signed_in(
+    project: Path, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    program, opened = tmp_path / "browser.py", tmp_path / "opened.txt"
+    program.write_text(
+        f"import pathlib, sys\npathlib.Path({str(opened)!r}).write_text(sys.argv[1])\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("BROWSER", f"{sys.executable} {program} %s")
+    job_file(project, "report").write_text(FAILS, encoding="utf-8")
+    process = start()
+    while not (opened.exists() and opened.read_text(encoding="utf-8")):
+        lines_until(process, "IndexError")  # the job fails each second
+    with httpx.Client(follow_redirects=True) as browser:
+        page = browser.get(opened.read_text(encoding="utf-8"))
+    assert (page.status_code, page.url.path) == (200, "/jobs")
+    assert "Sign out" in page.text
