@@ -92,7 +92,7 @@ class Double:
         if words.upper().startswith(KILL):
             self.killed.add(int(words[len(KILL) :]))
             return QueryResult([], [])
-        for start, answer in {**self.answers, **_ISOLATION}.items():
+        for start, answer in {**_ISOLATION, **self.answers}.items():
             if start.lower() in words.lower():
                 return self._given(answer, query, session)
         return self.catalog.answer(query)

@@ -8,7 +8,7 @@
     $ uv run python tests/mutation run --only "::backoff: "          # all mutants with this text in their names
     $ uv run python tests/mutation untested --room sync              # mutants of lines that no quick test runs; runs nothing
 
-The tests of ring 1 take part. A mutant runs the tests of its lines until one fails, 150 at most.
+The tests of ring 1 take part, or of the rings that `record --ring 1,2` names. A mutant runs the tests of its lines until one fails, 150 at most.
 ``tests/data/equivalent_mutants.toml`` lists mutants that behave as the original does, with the reason.
 Exit status: 0 done; 1 fewer mutants than ``--least`` per cent were killed.
 """
@@ -52,6 +52,7 @@ def main() -> int:
     recording = commands.add_parser("record", help="note which test runs which line")
     recording.add_argument("paths", nargs="*", help="record only these tests")
     recording.add_argument("--group", choices=GROUPS, help="record the tests of these rooms only")
+    recording.add_argument("--ring", default="1", help="rings of the tests (1), as in 1,2")
     running = commands.add_parser("run", help="run tests against mutants")
     add = running.add_argument
     add("--count", type=int, default=700, help="mutants in all rooms together (700)")
@@ -60,7 +61,11 @@ def main() -> int:
     add("--room", action="append", choices=ROOMS, help="run this room only; may be repeated")
     add("--group", choices=GROUPS, help="run the rooms of this group only")
     add("--only", metavar="TEXT", help="run all mutants whose names contain this text")
-    add("--survivors", action="store_true", help="run again those that survived the last time")
+    add(
+        "--survivors",
+        action="store_true",
+        help="run again those that survived the last time, each with ten times as many tests",
+    )
     add("--minutes", type=float, default=600, help="begin no mutant after this time")
     add("--jobs", type=int, default=2, help="mutants at a time (2)")
     add("--least", type=float, default=0, help="fail below this percentage of killed mutants")
@@ -68,7 +73,7 @@ def main() -> int:
     listing.add_argument("--room", action="append", choices=ROOMS, help="list this room only")
     options = parser.parse_args()
     if options.command == "record":
-        record(options.paths, options.group)
+        record(options.paths, options.group, options.ring)
         return 0
     return _untested(options.room) if options.command == "untested" else _run(options)
 
@@ -136,7 +141,7 @@ def _verdicts(mutants: list[Mutant], options: argparse.Namespace) -> dict[Mutant
     verdicts: dict[Mutant, str] = {}
     cases: list[Case] = []
     for mutant in mutants:
-        tests = recorded.tests_of(mutant)
+        tests = recorded.tests_of(mutant, more=options.survivors)
         if mutant.name in equivalent:
             verdicts[mutant] = EQUIVALENT
         elif old.get(mutant.name) in {KILLED, TIMED_OUT}:

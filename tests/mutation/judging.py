@@ -84,7 +84,7 @@ class _Copies:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
-        _make_database_template(session.items)
+        _make_database_templates(session.items)
         functions = _functions()
         running: dict[int, tuple[Mutant, float]] = {}
         while self.cases or running:
@@ -123,12 +123,17 @@ class _Copies:
         os._exit(0)
 
 
-def _make_database_template(items: Sequence[pytest.Item]) -> None:
-    """Run a test that needs the migrated SQLite file, so that the copies have the file. A test of another folder keeps it open."""
-    first = next((item for item in items if "_sqlite_template" in item.fixturenames), None)
-    other = next((item for item in items if "tests/generator" in item.nodeid), None)
-    if first is not None and other is not None:
-        first.ihook.pytest_runtest_protocol(item=first, nextitem=other)
+def _make_database_templates(items: Sequence[pytest.Item]) -> None:
+    """Run a test for each kind of database, so that the copies share the migrated SQLite file and the PostgreSQL server.
+
+    A test of another folder keeps what lives as long as the session; of all folders, ``tests/generator`` has least in common with the rest.
+    """
+    for fixture in ("_sqlite_template", "_postgresql_template"):
+        first = next((item for item in items if fixture in item.fixturenames), None)
+        others = [item for item in items if first is None or item.path.parent != first.path.parent]
+        others.sort(key=lambda item: "tests/generator" not in item.nodeid)
+        if first is not None and others:
+            first.ihook.pytest_runtest_protocol(item=first, nextitem=others[0])
 
 
 _Key = tuple[str, str, int]

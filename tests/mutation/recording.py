@@ -34,17 +34,18 @@ AT_IMPORT = ""
 """Stands in the map for a test: the lines that run when modules are imported."""
 
 
-def record(paths: Sequence[str], group: str | None = None) -> None:
-    """Run the tests of ring 1 and keep their lines.
+def record(paths: Sequence[str], group: str | None = None, rings: str = "1") -> None:
+    """Run tests and keep their lines.
 
     Args:
         paths: Paths of tests; the records of all other tests stay as they are. Empty for all tests.
         group: Record the tests of these rooms only.
+        rings: The rings of the tests, as in ``1,2``.
     """
     CACHE.mkdir(exist_ok=True)
     for part in CACHE.glob("part-*.json"):
         part.unlink()
-    words = ["-p", "mutation.recording", "-n", "2", "-q", "--tb=short", "--ring", "1"]
+    words = ["-p", "mutation.recording", "-n", "2", "-q", "--tb=short", "--ring", rings]
     subprocess.run(
         [sys.executable, "-m", "pytest", *words, *(paths or paths_of(group))],
         cwd=ROOT,
@@ -160,11 +161,18 @@ class Map:
         """Return whether a line of a mutant runs when modules are imported."""
         return not set(mutant.lines_of_code).isdisjoint(self._at_import.get(mutant.file, ()))
 
-    def tests_of(self, mutant: Mutant) -> list[str]:
+    def tests_of(self, mutant: Mutant, *, more: bool = False) -> list[str]:
         """Return the tests of a mutant's lines: first from the files that run little else, then from as many files as possible.
 
         A fault in code that runs at import may be noticed by any test of its module.
+
+        Args:
+            mutant: The mutant.
+            more: Raise the limits of time and number, ten times.
         """
+        most_tests, most_seconds = (
+            limit * (10 if more else 1) for limit in (MOST_TESTS, MOST_SECONDS)
+        )
         lines = mutant.lines_of_code
         tests = {test for line in lines for test in self._by_line.get((mutant.file, line), ())}
         if not mutant.is_in_function or (not tests and self.runs_at_import(mutant)):
@@ -176,12 +184,12 @@ class Map:
             files,
             key=lambda file: (-max(self._share(mutant.file, test) for test in files[file]), file),
         )
-        turns = [*_in_turns(files, by_share[:_SPECIFIC])][: MOST_TESTS // 2]
+        turns = [*_in_turns(files, by_share[:_SPECIFIC])][: int(most_tests) // 2]
         turns += _in_turns(files, by_share)
         chosen: dict[str, float] = {}
         for test in turns:
             seconds = self._tests[test]["seconds"]
-            if len(chosen) < MOST_TESTS and sum(chosen.values()) + seconds <= MOST_SECONDS:
+            if len(chosen) < most_tests and sum(chosen.values()) + seconds <= most_seconds:
                 chosen[test] = seconds
         return list(chosen)
 

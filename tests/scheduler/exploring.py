@@ -12,6 +12,7 @@ from interleavings import (
     LIMIT,
     OVER,
     PROGRAMS,
+    QUEUED,
     START,
     Actor,
     Batch,
@@ -83,7 +84,7 @@ def explore(
 def complaints(rows: Rows) -> list[str]:
     """Return the broken rules of committed rows at rest."""
     runs = {key: row for key, row in rows.items() if key.startswith("run:")}
-    taking = sum(run.state == "running" for run in runs.values())
+    taking = sum(run.state == "running" and run.limit is not None for run in runs.values())
     wrong = [f"{taking} runs take a limit of {LIMIT}"] * (taking > LIMIT)
     checks = {"batch": _of_batch, "link": _of_link, "flow": _of_flow, "key": _of_key}
     for key, row in rows.items():
@@ -124,15 +125,23 @@ def _of_flow(_: Rows, runs: Rows, key: str, parts: tuple[Part, ...]) -> Iterator
 
 def _of_key(_: Rows, runs: Rows, key: str, owner: tuple[str]) -> Iterator[str]:
     others = KEYED[key] - {owner[0]}
-    if active := [name for name in others if state_of(runs.get(name)) in ACTIVE]:
+    holds = QUEUED if key in WHILE_QUEUED else ACTIVE
+    if active := [name for name in others if state_of(runs.get(name)) in holds]:
         yield f"{key} belongs to {owner[0]}, and {active} are active"
 
 
-KEYED = {"key:1": {"run:1", "run:17", "run:18"}, "key:2": {"run:19", "run:20"}}
+KEYED = {
+    "key:1": {"run:1", "run:17", "run:18"},
+    "key:2": {"run:19", "run:20"},
+    "key:3": {"run:21", "run:22", "run:23", "run:24"},
+}
 """The runs that may have a key."""
+WHILE_QUEUED = frozenset({"key:3"})
+"""Keys that a run leaves when it begins."""
 APART = (
     {"claim 6", "claim 7"},
     {"new key", "new key too"},
+    {"replace", "replace too", "begin 22", "settle 21"},
     {"settle b", "delete b", "rerun flow", "cancel flow"},
 )
 """Programs that share rows with each other alone."""

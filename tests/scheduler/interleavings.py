@@ -8,6 +8,7 @@ locks in the kernel: runs by id, then batches and flows, inner before outer, the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -43,6 +44,7 @@ class Part(NamedTuple):
 Rows = Mapping[str, Any]
 """Rows by key: ``run:1``, ``batch:1``; ``flow:1`` is a tuple of steps, ``link:2`` is ``(parent, outcome)``, ``key:1`` is ``(run,)``."""
 ACTIVE = {"awaiting", "enqueued", "running"}
+QUEUED = {"awaiting", "enqueued"}
 OVER = {"succeeded", "failed", "cancelled", "deleted"}
 LIMIT = 1
 
@@ -276,49 +278,58 @@ def _rerun(run: str, new: str) -> tuple[Step, ...]:
     )
 
 
-def _claim(run: str, limit: str) -> tuple[Step, ...]:
-    """Claim a run under a limit: the runs that take capacity are counted under the lock of the key."""
+def _claim(run: str, limit: str | None = None) -> tuple[Step, ...]:
+    """Claim a run, if it exists: the runs that take capacity of its limit are counted under the lock of the key."""
 
     def begin(view: View) -> None:
         row = view.get(run)
         taking = sum(item.state == "running" and item.limit == limit for _, item in view.all("run"))
         if state_of(row) != "enqueued":
             view.ends = True
-        elif taking < LIMIT:
+        elif not limit or taking < LIMIT:
             view.put(run, row._replace(state="running"))
 
     return lambda view: view.lock(run), lambda view: view.lock(limit), begin
 
 
-def _unique(key: str, run: str) -> tuple[Step, ...]:
-    """Create a run with a unique key: insert the key, or look at its run, lock the key of a run that is over, and take it over.
+def _insert_key(view: View, key: str) -> None:
+    """Insert a key without a row; wait for another transaction that writes the key."""
+    if any(key in dict(other.writes) for other in view.others):
+        raise LockedError
+    if view.rows.get(key) is None:
+        view.put(key, (None,))
 
-    The insert waits for another transaction that writes the key. The lock counts only if the key still belongs to the same run.
+
+def unique(key: str, run: str, holds: AbstractSet[str], *, undoes: bool = True) -> tuple[Step, ...]:
+    """Create a run with a unique key: insert the key, or look at its run, lock the key of a run that does not hold it, and take it over.
+
+    Where a run holds its key only while it waits, it gets the arguments of the new run. A lock counts only if the row is still as it was:
+    PostgreSQL keeps the lock in any case, so that it is undone before the next look.
     """
-
-    def insert(view: View) -> None:
-        if any(key in dict(other.writes) for other in view.others):
-            raise LockedError
-        if view.rows.get(key) is None:
-            view.put(key, (None,))
 
     def look(view: View) -> None:
         if key not in view.writes and (row := view.rows.get(key)) is not None:
-            view.writes["note:holder"] = row[0]
-            view.ends = state_of(view.rows.get(row[0])) in ACTIVE  # that run stands for the new run
+            is_held = state_of(view.rows.get(row[0])) in holds
+            view.writes |= {"note:holder": row[0], "note:held": is_held}
+            view.ends = is_held and holds is ACTIVE  # that run stands for the new run
 
     def take(view: View) -> None:
-        if key not in view.writes:
-            view.lock(key)
-            holder = view.rows.get(key)
-            if holder is None or holder[0] != view.writes.get("note:holder"):
-                view.following = 0
+        holder, is_held = view.writes.get("note:holder"), view.writes.get("note:held")
+        if key in view.writes:
+            return
+        view.lock(holder if is_held else key)
+        if is_held and state_of(row := view.rows.get(holder)) in holds:
+            view.put(holder, row)
+            view.following += 1
+        elif is_held or view.rows.get(key) != (holder,):
+            view.writes, view.following = {}, 0
+            view.locks -= view.locks if undoes else set()
 
     def give(view: View) -> None:
         view.put(run, Run("enqueued"))
         view.put(key, (run,))
 
-    return insert, look, take, give
+    return lambda view: _insert_key(view, key), look, take, give
 
 
 def _of_flow(flow: str, *, again: bool) -> tuple[Step, ...]:
@@ -342,31 +353,16 @@ def _of_flow(flow: str, *, again: bool) -> tuple[Step, ...]:
 
 
 START: dict[str, Any] = {
-    "batch:1": Batch(3, 2, 5),
-    "run:1": Run("enqueued", "batch:1"),
-    "run:2": Run("enqueued", "batch:1"),
-    "run:3": Run("failed", "batch:1"),
-    "run:4": Run("awaiting"),
-    "link:4": ("run:1", None),
-    "run:5": Run("awaiting"),
-    "link:5": ("batch:1", None),
-    "run:6": Run("enqueued", None, "limit:1"),
-    "run:7": Run("enqueued", None, "limit:1"),
-    "limit:1": (LIMIT,),
-    "batch:2": Batch(1, 0, 1, parent="batch:1"),
-    "run:8": Run("enqueued", "batch:2"),
-    "batch:3": Batch(0, 1, 1, "failed", "batch:1"),
-    "run:9": Run("failed", "batch:3"),
-    "key:1": ("run:1",),
-    "flow:1": (
-        Part("a", (), "failed", "run:a1", 1),
-        Part("b", (), "running", "run:b1", 1),
-        Part("c", ("a", "b"), "waiting"),
-    ),
-    "run:a1": Run("failed", "flow:1/a"),
-    "run:b1": Run("enqueued", "flow:1/b"),
-}
-"""A batch with active, failed and inner members, dependents, runs under a limit, a unique key, and a flow whose step a has failed."""
+    "batch:1": Batch(3, 2, 5), "run:1": Run("enqueued", "batch:1"), "run:2": Run("enqueued", "batch:1"), "run:3": Run("failed", "batch:1"),
+    "run:4": Run("awaiting"), "link:4": ("run:1", None), "run:5": Run("awaiting"), "link:5": ("batch:1", None),
+    "limit:1": (LIMIT,), "run:6": Run("enqueued", None, "limit:1"), "run:7": Run("enqueued", None, "limit:1"),
+    "batch:2": Batch(1, 0, 1, parent="batch:1"), "run:8": Run("enqueued", "batch:2"),
+    "batch:3": Batch(0, 1, 1, "failed", "batch:1"), "run:9": Run("failed", "batch:3"),
+    "key:1": ("run:1",), "key:3": ("run:21",), "run:21": Run("running"),
+    "flow:1": (Part("a", (), "failed", "run:a1", 1), Part("b", (), "running", "run:b1", 1), Part("c", ("a", "b"), "waiting")),
+    "run:a1": Run("failed", "flow:1/a"), "run:b1": Run("enqueued", "flow:1/b"),
+}  # fmt: skip
+"""A batch with active, failed and inner members, dependents, runs under a limit, unique keys, and a flow whose step a has failed."""
 PROGRAMS: dict[str, tuple[Step, ...]] = {
     "settle 1": _settle("run:1", "succeeded"),
     "fail 2": _settle("run:2", "failed"),
@@ -385,10 +381,14 @@ PROGRAMS: dict[str, tuple[Step, ...]] = {
     "add inner": _add("batch:2", "run:14", Run("enqueued", "batch:2")),
     "nest": _add("batch:1", "batch:4", Batch(1, 0, 1, parent="batch:1"), ("run:15", Run("enqueued", "batch:4"))),
     "rerun 9": _rerun("run:9", "run:16"),
-    "unique": _unique("key:1", "run:17"),
-    "unique too": _unique("key:1", "run:18"),
-    "new key": _unique("key:2", "run:19"),
-    "new key too": _unique("key:2", "run:20"),
+    "unique": unique("key:1", "run:17", ACTIVE),
+    "unique too": unique("key:1", "run:18", ACTIVE),
+    "new key": unique("key:2", "run:19", ACTIVE),
+    "new key too": unique("key:2", "run:20", ACTIVE),
+    "replace": unique("key:3", "run:22", QUEUED),
+    "replace too": unique("key:3", "run:23", QUEUED),
+    "begin 22": _claim("run:22"),
+    "settle 21": _settle("run:21", "failed"),
     "settle b": _settle("run:b1", "succeeded"),
     "delete b": _delete("run:b1"),
     "rerun flow": _of_flow("flow:1", again=True),

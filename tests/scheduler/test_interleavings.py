@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from exploring import APART, explore, locks_of, sets_of_programs
 from guarantee_rig import Ledger, schedulers
-from interleavings import PROGRAMS
+from interleavings import PROGRAMS, QUEUED, unique
 from projects import RIG
 from soundness import complaints
 from sqlalchemy.util import await_only
@@ -81,6 +81,19 @@ def test_a_program_without_one_of_its_steps_is_found_out(names, careless, place)
     programs = {**PROGRAMS, careless: (*steps[:place], *steps[place + 1 :])}
     assert explore(names).wrong == []
     assert explore(names, programs).wrong != []
+
+
+def test_calls_that_keep_their_locks_while_they_look_again_wait_for_each_other():
+    """A call has missed the key and waits for its run; another has missed the run, as it began, and waits for its key."""
+    names = ("replace", "replace too", "replace three", "begin 22")
+    third = {"replace three": unique("key:3", "run:24", QUEUED)}
+    assert explore(names, PROGRAMS | third).wrong == []
+    careless = {
+        "replace too": unique("key:3", "run:23", QUEUED, undoes=False),
+        "replace three": unique("key:3", "run:24", QUEUED, undoes=False),
+    }
+    wrong = explore(names, PROGRAMS | careless).wrong
+    assert wrong[0][0] == ["the transactions wait for each other"]
 
 
 # PostgreSQL: each actor has a scheduler whose commits wait for their turn.

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _PYTHON = SpecifierSet(">=3.11")
 _OLD = tuple(f"3.{minor}" for minor in range(6, 11))
-_NEW = tuple(f"3.{minor}" for minor in range(11, 20))
+_NEW = tuple(SpecifierSet(f"==3.{minor}.*") for minor in range(11, 20))
+"""The series that have room for a patch release, such as Poetry's `python = "3.11.7"`."""
 
 
 def check_fit(
@@ -47,8 +48,16 @@ def check_fit(
 def _of_python(pythons: Iterable[PythonVersions]) -> Iterator[str]:
     for python in pythons:
         old = [version for version in _OLD if python.versions.contains(version)]
-        if not any(map(python.versions.contains, _NEW)) or (python.covers and old):
-            yield f"  {python.path}  {python.text}: the scheduler needs Python 3.11 or later"
+        is_new = any(meet(python.versions, series) for series in _NEW)
+        if not is_new or (python.covers and old):
+            advice = f'; "{_narrowed(python.versions)}" fits' if is_new else ""
+            yield f"  {python.path}  {python.text}: the scheduler needs Python 3.11 or later{advice}"
+
+
+def _narrowed(versions: SpecifierSet) -> str:
+    """Return a range without the versions that are too old."""
+    upper = [str(bound) for bound in versions if bound.operator in {"<", "<=", "!="}]
+    return ",".join([str(_PYTHON), *sorted(upper)])
 
 
 def _of_versions(needed: Iterable[Dependency], required: list[Required]) -> Iterator[str]:

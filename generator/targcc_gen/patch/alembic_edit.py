@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import ast
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import libcst as cst
 
 from targcc_gen.patch.alembic_env import NAME, OPTION, AlembicEnv, find_envs, module_for
+from targcc_gen.patch.app_file import AppFile, Replacement, Source, SourceError
+from targcc_gen.patch.import_order import ImportOrder, place_import, read_order
+from targcc_gen.patch.wiring import remove_import
+from targcc_gen.sync.import_style import BLACKS_LENGTH, line_length
 
 _BEFORE = ("target_metadata", "connection", "url")
 """The arguments that the option goes behind, the first that a call has."""
-_THIRD_PARTY = ("sqlalchemy", "sqlmodel", "flask")
 _NAMES = "name"
 """The parameter of the function that joins the app's own rule with ours."""
 
@@ -26,19 +32,26 @@ def read_envs(root: Path, source: Path, package: str) -> list[AlembicEnv]:
         source: The folder with the scheduler's package.
         package: The scheduler's package.
     """
+    order, length = read_order(root, source, package), line_length(root)
     return [
-        AlembicEnv(path, data, with_option(data, module), f"from {module} import {NAME}")
+        AlembicEnv(
+            path, data, with_option(data, module, order, length), f"from {module} import {NAME}"
+        )
         for path, data in find_envs(root)
         for module in (module_for(data, source, package),)
     ]
 
 
-def with_option(data: bytes, module: str) -> bytes | None:
+def with_option(
+    data: bytes, module: str, order: ImportOrder | None = None, length: int = BLACKS_LENGTH
+) -> bytes | None:
     """Return the file with the import and the option in each call of `context.configure`.
 
     Args:
         data: The file.
         module: The module to import from.
+        order: The app's order of imports.
+        length: The longest line of the app's formatter.
 
     Returns:
         The new bytes, or the same bytes if the file has the name already; None if the file cannot be edited with certainty.
@@ -49,21 +62,31 @@ def with_option(data: bytes, module: str) -> bytes | None:
     if tree is None:
         return None
     names_option = OPTION.encode() in data
-    editor = _Editor(lambda call: _added(call, names_option=names_option))
-    new = tree.visit(editor)
-    if not editor.calls or editor.calls != editor.changed or not any(map(_module_of, tree.body)):
-        return None
-    new = new.with_changes(body=_with_import(new.body, module))
-    return new.bytes if without_option(new.bytes) == data else None
+    order = order or ImportOrder()
+    for comes_first in (False, True):  # first where the app's own break looks like ours
+        editor = _Editor(partial(_added, names_option=names_option, comes_first=comes_first))
+        new = tree.visit(editor)
+        if not editor.calls or editor.calls != editor.changed:
+            return None
+        after = _with_import(new.bytes, module, order)
+        ways = [] if after is None else [_broken(after, length), after]
+        for way in ways:
+            if without_option(way, length) == data:
+                return way
+    return None
 
 
-def without_option(data: bytes) -> bytes:
-    """Return the file without the import and the option; unchanged if the file has none."""
-    tree = _parsed(data) if NAME.encode() in data else None
+def without_option(data: bytes, length: int = BLACKS_LENGTH) -> bytes:
+    """Return the file without the import and the option; unchanged if the file has none.
+
+    Args:
+        data: The file.
+        length: The longest line of the app's formatter.
+    """
+    tree = _parsed(_unbroken(data, length)) if NAME.encode() in data else None
     if tree is None:
         return data
-    new = tree.visit(_Editor(_removed))
-    return new.with_changes(body=_without_import(new.body)).bytes
+    return _without_import(tree.visit(_Editor(_removed)).bytes)
 
 
 def _parsed(data: bytes) -> cst.Module | None:
@@ -122,7 +145,7 @@ def _dotted(node: cst.CSTNode | None) -> str:
 # The option in a call.
 
 
-def _added(call: cst.Call, *, names_option: bool) -> cst.Call | None:
+def _added(call: cst.Call, *, names_option: bool, comes_first: bool) -> cst.Call | None:
     """Return the call with the option; None if another part of the file may give the same option."""
     own = _index(call, OPTION)
     if own is not None:
@@ -140,6 +163,11 @@ def _added(call: cst.Call, *, names_option: bool) -> cst.Call | None:
         value=cst.Name(NAME),
         equal=cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace("")),
     )
+    if comes_first and call.args[0].keyword is not None:
+        comma = _plain(call.args[0].comma)
+        if len(call.args) == 1:
+            comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+        return call.with_changes(args=(option.with_changes(comma=comma), *call.args))
     if place + 1 < len(call.args):
         comma = _plain(before.comma)
         args = (*call.args[: place + 1], option.with_changes(comma=comma), *call.args[place + 1 :])
@@ -224,59 +252,128 @@ def _plain(comma: cst.Comma | cst.MaybeSentinel) -> cst.Comma | cst.MaybeSentine
     return comma.with_changes(whitespace_after=space)
 
 
-# The import, among the imports of the same kind.
-
-Body = Sequence[cst.BaseStatement | cst.SimpleStatementLine]
+# The import, among the last imports above the first call: an `env.py` may extend `sys.path` between its imports.
 
 
-def _with_import(body: Body, module: str) -> Body:
-    """Add the import, in order among those of the same package, else below the last of a third party."""
-    statement = cst.parse_statement(f"from {module} import {NAME}")
-    assert isinstance(statement, cst.SimpleStatementLine)
-    imports = [(i, name) for i, node in enumerate(body) if (name := _module_of(node))]
-    top = module.partition(".")[0]
-    same = [(i, name) for i, name in imports if name.partition(".")[0] == top]
-    before = [i for i, name in same if name <= module]
-    if same and not before:
-        place = same[0][0]
-        first = body[place]
-        assert isinstance(first, cst.SimpleStatementLine)
-        statement = statement.with_changes(leading_lines=first.leading_lines)
-        first = first.with_changes(leading_lines=[])
-        return [*body[:place], statement, first, *body[place + 1 :]]
-    others = [i for i, name in imports if name.partition(".")[0] in _THIRD_PARTY]
-    place = (before or others or [i for i, _ in imports])[-1] + 1
-    return [*body[:place], statement, *body[place:]]
+def _with_import(data: bytes, module: str, order: ImportOrder) -> bytes | None:
+    """Return the file with the import; None if no import at module level is above the first call."""
+    try:
+        file = AppFile(Source("env.py", data))
+        calls = (
+            statement
+            for statement in file.module.body
+            if any(
+                isinstance(node, ast.Attribute) and node.attr == "configure"
+                for node in ast.walk(statement)
+            )
+        )
+        change = place_import(
+            file, file.line_of(next(calls)), f"from {module} import {NAME}", order
+        )
+        return None if change is None else file.source.edited([change])
+    except (SourceError, StopIteration):
+        return None
 
 
-def _without_import(body: Body) -> Body:
-    """Remove the import; its comments and blank lines go to the next statement."""
-    rest: list[cst.BaseStatement | cst.SimpleStatementLine] = []
-    lines: Sequence[cst.EmptyLine] = ()
-    for node in body:
-        if isinstance(node, cst.SimpleStatementLine) and _is_ours(node):
-            lines = node.leading_lines
+def _without_import(data: bytes) -> bytes:
+    file = AppFile(Source("env.py", data))
+    for node in file.module.body:
+        if isinstance(node, ast.ImportFrom) and [alias.name for alias in node.names] == [NAME]:
+            return file.source.edited([remove_import(file, node)])
+    return data
+
+
+# Line breaks of a call that the option makes too long, as black and ruff break the call.
+
+_INDENT = "    "
+_BODY_ALONE = 3  # lines of a call whose arguments are together on a line of their own
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A call of the file that has the option, and not as its first argument.
+
+    Args:
+        first: The first line.
+        lines: The lines without their ends.
+        arguments: The arguments.
+        others: The arguments without the option.
+        start: The column behind the opening bracket.
+        indent: The indentation.
+    """
+
+    first: int
+    lines: tuple[str, ...]
+    arguments: tuple[str, ...]
+    others: tuple[str, ...]
+    start: int
+    indent: str
+
+    @property
+    def head(self) -> str:
+        """The text up to the opening bracket."""
+        return self.lines[0][: self.start]
+
+    @property
+    def tail(self) -> str:
+        """The text from the closing bracket."""
+        return self.lines[-1][self.lines[-1].rindex(")") :]
+
+    def laid_out(self, arguments: Sequence[str], length: int) -> tuple[str, ...]:
+        """Return the lines of the call with these arguments, as black writes them."""
+        joined, inner = ", ".join(arguments), self.indent + _INDENT
+        if len(self.head + joined + self.tail) <= length:
+            return (self.head + joined + self.tail,)
+        if len(inner + joined) <= length:
+            return (self.head, inner + joined, self.indent + self.tail)
+        body = (f"{inner}{argument}," for argument in arguments)
+        return (self.head, *body, self.indent + self.tail)
+
+    def replaced(self, lines: Sequence[str]) -> Replacement:
+        """Return the edit that writes these lines in place of the call."""
+        return Replacement(self.first, self.first + len(self.lines) - 1, tuple(lines))
+
+
+def _broken(data: bytes, length: int) -> bytes:
+    """Return the file with breaks in each call that the option made longer than a line."""
+    source = Source("env.py", data)
+    for call in _calls(source):
+        is_together = len(call.lines) == 1 or len(call.lines) == _BODY_ALONE
+        lines = call.laid_out(call.arguments, length)
+        is_better = max(map(len, lines)) <= length < max(map(len, call.lines))
+        if is_together and is_better:
+            return _broken(source.edited([call.replaced(lines)]), length)
+    return data
+
+
+def _unbroken(data: bytes, length: int) -> bytes:
+    """Return the file without the breaks of `_broken`."""
+    source = Source("env.py", data)
+    for call in _calls(source):
+        before = call.laid_out(call.others, length)
+        joined = ", ".join(call.arguments)
+        if len(before) == 1:
+            lines: tuple[str, ...] = (call.head + joined + call.tail,)
+        else:
+            lines = (before[0], call.indent + _INDENT + joined, before[-1])
+        is_ours = call.lines == call.laid_out(call.arguments, length)
+        if is_ours and len(before) <= _BODY_ALONE and max(map(len, lines)) > length:
+            return _unbroken(source.edited([call.replaced(lines)]), length)
+    return data
+
+
+def _calls(source: Source) -> Iterator[_Written]:
+    for node in ast.walk(source.module):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
-        leading = getattr(node, "leading_lines", ())
-        rest.append(node.with_changes(leading_lines=[*lines, *leading]) if lines else node)
-        lines = ()
-    return rest
-
-
-def _module_of(node: cst.CSTNode) -> str:
-    """Return the module of a statement that is an absolute import; empty for any other statement."""
-    if not isinstance(node, cst.SimpleStatementLine) or len(node.body) != 1:
-        return ""
-    statement = node.body[0]
-    if isinstance(statement, cst.ImportFrom):
-        return _dotted(statement.module)
-    return _dotted(statement.names[0].name) if isinstance(statement, cst.Import) else ""
-
-
-def _is_ours(node: cst.SimpleStatementLine) -> bool:
-    statement = node.body[0] if node.body else None
-    return (
-        isinstance(statement, cst.ImportFrom)
-        and not isinstance(statement.names, cst.ImportStar)
-        and [_dotted(alias.name) for alias in statement.names] == [NAME]
-    )
+        lines = source.lines[node.lineno - 1 : node.end_lineno or node.lineno]
+        lines = tuple(line.rstrip("\r\n") for line in lines)
+        if not "".join(lines).isascii():
+            continue
+        parts = (*node.args, *node.keywords)
+        arguments = tuple(ast.get_source_segment(source.text, part) or "" for part in parts)
+        others = tuple(argument for argument in arguments if argument != f"{OPTION}={NAME}")
+        start = lines[0].find("(", node.func.end_col_offset or 0) + 1
+        if start and len(others) < len(arguments) and others[:1] == arguments[:1]:
+            indent = source.indent_of(node.lineno)
+            yield _Written(node.lineno, lines, arguments, others, start, indent)

@@ -20,6 +20,7 @@ from targcc_gen.patch.dockerfile import (
 from targcc_gen.patch.target_package import OWN_PACKAGE
 from targcc_gen.render.wheel import wheel_path
 from targcc_gen.sync import Lock, Owner, TreeFile
+from targcc_gen.sync.import_style import line_length
 
 if TYPE_CHECKING:
     from targcc_gen.dependencies.declare import Declared
@@ -83,8 +84,10 @@ def host_undone(root: Path, lock: Lock, package: str) -> Iterator[tuple[str, byt
     envs = [*find_envs(root)]
     if envs:
         from targcc_gen.patch.alembic_edit import without_option
+
+        length = line_length(root)
     for path, data in envs:
-        if (after := without_option(data)) != data:
+        if (after := without_option(data, length)) != data:
             yield path, data, after
     texts = Texts(root)
     for path, entry in lock.entries.items():

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ast
-import configparser
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from targcc_gen.patch.app_file import AppFile, Replacement, insertion
-from targcc_gen.patch.layout import pyproject
+from targcc_gen.sync.import_style import ImportStyle, read_style, settings_of, texts
 
 _FUTURE, _STANDARD, _THIRD, _FIRST, _LOCAL = range(5)
+_KNOWN = {
+    "known-standard-library": _STANDARD,
+    "known-third-party": _THIRD,
+    "known-first-party": _FIRST,
+    "known-local-folder": _LOCAL,
+}
 _NOQA = "noqa: E402"
 _SECOND = 2  # a comment in the first line belongs to the file
 
@@ -24,14 +28,16 @@ class ImportOrder:
 
     Args:
         roots: Folders whose packages and modules are first-party.
-        first_party: Further names that are first-party.
-        mixed: Whether `import a` and `from a import b` are sorted together.
+        known: Names with the section that the settings give.
+        style: The layout of imports, with the order in a section.
+        closest: Whether `from .a import b` comes before `from ..a import b`.
         created: Names of first-party packages that the patch makes.
     """
 
     roots: tuple[Path, ...] = ()
-    first_party: frozenset[str] = frozenset()
-    mixed: bool = False
+    known: Mapping[str, int] = field(default_factory=dict)
+    style: ImportStyle = field(default_factory=ImportStyle)
+    closest: bool = False
     created: frozenset[str] = frozenset()
 
     def section(self, node: ast.Import | ast.ImportFrom) -> int:
@@ -42,7 +48,9 @@ class ImportOrder:
         top = module.partition(".")[0]
         if top == "__future__":
             return _FUTURE
-        if top in self.first_party or top in self.created:
+        if (known := self.known.get(module, self.known.get(top))) is not None:
+            return known
+        if top in self.created:
             return _FIRST
         if top in sys.stdlib_module_names:
             return _STANDARD
@@ -53,81 +61,40 @@ class ImportOrder:
 
     def key(self, node: ast.Import | ast.ImportFrom) -> tuple[bool, int, str]:
         """Return the sort key of an import inside its section."""
+        name = node.names[0].name
         if isinstance(node, ast.ImportFrom):
-            return not self.mixed, -node.level, (node.module or "").lower()
-        return False, 0, node.names[0].name.lower()
+            level = node.level if self.closest else -node.level
+            module = node.module or ""
+            text = f"{module}.{name}" if self.style.by_text else module.lower()
+            return not self.style.mixed, level, text
+        return False, 0, name if self.style.by_text else name.lower()
 
 
 def read_order(root: Path, source: Path, package: str) -> ImportOrder:
-    """Read a project's order of imports from `[tool.ruff]`, `ruff.toml`, `[tool.isort]`, `.isort.cfg` or `setup.cfg`.
+    """Read a project's order of imports from the settings of isort and ruff.
 
     Args:
         root: The project's folder.
         source: The folder that has the scheduler's package.
         package: The scheduler's outermost package, which may not exist yet.
     """
-    folders, names, mixed = ["."], set[str](), False
-    root = _home(root)
-    for settings in _settings(root):
-        folders += _texts(settings, "src", "src-paths")
-        names.update(_texts(settings, "known-first-party"))
-        mixed = mixed or str(settings.get("force-sort-within-sections")).lower() == "true"
-    roots = tuple({(root / folder).resolve(): None for folder in (*folders, "src")})
+    settings, style = settings_of(root), read_style(root)
+    folders, names = ["."], dict[str, int]()
+    for table in settings.tables:
+        folders += texts(table, "src", "src-paths")
+        for setting, section in _KNOWN.items():
+            names.update(dict.fromkeys(texts(table, setting), section))
+    closest = any(
+        str(table.get("reverse-relative")).lower() == "true"
+        or table.get("relative-imports-order") == "closest-to-furthest"
+        for table in settings.tables
+    )
+    roots = tuple({(settings.folder / folder).resolve(): None for folder in (*folders, "src")})
     is_own = (
         source / package / "__init__.py"
     ).is_file()  # to ruff, the package of a file is first-party in the file
-    created = {package} if is_own or source.resolve() in roots or package in names else set()
-    return ImportOrder(roots, frozenset(names), mixed, frozenset(created))
-
-
-def _home(root: Path) -> Path:
-    """Return the folder whose settings ruff and isort use: the project's, or the nearest above it within the repository."""
-    above = [root, *root.resolve().parents]
-    repository = next(
-        (number for number, folder in enumerate(above) if (folder / ".git").exists()), 0
-    )
-    inside = above[: repository + 1]
-    return next((folder for folder in inside if any(_settings(folder))), root)
-
-
-def _settings(root: Path) -> Iterator[dict[str, Any]]:
-    """Yield the tables with settings for the order of imports; keys have hyphens."""
-    tool: Any = pyproject(root).get("tool", {})
-    files = [_toml(root / name) for name in ("ruff.toml", ".ruff.toml")]
-    tables = [tool.get("isort", {}), *files, tool.get("ruff", {})]
-    for table in [*tables]:
-        lint = table.get("lint", {}) if isinstance(table, dict) else {}
-        tables += [lint.get("isort", {}), table.get("isort", {})]
-    for name, section in ((".isort.cfg", "settings"), ("setup.cfg", "isort"), ("tox.ini", "isort")):
-        parser = configparser.ConfigParser(interpolation=None)
-        try:
-            parser.read(root / name, encoding="utf-8")
-            tables.append(dict(parser[section]) if parser.has_section(section) else {})
-        except (configparser.Error, UnicodeDecodeError):
-            continue
-    for table in tables:
-        if isinstance(table, dict):
-            yield {str(key).replace("_", "-"): value for key, value in table.items()}
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _texts(settings: dict[str, Any], *names: str) -> list[str]:
-    """Return the texts of a list, or of a text with commas or lines."""
-    result: list[str] = []
-    for name in names:
-        value = settings.get(name, ())
-        parts = value.replace(",", "\n").split("\n") if isinstance(value, str) else value
-        if isinstance(parts, list):
-            result += [str(part).strip() for part in parts if str(part).strip()]
-    return result
+    created = {package} if is_own or source.resolve() in roots else set()
+    return ImportOrder(roots, names, style, closest, frozenset(created))
 
 
 def place_import(file: AppFile, before: int, line: str, order: ImportOrder) -> Replacement | None:
@@ -149,7 +116,9 @@ def place_import(file: AppFile, before: int, line: str, order: ImportOrder) -> R
     same = [node for node in group if order.section(node) == section]
     smaller = [node for node in same if order.key(node) <= key]
     if smaller:
-        return insertion(_below(file, smaller[-1]), line)
+        is_first = isinstance(smaller[-1], ast.Import) and isinstance(made, ast.ImportFrom)
+        blank = [""] * order.style.between if is_first else []
+        return insertion(_below(file, smaller[-1]), *blank, line)
     if same:
         place = _above(file, same[0])
         commented = place < file.line_of(same[0])

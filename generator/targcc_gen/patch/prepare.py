@@ -279,7 +279,8 @@ def prepare(
     notes = (*_mounted(target), *_own_folder(target), *package.notes, *edits.notes)
     if package.is_new:
         notes = (*notes, *_already_declared(declared), *_exclusions(target, package, project))
-        if any(file.path.startswith("vendor/") for file in files):
+        has_wheel = any(file.path.startswith("vendor/") for file in files)
+        if has_wheel and not any(file.path == "Dockerfile" for file in edits.files):
             notes = (*notes, *image_notes(target.root))
         if declared.added:
             files.append(_requirements(declared))

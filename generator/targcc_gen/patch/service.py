@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
+from targcc_gen.dependencies.dependency import app_dependencies
 from targcc_gen.errors import NoProjectError, TrialError
 from targcc_gen.patch import rollback
 from targcc_gen.patch.app_file import RefusalError
@@ -12,7 +14,6 @@ from targcc_gen.patch.detect import entry_by_name, package_of
 from targcc_gen.patch.prepare import Prepared, install_lines, program_of, wrapped_lines
 from targcc_gen.patch.rollback import roll_back, stopped_by_signals
 from targcc_gen.patch.server_settings import Entry
-from targcc_gen.patch.target_package import requirements
 from targcc_gen.patch.verify import Outcome, Trial, missing, project_python
 from targcc_gen.sync import apply
 
@@ -128,21 +129,33 @@ def _take_back(prepared: Prepared) -> None:
 
 def _run(trial: Trial, before: dict[str, Any]) -> Outcome:
     if "error" in before:
-        text = f"{trial.entry.shown} cannot be loaded without the scheduler either\n  {_last(before['error'])}"
+        text = f"{trial.entry.shown} cannot be loaded without the scheduler either\n  {_message(before['error'])}"
         hint = "Once it can: targcc-gen patch --verify"
         return Outcome("untried", trial.entry.shown, text, hint)
     return trial.run(before)
 
 
-def _last(text: str) -> str:
-    return text.splitlines()[-1] if text else ""
+_RAISED = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning)\b")
+_MESSAGE_LINES = 8
+_LINK = "For further information visit"  # pydantic's, below each value
+
+
+def _message(text: str) -> str:
+    """Return the message of the exception that ends a traceback, such as the settings that pydantic misses."""
+    lines = [line for line in text.splitlines() if _LINK not in line]
+    first = max((i for i, line in enumerate(lines) if _RAISED.match(line)), default=-1)
+    return "\n  ".join(lines[first:][:_MESSAGE_LINES])
 
 
 def _trial(prepared: Prepared) -> Trial | Outcome:
     """Return the trial of the app, or an outcome with the reason against a trial."""
     target, package, entry = prepared.target, prepared.package, prepared.entry
     python = project_python(target.root)
-    lacking = missing(python, target.layout, requirements(package.spec))
+    lacking = missing(
+        python,
+        target.layout,
+        [dependency.pinned for dependency in app_dependencies(package.spec)],
+    )
     if lacking:
         steps = "\n".join([*install_lines(prepared), "targcc-gen patch --verify"])
         return Outcome("untried", "", f"{python} lacks {', '.join(lacking)}", steps)
@@ -241,7 +254,7 @@ def _taken_out(prepared: Prepared, trial: Trial | Outcome) -> str:
 
 
 def _starts_neither(looked: str, alone: str) -> Outcome:
-    text = f"{looked} does not start without the scheduler either\n  {_last(alone)}"
+    text = f"{looked} does not start without the scheduler either\n  {_message(alone)}"
     return Outcome("untried", looked, text, "Once it starts: targcc-gen patch --verify")
 
 

@@ -206,10 +206,3 @@ def new_files(package: TargetPackage, root: Path) -> tuple[list[TreeFile], list[
     return [file for file in files if file.path not in own], [
         file for file in files if file.path in own
     ]
-
-
-def requirements(spec: Spec) -> list[str]:
-    """Return the requirements of the scheduler, as in a new project's pyproject.toml."""
-    from targcc_gen.render.vendor import project_requirements
-
-    return list(project_requirements(spec))

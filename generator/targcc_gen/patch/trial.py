@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 _LAST_LINES = 6
+_MOST_LINES = 60
 _START_SECONDS = 3
 """Seconds that an app has, after its lifespan startup, to start the scheduler; a start in the background counts."""
 
@@ -55,9 +56,10 @@ def main() -> None:
 
 
 def last_lines(error: BaseException) -> str:
-    """Return the last lines of a traceback."""
+    """Return the last lines of a traceback, with the whole message unless it is very long."""
+    message = "".join(traceback.format_exception_only(error)).splitlines()
     lines = "".join(traceback.format_exception(error)).rstrip().splitlines()
-    return "\n".join(lines[-_LAST_LINES:])
+    return "\n".join(lines[-min(max(_LAST_LINES, len(message)), _MOST_LINES) :])
 
 
 def end_with_parent() -> None:

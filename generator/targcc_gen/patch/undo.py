@@ -34,6 +34,7 @@ from targcc_gen.sync import (
 from targcc_gen.sync.disk import remove_left
 from targcc_gen.sync.lock import digest
 from targcc_gen.sync.merge import plain
+from targcc_gen.sync.plan.plan import is_formatted
 
 if TYPE_CHECKING:
     from targcc_gen.patch.detect import Target
@@ -208,7 +209,10 @@ def _used(target: Target, spec: Spec, lock: Lock) -> str:
         if is_app_s or _is_own_services(entry):
             continue
         file = target.root / path
-        if file.is_file() and digest(plain(file.read_bytes())) != entry.sha256:
+        if not file.is_file():
+            continue
+        text = plain(file.read_bytes())
+        if digest(text) != entry.sha256 and not is_formatted(entry, text):
             return f"{where}/scheduler.py stays: you have edited {path}"
     for path in _files_of(target.root, package, lock):
         if path not in lock.entries:
@@ -232,11 +236,15 @@ def _is_own_services(entry: LockEntry) -> bool:
 def _files_of(root: Path, package: Path, lock: Lock) -> Iterator[str]:
     """Yield the files in the folders that a patch made.
 
-    `migrations` counts only if the lock has files there: since 0.2 a patch makes no migrations, and the app may have its own.
+    `migrations` counts only if the lock has files of the generator there: since 0.2 a patch makes no migrations, and the app may have
+    its own, whose `env.py` the patch edits.
     """
     migrations = f"{package.relative_to(root).as_posix()}/migrations/"
     names = ["jobs"]
-    if any(path.startswith(migrations) for path in lock.entries):
+    if any(
+        path.startswith(migrations) and entry.owner is not Owner.PATCHED
+        for path, entry in lock.entries.items()
+    ):
         names.append("migrations")
     folders = [package] if package.name == OWN_PACKAGE else [package / name for name in names]
     folders.append(root / SOURCE_TREE)

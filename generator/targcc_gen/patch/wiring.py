@@ -499,7 +499,7 @@ def _next_removal(file: AppFile, wiring: Wiring) -> Replacement | None:
         return _returned_again(file, statement) or _remove_part(file, statement)
     for node, alias in router_imports(file, wiring):
         if len(node.names) == 1:
-            return _remove_import(file, node)
+            return remove_import(file, node)
         return _remove_alias(file, node.names, alias)
     return None
 
@@ -544,7 +544,7 @@ def _unwrapped(file: AppFile, statement: ast.stmt) -> Replacement:
     return change
 
 
-def _remove_import(file: AppFile, node: ast.stmt) -> Replacement:
+def remove_import(file: AppFile, node: ast.stmt) -> Replacement:
     """Remove an import, and the blank line above when the import has a block of its own."""
     change = _remove_part(file, node)
     if not change.lines and is_alone(file, change.first, change.last):

@@ -384,10 +384,12 @@ def _sql_server(address: Address, seconds: float) -> Iterator[Session]:
     with _engine(address.url, arguments).connect() as connection:
         driver: Any = connection.connection.driver_connection
         driver.timeout = math.ceil(seconds)  # the limit of each statement; cursors inherit it
+        driver.autocommit = True  # an open transaction cannot change its isolation level
         level = _isolation(connection)
         connection.exec_driver_sql(f"SET TRANSACTION ISOLATION LEVEL {level}")
         connection.exec_driver_sql(f"SET LOCK_TIMEOUT {_LOCK_SECONDS * 1000}")
-        connection.commit()  # an open transaction cannot change its isolation level
+        connection.commit()
+        driver.autocommit = False
         yield Session(connection, is_consistent=level == "SNAPSHOT")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import os
@@ -39,6 +40,17 @@ def package_folder() -> Path:
     assert spec is not None  # the generator depends on it
     assert spec.origin is not None
     return Path(spec.origin).parent
+
+
+@cache
+def public_names() -> tuple[str, ...]:
+    """Return `__all__` of the installed package, which is not imported for that."""
+    source = (package_folder() / "__init__.py").read_text(encoding="utf-8")
+    return next(
+        tuple(ast.literal_eval(node.value))
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
 
 
 def _plain(content: bytes) -> bytes:

@@ -23,6 +23,7 @@ from targcc_gen.render.package import (
     Origin,
     origin_of,
     package_files,
+    public_names,
 )
 from targcc_gen.render.python_source import LINE_LENGTH, formatted
 from targcc_gen.render.wheel import wheel_version
@@ -78,6 +79,8 @@ def source_tree() -> Iterator[tuple[str, bytes]]:
 
 def scheduler_module(spec: Spec) -> bytes:
     """Return the text of `src/<package>/scheduler.py`."""
+    names = public_names()
+    others = [name for name in names if name not in {"Project", "configure"}]
     source = f'''"""The scheduler of this project: settings from targcc.yaml, public names."""
 
 from typing import TYPE_CHECKING, Any
@@ -85,10 +88,10 @@ from typing import TYPE_CHECKING, Any
 import {PACKAGE}
 from {PACKAGE} import Project, configure
 
+{_configure(spec)}
 if TYPE_CHECKING:  # pragma: no cover
-    from {PACKAGE} import *  # noqa: F403 - editors and mypy see every name
-
-    _ = job  # noqa: F405 - to flake8, the import is used
+    from {PACKAGE} import (
+{_listed(others, 8)}    )
 else:
 
     def __getattr__(name: str) -> Any:
@@ -96,13 +99,18 @@ else:
         return getattr({PACKAGE}, name)
 
 
-__all__ = {PACKAGE}.__all__
+__all__ = [
+{_listed(map(pyliteral, names), 4)}]
 
-{_configure(spec)}
 if __name__ == "__main__":  # pragma: no cover
     {PACKAGE}.main(prog_name="targcc")
 '''
     return marked("scheduler.py", _tidy(source).encode())
+
+
+def _listed(items: Iterable[str], indent: int) -> str:
+    """Return an item a line, each with a comma."""
+    return "".join(f"{' ' * indent}{item},\n" for item in items)
 
 
 def main_module(spec: Spec) -> bytes:

@@ -11,11 +11,14 @@ from targcc_gen.parity.shapes import Difference
 from targcc_gen.readers.exports import ExportFile
 from targcc_gen.readers.rows import KnownTables
 from targcc_gen.report.verdicts import Standing, Standings, evidence_of, standings
+from targcc_gen.sources.c_job.tables import Shape, shape_of
 from targcc_gen.sources.model import Import
 
 _MOST_WARNINGS = 12
 _MOST_QUEUES = 12
 _MOST_REJECTED = 50
+_MOST_DUE = 10
+_IN_PROCESS = "InProcess"
 _FEW = 2
 _OF_A_JOB = re.compile(r'.+?:\d+: ".*?": (?P<what>.+)', re.DOTALL)
 _KINDS = {
@@ -100,13 +103,40 @@ def _hybrid(result: Import) -> list[str]:
     lines = [
         f"{count} rows stay in c_Job and run from there, by TARGCC_LEGACY_URL; no job files for them"
     ]
+    classic = _has_classic_rows(result)
     if idle:
-        lines.append(f"{idle} of them when IsActive becomes 1")
+        lines.append(f"{idle} of them when {'Active' if classic else 'IsActive'} becomes 1")
+    if classic and (due := _due(result)):
+        more = f" and {len(due) - _MOST_DUE} more" if len(due) > _MOST_DUE else ""
+        names = ", ".join(map(printable, due[:_MOST_DUE]))
+        lines.append(
+            f"{_count(len(due), 'row')} due now, to run once at the first start: {names}{more}"
+        )
     if broken := len(result.rejected) + sum(job.spec.procedure is None for job in result.jobs):
         lines.append(
             f"{broken} cannot run as they are: the dashboard shows them as broken until they are repaired"
         )
     return [*lines, "Stop TaskManager before you start this: whatever both run, runs twice"]
+
+
+def _has_classic_rows(result: Import) -> bool:
+    """Return whether the rows are of TARGCC 4."""
+    return any(shape_of(job.row.values.keys()) is Shape.CLASSIC for job in result.all_jobs)
+
+
+def _due(result: Import) -> list[str]:
+    """Return the active jobs with a procedure whose ``NextRunTime`` has passed and that TaskManager is not running."""
+    options = result.options
+    now = options.now.astimezone(options.zone).replace(tzinfo=None)
+    return [
+        job.stable_name
+        for job in result.jobs
+        if job.old.managed
+        and job.spec.procedure is not None
+        and job.old.next_run is not None
+        and job.old.next_run <= now
+        and job.row.values.get("enmjobstatus") != _IN_PROCESS
+    ]
 
 
 def _rejected(result: Import) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from targcc_gen.git import program
 from targcc_gen.render.python_source import LINE_LENGTH
+from targcc_gen.sync.import_style import ImportStyle, laid_out, read_style
 from targcc_gen.sync.merge import Merged, Side, count_new_lines, merge
 
 # Normalise a Python module: two texts that differ in formatting alone are equal.
@@ -109,13 +110,22 @@ class Formats:
     """The Python formats that one project may use.
 
     Args:
-        root: The project's folder; its settings of black and ruff apply.
+        root: The project's folder; its settings of black, ruff and isort apply.
+        imports: The layout of imports in new files; None reads the settings.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, imports: ImportStyle | None = None) -> None:
         self.root = root
+        self._imports = imports
         self._last: Format | None = None
         self._known: dict[bytes, Format | None] = {}
+
+    def created(self, path: str, content: bytes) -> bytes:
+        """Return the text of a new file, with the imports as the project's isort or ruff lays them out."""
+        if self._imports is None:
+            self._imports = read_style(self.root)
+        after = laid_out(path, content, self._imports)
+        return after if after == content or is_same_module(content, after) else content
 
     def of(self, path: str, existing: bytes, base: bytes) -> Format | None:
         """Return the format of a user's file; None for the generator's format, or when no formatter matches.

@@ -13,6 +13,7 @@ from targcc_gen.render.team import pins
 from targcc_gen.render.tree import Owner, Tree, TreeFile
 from targcc_gen.sync.branches import git_conflict, is_certain, settled
 from targcc_gen.sync.disk import Disk, OnDisk
+from targcc_gen.sync.import_style import ImportStyle
 from targcc_gen.sync.jobs.removed import is_job_module, orphans, put_away, without_mark
 from targcc_gen.sync.jobs.rename import arrivals, arrived, mentions
 from targcc_gen.sync.lock import Lock, LockEntry
@@ -55,7 +56,7 @@ def make_plan(
     """
     root = _checked(root)
     text, lock = _lock(root)
-    disk, formats = Disk(root), Formats(root)
+    disk, formats = Disk(root), Formats(root, _own_imports(tree, root))
     adopt = tree.complete and text is not None
     outcomes: dict[str, Outcome] = {}
     moving = arrivals(tree, lock, disk)
@@ -104,6 +105,12 @@ def make_plan(
     templates = tree.templates if tree.complete else {**pins(), **lock.templates}
     after = replace(_after(lock, outcomes), generator=generator, templates=templates)
     return Plan(root, changes, after, text, lock)
+
+
+def _own_imports(tree: Tree, root: Path) -> ImportStyle | None:
+    """Return the layout of imports in a project whose settings are new with this run; None where the folder has the settings."""
+    is_new = "pyproject.toml" in tree.files and not (root / "pyproject.toml").exists()
+    return ImportStyle() if is_new else None
 
 
 def plan_eject(root: Path, paths: Collection[str], left: Collection[str] = ()) -> Plan:

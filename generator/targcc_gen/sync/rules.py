@@ -181,9 +181,10 @@ def _left(situation: Situation) -> Outcome:
 def _edited(situation: Situation, generated: TreeFile) -> Outcome:
     """Return the outcome of a file whose new text a command computed from the text on disk."""
     disk = situation.disk
-    entry = LockEntry.of(generated.path, generated.owner, plain(generated.content), keep_base=False)
+    after = _laid_out(situation, generated) if disk.raw is None else generated.content
+    entry = LockEntry.of(generated.path, generated.owner, plain(after), keep_base=False)
     entry = replace(entry, added=generated.added)
-    if disk.raw == generated.content:
+    if disk.raw == after:
         return stays(situation, entry, Action.UNCHANGED, "")
     if disk.blocked:
         return conflict(situation, situation.entry, disk.blocked, settleable=False)
@@ -192,14 +193,19 @@ def _edited(situation: Situation, generated: TreeFile) -> Outcome:
         return conflict(situation, situation.entry, reason, settleable=False)
     action = Action.CREATE if disk.raw is None else Action.UPDATE
     change = change_of(situation, action, "")
-    return Outcome(replace(change, after=generated.content), entry)
+    return Outcome(replace(change, after=after), entry)
+
+
+def _laid_out(situation: Situation, generated: TreeFile) -> bytes:
+    """Return the text of a file that the project does not have yet."""
+    return situation.formats.created(situation.path, generated.content)
 
 
 def _new(situation: Situation, generated: TreeFile) -> Outcome:
     """Return the outcome of a path that is new to the lock."""
     disk, entry = situation.disk, entry_of(situation, generated)
     if disk.raw is None and disk.blocked is None:
-        return written(situation, entry, Action.CREATE, "", generated.content)
+        return written(situation, entry, Action.CREATE, "", _laid_out(situation, generated))
     if disk.text == plain(generated.content):
         return stays(situation, entry, Action.UNCHANGED, "it is there already")
     if generated.owner is Owner.SCAFFOLD and situation.adopt:
@@ -213,7 +219,7 @@ def _restored(situation: Situation, generated: TreeFile) -> Outcome:
     """Return the outcome of a file that the user asked to restore."""
     disk, entry = situation.disk, entry_of(situation, generated)
     if disk.raw is None and disk.blocked is None:
-        return written(situation, entry, Action.CREATE, "restored", generated.content)
+        return written(situation, entry, Action.CREATE, "restored", _laid_out(situation, generated))
     if disk.text == generated.content:
         return stays(situation, entry, Action.UNCHANGED, "")
     return whole_outcome(situation, generated, "restoring it would drop what you wrote")

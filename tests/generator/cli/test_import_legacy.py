@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from c_job_rows import classic_row
 from click.testing import CliRunner
 from targcc_gen.cli import main
 from targcc_gen.spec import parse_spec
@@ -225,6 +227,26 @@ def test_hybrid_mode_takes_the_rows_of_targcc_4_with_their_procedures(run, tmp_p
     assert 'TARGCC_LEGACY_PROCEDURES={"nightlyload": "dbo.usp_Load"}' in env.splitlines()
 
 
+def test_hybrid_mode_names_the_rows_that_are_due_now_and_the_column_that_rests_rows(run, tmp_path):
+    past, future = "'2026-11-01T02:30:00'", "'2126-11-01T02:30:00'"
+    rows = {
+        "mnTM_Due": {"NextRunTime": past},
+        "mnTM_Runs": {"NextRunTime": past, "enmJobStatus": "'InProcess'"},
+        "mnTM_Later": {"NextRunTime": future},
+        "mnTM_Off": {"NextRunTime": past, "Active": 0},
+        "NotPorted": {"NextRunTime": past},
+    }
+    script = "".join(
+        classic_row(ID=number, lkpJob=f"'{code}'", **{"enmJobStatus": "'Success'", **columns})
+        for number, (code, columns) in enumerate(rows.items(), start=1)
+    )
+    (tmp_path / "c_Job.sql").write_text(script, encoding="utf-8")
+    output = run("c_Job.sql", *ZONE, "--mode", "hybrid", "--new", "shop-jobs").stdout
+
+    assert "1 row due now, to run once at the first start: mnTM_Due\n" in output
+    assert "1 of them when Active becomes 1" in output
+
+
 def test_what_hybrid_mode_cannot_run_is_refused(run, tmp_path):
     arguments = [*example(), "--cron-dialect", "vixie"]
     done = run(*arguments, *ZONE, "--mode", "hybrid", "--new", "shop-jobs", status=2)
@@ -267,6 +289,20 @@ def test_classic_jobs_come_over_with_procedures_or_say_that_nobody_ported_them(r
     assert "admin@example.com" in orders
     spec = (tmp_path / "till-jobs/targcc.yaml").read_text()
     assert "srv-tasks: {workers: 1, concurrency: 1}" in spec
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLE.rglob("*.sql")), ids=lambda path: path.stem)
+def test_the_example_scripts_number_rows_only_where_the_server_lets_them(script):
+    """SQL Server refuses an ID, unless IDENTITY_INSERT is on, which one table at a time may have."""
+    text = script.read_text(encoding="utf-16")
+    table = None
+    for line in re.findall(r"^(?:SET IDENTITY_INSERT|INSERT) .*", text, re.MULTILINE):
+        words = line.split()
+        if words[0] == "INSERT":
+            assert words[1] == table
+        else:
+            assert (table is None) == (words[3] == "ON")
+            table = words[2] if words[3] == "ON" else None
 
 
 def test_the_owner_decides_about_weekly_and_about_one_at_a_time(run, tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from targcc_gen.cli import main
 from targcc_gen.cli.commands.patch import patch
 
 APP = "app = FastAPI()\n"
@@ -140,3 +141,122 @@ def test_settings_of_the_repository_hold_for_a_project_below_it(tmp_path: Path):
 
     assert f"{THIRD}from shop.scheduler import scheduler_router\n" in text
     assert run().returncode == 0, run().stdout
+
+
+# Settings of the app, a head of shop/main.py that keeps to them, and the tool that has the settings.
+STYLES = {
+    "one name an import": (
+        "[tool.ruff.lint.isort]\nforce-single-line = true\n",
+        "import os\nfrom pathlib import Path\n\nfrom fastapi import Depends\nfrom fastapi import FastAPI\n\nfrom shop.work import b\n\n",
+        "ruff",
+    ),
+    "two lines below the imports": (
+        "[tool.ruff.lint.isort]\nlines-after-imports = 2\n",
+        f"{THIRD}\nfrom shop.db import a\n\n\n",
+        "ruff",
+    ),
+    "names without regard to their kind": (
+        "[tool.ruff.lint.isort]\norder-by-type = false\nforce-sort-within-sections = true\n",
+        f"{THIRD}\nfrom shop.work import b\nimport tools\n\n",
+        "ruff",
+    ),
+    "a first-party name": (
+        '[tool.ruff.lint.isort]\nknown-first-party = ["shop"]\n',
+        f"{STANDARD}{THIRD}\n",
+        "ruff",
+    ),
+    "the package named as third-party": (
+        '[tool.ruff.lint.isort]\nknown-third-party = ["shop"]\n',
+        f"{STANDARD}{THIRD}from shop.work import b\n\n",
+        "ruff",
+    ),
+    "relative imports, the closest first": (
+        '[tool.ruff.lint.isort]\nrelative-imports-order = "closest-to-furthest"\n',
+        f"{THIRD}\nfrom .db import a\n\n",
+        "ruff",
+    ),
+    "a line between both kinds of imports": (
+        "[tool.ruff.lint.isort]\nlines-between-types = 1\n",
+        f"{THIRD}\nimport tools\n\n",
+        "ruff",
+    ),
+    "isort without a profile": (
+        "[tool.isort]\nknown_first_party = ['shop', 'tools']\n",
+        f"{THIRD}\nimport tools\nfrom shop.db import a\n\n",
+        "isort",
+    ),
+    "isort without a comma": (
+        "[tool.isort]\nmulti_line_output = 3\nforce_grid_wrap = 2\nline_length = 79\n",
+        f"{THIRD}\nfrom shop.db import a\n\n",
+        "isort",
+    ),
+    **{
+        profile: (
+            f'[tool.isort]\nprofile = "{profile}"\n',
+            f"{THIRD}\nfrom shop.db import a\n\n",
+            "isort",
+        )
+        for profile in ("black", "django")
+    },
+    **{
+        profile: (
+            f'[tool.isort]\nprofile = "{profile}"\n',
+            f"{THIRD}\nfrom shop.db import a\n\n\n",
+            "isort",
+        )
+        for profile in ("attrs", "pycharm")
+    },
+    **{
+        profile: (
+            f'[tool.isort]\nprofile = "{profile}"\n',
+            f"{THIRD}\nfrom shop.work import b\nimport tools\n\n",
+            "isort",
+        )
+        for profile in ("google", "open_stack", "appnexus")
+    },
+}
+COVERAGE = "[tool.coverage.report]\nfail_under = 90\n"
+
+
+def checked(root: Path, tool: str) -> subprocess.CompletedProcess[str]:
+    """Check the order of all imports of an app, without what no isort reads: the wheel and the settings of the generator."""
+    words = {
+        "ruff": ("ruff", "check", "--no-cache", "--select", "I"),
+        "isort": ("isort", "--check-only", "--diff"),
+    }
+    command = (sys.executable, "-m", *words[tool], "shop", "tests")
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("name", STYLES)
+def test_new_files_and_the_inserted_import_keep_to_the_settings_of_the_app(
+    tmp_path: Path, name: str
+):
+    """isort or ruff passes before the patch and after; the files count as the generator's, and undo restores the app."""
+    settings, head, tool = STYLES[name]
+    root = project(tmp_path, head, f"{settings}{COVERAGE}")
+    (root / "tests").mkdir()
+    (root / "tests/test_shop.py").write_text("import shop.main\n", encoding="utf-8")
+    text = (root / "shop/main.py").read_bytes()
+    before = checked(root, tool)
+    assert before.returncode == 0, before.stdout
+
+    patched(root)
+
+    after = checked(root, tool)
+    assert after.returncode == 0, after.stdout
+    assert {path.name for path in (root / "tests").iterdir()} > {"test_shop.py"}
+    up_to_date = CliRunner().invoke(main, ["regenerate", "--check", "--project", str(root)])
+    assert up_to_date.exit_code == 0, up_to_date.output
+    job = CliRunner().invoke(main, ["job", "DailyReport", "--every", "1h", "--project", str(root)])
+    assert job.exit_code == 0, job.output
+    assert checked(root, tool).returncode == 0, checked(root, tool).stdout
+    removed = CliRunner().invoke(main, ["job", "DailyReport", "--remove", "--project", str(root)])
+    assert removed.exit_code == 0, removed.output
+
+    result = CliRunner().invoke(main, ["patch", "--project", str(root), "--undo"])
+
+    assert result.exit_code == 0, result.output
+    assert (root / "shop/main.py").read_bytes() == text
+    assert not (root / "shop/scheduler.py").exists(), result.output

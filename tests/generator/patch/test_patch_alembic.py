@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import alembic
+import black
 import pytest
 from click.testing import CliRunner
 from targcc_gen.cli import main
 from targcc_gen.patch.alembic_edit import read_envs, with_option, without_option
+from targcc_gen.patch.import_order import ImportOrder, read_order
 
 TEMPLATES = Path(alembic.__file__).parent / "templates"
 FLASK_MIGRATE = """import logging
@@ -51,12 +53,36 @@ from app.utils import metadata
 
 alembic.context.configure(target_metadata=metadata)
 """
+EXTENDS_THE_PATH = """import os
+import sys
+
+from alembic import context
+from sqlalchemy import create_engine
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+
+# For autogenerate
+from core.config import config
+from core.db import Base
+
+
+def run(connection):
+    context.configure(connection=connection, target_metadata=Base.metadata, as_sql=1)
+
+
+def run_in_a_thread():
+    with create_engine("sqlite://").connect() as connection:
+        context.configure(connection=connection, target_metadata=Base.metadata)
+        with context.begin_transaction():
+            context.configure(connection=connection, target_metadata=Base.metadata)
+"""
 ENVS = {
     "generic": (TEMPLATES / "generic/env.py").read_text(encoding="utf-8"),
     "async": (TEMPLATES / "async/env.py").read_text(encoding="utf-8"),
     "Flask-Migrate": FLASK_MIGRATE,
     "a rule of its own": OWN_RULE,
     "an import that comes first": FIRST_OF_OURS,
+    "a path that is extended first": EXTENDS_THE_PATH,
 }
 
 
@@ -75,8 +101,11 @@ def test_the_option_goes_in_and_out(name, ends):
     assert without_option(after) == before
 
 
-def test_the_lines_are_written_as_people_write_them():
-    after = with_option(ENVS["async"].encode(), "targcc_scheduler")
+def test_the_lines_are_written_as_people_write_them(tmp_path: Path):
+    (tmp_path / "alembic").mkdir()  # to isort and ruff, alembic is then a package of the app
+    order = ImportOrder(roots=(tmp_path,))
+
+    after = with_option(ENVS["async"].encode(), "targcc_scheduler", order)
 
     assert after is not None
     text = after.decode()
@@ -85,13 +114,90 @@ def test_the_lines_are_written_as_people_write_them():
         in text
     )
     assert (
-        "context.configure(connection=connection, target_metadata=target_metadata, include_name=is_not_ours)\n"
-        in text
+        "    context.configure(\n"
+        "        connection=connection, target_metadata=target_metadata, include_name=is_not_ours\n"
+        "    )\n" in text
     )
     assert (
         "import async_engine_from_config\nfrom targcc_scheduler import is_not_ours\n\nfrom alembic"
         in text
     )
+
+
+def test_the_app_is_imported_below_the_line_that_makes_it_importable(tmp_path: Path):
+    for name in ("app", "core"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    order = read_order(tmp_path, tmp_path, "app")
+
+    after = with_option(EXTENDS_THE_PATH.encode(), "app.scheduler", order)
+
+    assert after is not None
+    text = after.decode()
+    assert text.index("sys.path.insert") < text.index("from app.scheduler import is_not_ours")
+    assert "\n\nfrom app.scheduler import is_not_ours\n\n# For autogenerate\nfrom core" in text
+    assert without_option(after) == EXTENDS_THE_PATH.encode()
+    assert black.format_str(EXTENDS_THE_PATH, mode=black.Mode()) == EXTENDS_THE_PATH
+    assert black.format_str(text, mode=black.Mode()) == text
+
+
+CALLS = {
+    "a call that fits stays on its line": (
+        "context.configure(connection=connection, target_metadata=metadata)",
+        "context.configure(connection=connection, target_metadata=metadata, include_name=is_not_ours)",
+        100,
+    ),
+    "a longer call is broken as black breaks it": (
+        "context.configure(connection=connection, target_metadata=metadata)",
+        "context.configure(\n        connection=connection, target_metadata=metadata, include_name=is_not_ours\n    )",
+        88,
+    ),
+    "a longer one takes a line an argument": (
+        "context.configure(connection=connection, target_metadata=metadata)",
+        "context.configure(\n        connection=connection,\n        target_metadata=metadata,\n        include_name=is_not_ours,\n    )",
+        80,
+    ),
+    "a call that is too long anyhow stays on its line": (
+        "context.configure(connection=connection, target_metadata=metadata)",
+        "context.configure(connection=connection, target_metadata=metadata, include_name=is_not_ours)",
+        30,
+    ),
+    "a call that the app has broken for a comma gets the option first": (
+        "context.configure(\n        connection=connection,\n        target_metadata=metadata,\n    )",
+        "context.configure(\n        include_name=is_not_ours,\n        connection=connection,\n        target_metadata=metadata,\n    )",
+        80,
+    ),
+    "a call that the app has broken stays so": (
+        "context.configure(\n        connection=connection, target_metadata=metadata, **options,\n    )",
+        "context.configure(\n        connection=connection, target_metadata=metadata, include_name=is_not_ours, **options,\n    )",
+        88,
+    ),
+    "a call that the app has broken without need gets the option first": (
+        "context.configure(\n        connection=connection, target_metadata=metadata\n    )",
+        "context.configure(\n        include_name=is_not_ours, connection=connection, target_metadata=metadata\n    )",
+        88,
+    ),
+    "arguments on a line of their own": (
+        "context.configure(\n        connection=connection, target_metadata=metadata\n    )",
+        "context.configure(\n        connection=connection,\n        target_metadata=metadata,\n        include_name=is_not_ours,\n    )",
+        60,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_is_broken_where_it_gets_too_long(name):
+    call, expected, length = CALLS[name]
+    before = f"from alembic import context\n\n\ndef run(connection):\n    {call}\n".encode()
+
+    after = with_option(before, "app.scheduler", None, length)
+
+    assert after is not None
+    assert after.decode().endswith(f"    {expected}\n")
+    assert without_option(after, length) == before
+    mode = black.Mode(line_length=length)
+    if black.format_str(before.decode(), mode=mode) == before.decode():
+        assert black.format_str(after.decode(), mode=mode) == after.decode()
 
 
 def test_a_rule_of_the_app_is_asked_too():
@@ -251,3 +357,41 @@ def test_a_patched_app_that_gets_alembic_later_gets_the_option(tmp_path: Path):
 
     assert "is_not_ours" in env.read_text(encoding="utf-8")
     assert what not in CliRunner().invoke(main, ["doctor", "--project", str(root)]).output
+
+
+def test_the_plan_names_the_file_in_the_folder_of_migrations(tmp_path: Path):
+    files = {
+        "requirements.txt": "fastapi\n",
+        "shop/__init__.py": "",
+        "shop/main.py": "from fastapi import FastAPI\n\napp = FastAPI()\n",
+        "migrations/env.py": ENVS["generic"],
+    }
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+
+    result = CliRunner().invoke(main, ["patch", "--dry-run", "--project", str(tmp_path)])
+
+    assert result.exit_code == 0, result.output
+    assert "update    migrations/env.py " in result.output
+
+
+def test_migrations_of_the_app_in_its_package_do_not_keep_the_scheduler(tmp_path: Path):
+    files = {
+        "requirements.txt": "fastapi\n",
+        "shop/__init__.py": "",
+        "shop/main.py": MAIN,
+        "shop/migrations/env.py": ENVS["generic"],
+        "shop/migrations/README": "Generic single-database configuration.\n",
+    }
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    of_targcc(tmp_path, "patch", "--no-verify")
+    assert "is_not_ours" in (tmp_path / "shop/migrations/env.py").read_text(encoding="utf-8")
+
+    of_targcc(tmp_path, "patch", "--undo")
+
+    left = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert left == set(files)
+    assert (tmp_path / "shop/migrations/env.py").read_text(encoding="utf-8") == ENVS["generic"]

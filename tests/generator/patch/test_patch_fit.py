@@ -51,7 +51,7 @@ REFUSED = {
     ),
     "a range of Python that uv locks": (
         {"pyproject.toml": f'{PROJECT}requires-python = ">=3.9"\n', "uv.lock": ""},
-        'pyproject.toml  requires-python = ">=3.9": the scheduler needs Python 3.11 or later',
+        'requires-python = ">=3.9": the scheduler needs Python 3.11 or later; ">=3.11" fits',
     ),
     "a Python that is too old": (
         {"pyproject.toml": f'{PROJECT}requires-python = ">=3.8,<3.11"\n'},
@@ -59,7 +59,11 @@ REFUSED = {
     ),
     "Poetry's Python": (
         {"pyproject.toml": '[tool.poetry.dependencies]\npython = "^3.10"\nfastapi = "*"\n'},
-        'pyproject.toml  python = "^3.10": the scheduler needs Python 3.11 or later',
+        'python = "^3.10": the scheduler needs Python 3.11 or later; ">=3.11,<4" fits',
+    ),
+    "an old patch release of Python": (
+        {"pyproject.toml": '[tool.poetry.dependencies]\npython = "3.10.14"\nfastapi = "*"\n'},
+        'pyproject.toml  python = "3.10.14": the scheduler needs Python 3.11 or later',
     ),
     "a file of pyenv": (
         {"requirements.txt": "fastapi\n", ".python-version": "3.10.14\n"},
@@ -92,6 +96,7 @@ FITS = {
     "an older Python for pip": f'{PROJECT}requires-python = ">=3.9"\ndependencies = ["fastapi"]\n',
     "another system": f'{PROJECT}dependencies = ["fastapi", "pydantic<2; python_version < \'3.9\'"]\n',
     "an address": f'{PROJECT}dependencies = ["fastapi", "pydantic @ https://example.com/p.whl"]\n',
+    "a patch release of Python": '[tool.poetry.dependencies]\npython = "3.11.7"\nfastapi = "*"\n',
     "a release to come": f'{PROJECT}dependencies = ["fastapi", "pydantic>=99"]\n',
 }
 

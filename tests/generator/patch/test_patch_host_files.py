@@ -181,6 +181,7 @@ def test_images_and_git_of_an_app(tmp_path: Path, ends: str):
     assert "docker/odd.Dockerfile: copy vendor/ too, before the packages are installed" in output
     assert ".dockerignore:2 leaves vendor/ out of the image: add !vendor below it" in output
     assert ".gitignore:2 leaves out vendor/targcc_scheduler-" in output
+    assert "the image installs before it has the scheduler" not in output
     assert "Nothing to do" in run(root, "regenerate")
 
     run(root, "patch", "--undo")

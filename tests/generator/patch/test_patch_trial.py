@@ -296,6 +296,25 @@ def test_a_factory_that_nothing_calls_is_patched_and_not_verified(tmp_path: Path
     assert again.exit_code == 3
 
 
+@pytest.mark.usefixtures("processes")
+def test_the_settings_that_an_app_misses_are_named(tmp_path: Path):
+    """pydantic's message has several lines for each value, and ends with a link."""
+    text = (
+        "from pydantic_settings import BaseSettings\n\n\nclass Config(BaseSettings):\n"
+        "    SHOP_DATABASE_URL: str\n    SHOP_SENTRY_DSN: str\n\n\nsettings = Config()\n"
+    )
+    main = F + "from shop.config import settings\n\napp = FastAPI(title=settings.SHOP_SENTRY_DSN)\n"
+    root = project(tmp_path, main=main, config=text)
+
+    output = run(root)
+
+    assert "shop.main:app cannot be loaded without the scheduler either" in output
+    assert "ValidationError: 2 validation errors for Config" in output
+    assert "SHOP_DATABASE_URL" in output
+    assert "SHOP_SENTRY_DSN" in output
+    assert "errors.pydantic.dev" not in output
+
+
 @pytest.mark.soak
 @pytest.mark.skipif(not HAS_WRAPPER, reason="everything is below one prefix together with it")
 @pytest.mark.parametrize(

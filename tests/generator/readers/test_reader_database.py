@@ -188,6 +188,9 @@ def double():
         yield made
 
 
+TRANSACTION = {"BEGIN TRANSACTION", "COMMIT", "ROLLBACK"}
+
+
 def levels(double):
     return [statement for statement in double.seen if "ISOLATION LEVEL" in statement]
 
@@ -203,6 +206,16 @@ def test_sql_server_is_read_in_a_snapshot(double):
     assert not remarks
     changing = ("INSERT", "UPDATE", "DELETE", "MERGE", "EXEC")
     assert not [statement for statement in double.seen if statement.upper().startswith(changing)]
+
+
+def test_the_isolation_level_is_set_before_the_transaction_begins(double):
+    read(double.url())
+
+    level = double.seen.index("SET TRANSACTION ISOLATION LEVEL SNAPSHOT")
+    bounds = [text for text in double.seen[:level] if text in TRANSACTION]
+    assert bounds[-1] != "BEGIN TRANSACTION"
+    assert "BEGIN TRANSACTION" in double.seen[level:]
+    assert double.seen[-1] == "ROLLBACK"
 
 
 @pytest.mark.parametrize(("versions", "level"), [(1, "READ COMMITTED"), (0, "READ UNCOMMITTED")])

@@ -42,7 +42,7 @@ def test_what_a_spec_says_is_what_the_scheduler_does():
     source = scheduler_module(spec).decode()
     projects = []
     exec(
-        source[source.index("configure(\n") : source.index("if __name__")],
+        source[source.index("configure(\n") : source.index("if TYPE_CHECKING")],
         {"Project": Project, "configure": projects.append},
     )
     policy = AlertPolicy.of(projects[0])

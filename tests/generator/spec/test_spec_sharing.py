@@ -101,7 +101,7 @@ def test_the_command_explains_and_refuses_what_is_not_there(root):
 def test_the_scheduler_gets_what_is_different(root):
     namespace: dict = {}
     source = scheduler_module(effective(SPEC, root)).decode()
-    call = source[source.index("configure(\n") : source.index("if __name__")]
+    call = source[source.index("configure(\n") : source.index("if TYPE_CHECKING")]
 
     def configure(project, environments):
         namespace.update(project=project, environments=environments)

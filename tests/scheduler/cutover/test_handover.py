@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from datetime import datetime
 from itertools import count
 
 import pytest
@@ -159,6 +160,27 @@ async def test_a_slot_that_nobody_has_begun_comes_along(world):
 
 
 @pytest.mark.usefixtures("processes")
+async def test_a_next_run_with_seconds_is_the_slot_of_its_minute(world):
+    """Somebody wrote NextRunTime by hand, with seconds."""
+    at = datetime(2031, 6, 2, 2, 0, 17)  # noqa: DTZ001 - a wall clock
+    world.change("NightReport", nextruntime=at)
+    output = await world.targcc("targcc cutover plan")
+    assert "the next runs of both sides agree" in output
+    await world.targcc("targcc cutover start --job NightReport")
+    await world.until(local("2031-06-02T12:00"))
+    assert ("new", "NightReport", local("2031-06-02T02:00").isoformat()) in world.ran()
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_the_plan_names_the_rows_that_are_due_now(world):
+    await world.until(local("2031-06-02T01:59"))
+    await world.at(local("2031-06-02T02:00:30"), old=False)
+    output = await world.targcc("targcc cutover plan")
+    assert "runs them here, once: NightReport\n" in output
+
+
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_a_job_does_not_go_back_while_its_slot_is_about_to_come(world):
     await world.targcc("targcc cutover start --job NightReport")
@@ -239,6 +261,7 @@ ERRORS = {
     "empty": "",
     "sqlcmd": "Msg 229, Level 14, State 5, Server OLD, Line 3\nThe UPDATE permission was denied\n",
     "psql": "psql:off.sql:3: ERROR:  permission denied for table c_Job\n",
+    "another language": "Meldung 229, Ebene 14, Status 5, Server OLD, Zeile 3\nThe right was denied\n",
 }
 
 
@@ -270,6 +293,29 @@ async def test_an_output_that_no_job_waits_for_is_refused(world):
     (world.folder / "off.txt").write_text("\n", encoding="utf-8")
 
     assert "no job waits for one" in await world.targcc("targcc cutover start --said off.txt", 2)
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_a_file_that_cannot_be_read_or_written_is_said_before_anything_begins(world):
+    output = await world.targcc("targcc cutover start --said no.txt", 2)
+    assert "no.txt cannot be read: " in output
+    line = "targcc cutover start --job NightReport --script no/off.sql --dialect sqlite"
+    assert "cannot be written: " in await world.targcc(line, 2)
+    assert world.unfinished() == []
+
+
+@pytest.mark.usefixtures("processes")
+async def test_the_status_names_the_script_whose_output_is_awaited(world, monkeypatch):
+    dialect = world.old.dialect.name
+    script = f"--script first.sql --dialect {dialect}"
+    await world.targcc(f"targcc cutover start --job NightReport {script}")
+    again = script.replace("first", "off")
+    await world.targcc(f"targcc cutover start --job NightReport {again}")
+    monkeypatch.delenv("TARGCC_CUTOVER_URL")
+
+    waiting = "targcc cutover start --said the output of off.sql for row 1"
+    assert waiting in await world.targcc("targcc cutover status", 1)
 
 
 @pytest.mark.usefixtures("processes")

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 
 import old_server
 import pytest
@@ -162,7 +162,7 @@ def test_a_row_comes_back_with_a_future_run_and_what_ran_here(classic):
     assert str(row["nextruntime"]).startswith("2026-06-05 02:00:00")
     assert str(row["lastruntime"]).startswith("2026-06-05 02:00:09")
     assert row["enmjobstatus"] == "Failure"
-    assert classic.log() == [(9, "Failure", "it's 100% full: %s")]
+    assert classic.log() == [(9, "Failure", "Unexpected failure: it's 100% full: %s")]
 
 
 def test_a_row_that_carries_another_mark_is_not_switched_on(classic):
@@ -300,3 +300,23 @@ def test_a_database_that_does_not_answer_ends_with_a_sentence(tmp_path):
     with pytest.raises(CutoverError, match="cannot be used: OperationalError"):
         server.rows()
     server.close()
+
+
+def test_sql_server_reads_the_day_before_the_month_in_no_time_of_a_query(monkeypatch):
+    """A ``datetime`` reads 2026-06-02 00:00:00 as 6 February in British and Hebrew sessions, and 2026-06-02T00:00:00 never."""
+    server = OldServer("sqlite://", "dbo.c_Job", OldClock("UTC"))
+    monkeypatch.setattr(OldServer, "scripts", Scripts("mssql", "dbo.c_Job", CLASSIC))
+    queries = []
+
+    def read(_server, _work, query):
+        if query == "dbo.c_LoggedJob":
+            return [{"name": "c_JobID"}, {"name": "WhenStarted"}]
+        queries.append(query)
+        return []
+
+    monkeypatch.setattr(OldServer, "_read", read)
+    instant = datetime(2026, 6, 2, tzinfo=UTC)
+    server.runs(instant, instant)
+    server.close()
+
+    assert "WhenStarted >= '2026-06-02T00:00:00'" in queries[0]

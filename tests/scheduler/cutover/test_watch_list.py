@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from targcc_scheduler.db.tables import job_owner, job_run
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.legacy.cutover_plan import watch_list
@@ -25,7 +26,8 @@ def run(state: str, at: datetime) -> dict[str, Any]:
     }
 
 
-async def test_a_failure_is_named_however_many_runs_came_after_it(migrated_url: str):
+async def alarm(url: str, rows: list[dict[str, Any]]) -> str:
+    """Return the alarm of a job that came three hours ago and has these runs."""
     owner = {
         "JobName": "Import",
         "Owner": "new",
@@ -33,8 +35,7 @@ async def test_a_failure_is_named_however_many_runs_came_after_it(migrated_url: 
         "Since": NOW - 3 * HOUR,
         "ChangedBy": "dana",
     }
-    rows = [run("failed", NOW - HOUR), *(run("succeeded", NOW) for _ in range(60))]
-    store = Store(migrated_url)
+    store = Store(url)
     try:
         async with store.write() as db:
             await db.execute(job_owner.insert().values(owner))
@@ -44,4 +45,19 @@ async def test_a_failure_is_named_however_many_runs_came_after_it(migrated_url: 
             [watched] = await watch_list(db, NOW)
     finally:
         await store.dispose()
-    assert watched.alarm == "run 1 failed"
+    return watched.alarm
+
+
+async def test_a_failure_is_named_however_many_runs_came_after_it(migrated_url: str):
+    rows = [run("failed", NOW - HOUR), *(run("succeeded", NOW) for _ in range(60))]
+
+    assert await alarm(migrated_url, rows) == "run 1 failed"
+
+
+@pytest.mark.parametrize(("hours", "expected"), [(-20, ""), (-1, "run 1 missed")])
+async def test_a_slot_that_passed_before_the_move_is_no_alarm(
+    migrated_url: str, hours: int, expected: str
+):
+    missed = run("missed", NOW - 2 * HOUR) | {"ScheduledFor": NOW + hours * HOUR}
+
+    assert await alarm(migrated_url, [missed, run("succeeded", NOW)]) == expected

@@ -10,15 +10,18 @@ import pytest
 import sqlalchemy as sa
 from hybrid_rig import OldDatabase, broken_jobs
 from rt_tools import until
-from targcc_scheduler import Actor, ActorKind, RunState, Settings
+from targcc_scheduler import Actor, ActorKind, JobResult, RunState, Settings
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.core.errors import LegacyError
 from targcc_scheduler.features.legacy.c_job import CJobSource
 from targcc_scheduler.features.legacy.classic import Rules, schedule_of
+from targcc_scheduler.features.legacy.cutover import runs_here
+from targcc_scheduler.features.legacy.old_server import OldClock, OldServer, Return
 from targcc_scheduler.project import current
 from targcc_scheduler.schedules.classic import ClassicTimes, classic_schedule
 from targcc_scheduler.schedules.intervals import EverySchedule
 from targcc_scheduler.schedules.zones import resolve
+from targcc_scheduler.services.database import Database
 from tds_double import tds_double
 
 JERUSALEM = ZoneInfo("Asia/Jerusalem")
@@ -496,7 +499,7 @@ async def test_a_row_that_is_overdue_at_the_first_start_runs_once(
     again = await start(old)
     await until(lambda: "mnTM_Load" in again.definitions)
     await again.stop()
-    runs = database.rows("SELECT JobName, State FROM c_JobRun WHERE State <> 'missed'")
+    runs = database.rows("SELECT JobName, State FROM c_JobRun")
     assert [tuple(run) for run in runs] == [("mnTM_Load", "succeeded")]
     assert old.row(1)["nextruntime"] > datetime.now(JERUSALEM).replace(tzinfo=None)
 
@@ -602,3 +605,92 @@ async def test_rows_on_sql_server_run_and_are_written_back_in_t_sql(start, datab
     assert "'Success'" in ended
     assert kept.startswith("INSERT INTO [c_LoggedJob] ([c_JobID], [WhenStarted]")
     assert "'42 orders'" in kept
+
+
+# --- The old screens show a run in the same way, whoever ran it ---------------------------------------------------------
+
+SHOWN = {
+    "mnTM_Load": ("Success", "42 orders"),
+    "mnTM_None": ("Success", ""),
+    "mnTM_Long": ("Success", "x" * 960),
+    "mnTM_Bad": ("Failure", "Unexpected failure: no orders"),
+}
+"""Status and remarks of a run by TaskManager: the first value, cut from 1,001 characters on; of a fault its text."""
+
+
+@pytest.fixture
+def screens(postgresql_old):
+    """Return the old database with the procedures, and a function that returns the fields of the old screens by job."""
+    old = postgresql_old
+    old.execute("CREATE PROCEDURE mnTM_None() LANGUAGE plpgsql AS $$ BEGIN END $$")
+    old.execute(
+        "CREATE PROCEDURE mnTM_Long(INOUT remarks TEXT DEFAULT NULL) LANGUAGE plpgsql AS"
+        " $$ BEGIN remarks := repeat('x', 1001); END $$"
+    )
+    old.execute("ALTER TABLE c_Job ADD ChangedOn TIMESTAMP")
+    for number, code in enumerate(SHOWN, start=1):
+        old.add(number, code)
+
+    def shown():
+        fields = {}
+        for number, code in enumerate(SHOWN, start=1):
+            row, (log,) = old.row(number), [r for r in old.logged() if r["c_jobid"] == number]
+            assert row["enmjobstatus"] == log["enmrunstatus_jobstatus"]
+            assert row["lastruntime"] - log["whenstarted"] == timedelta(
+                seconds=log["executiontimesec"]
+            )
+            assert f"{row['nextruntime']:%H:%M:%S}" == "02:30:00"
+            assert row["nextruntime"] > row["lastruntime"]
+            fields[code] = (log["enmrunstatus_jobstatus"], log["remarks"])
+        return fields
+
+    return old, shown
+
+
+async def run_all(scheduler):
+    for code in SHOWN:
+        run = await scheduler.trigger(code, by=DANA)
+        await scheduler.wait(run, timeout=30)
+
+
+async def test_the_old_screens_show_a_run_of_hybrid_mode_as_one_of_task_manager(screens, start):
+    old, shown = screens
+    await run_all(await start(old, options={"schedule": False}))
+
+    assert shown() == SHOWN
+
+
+async def test_the_old_screens_show_a_run_in_the_same_way_when_it_is_written_later(screens, start):
+    old, shown = screens
+    old.execute("ALTER TABLE c_LoggedJob ADD CONSTRAINT refuses CHECK (c_JobID = 0) NOT VALID")
+    await run_all(await start(old, options={"schedule": False}))
+    old.execute("ALTER TABLE c_LoggedJob DROP CONSTRAINT refuses")
+    await until(lambda: len(old.logged()) == len(SHOWN), 30)
+
+    assert shown() == SHOWN
+
+
+async def test_the_old_screens_show_the_runs_of_an_imported_job_that_goes_back(screens, scheduler):
+    old, shown = screens
+    database = Database(old.url)
+    server = OldServer(old.url, "c_Job", OldClock("Asia/Jerusalem"))
+    ids = {code: str(number) for number, code in enumerate(SHOWN, start=1)}
+    server.run(server.scripts.off([(key, "abcdef") for key in ids.values()]))
+    for code in SHOWN:
+
+        async def execute(ctx):
+            name = ctx.definition.name
+            return JobResult.success((await database.call(name)).message(name))
+
+        scheduler.add_recurring(code, execute, "30 2 * * *", timezone="Asia/Jerusalem", retries=0)
+    await run_all(scheduler)
+    slot = datetime(2126, 1, 1, 2, 30)  # noqa: DTZ001 - a wall clock
+    returns = [
+        Return(key, "abcdef", slot, await scheduler.read(lambda db, c=code: runs_here(db, c, server.clock)))
+        for code, key in ids.items()
+    ]  # fmt: skip
+    server.run(server.scripts.on(returns))
+    server.close()
+    database.close()
+
+    assert shown() == SHOWN

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from targcc_scheduler import RunState
 from targcc_scheduler.db.tables import job_limit, job_run
 from targcc_scheduler.db.transactions import Store
-from targcc_scheduler.kernel import limits
+from targcc_scheduler.kernel import limit_renames, limits
 from targcc_scheduler.kernel.jobs.options import LimitPolicy
 from targcc_scheduler.kernel.runs.values import Tie
 
@@ -129,6 +129,17 @@ async def test_a_run_without_a_token_asks_again_when_the_next_token_comes(store)
         assert await limits.admit(connection, ["K"], NOW) == []  # one run asks for all
 
 
+async def test_a_run_that_waits_for_capacity_asks_for_no_token(store):
+    """The last token is left for it: the end of the running run admits it."""
+    async with store.write() as connection:
+        await _limit(connection, IntervalMs=60_000, Burst=1)
+        await _insert(connection, 1, **BUSY)
+        await _insert(connection, 2, **WAITS, Weight=2)
+        assert await limits.admit(connection, ["K"], NOW) == []
+        assert (await _states(connection))[2] == AWAITING
+        assert await connection.scalar(sa.select(job_limit.c.WakeId)) is None
+
+
 async def test_a_token_is_spent_with_each_run(store):
     async with store.write() as connection:
         await _limit(connection, most=None, IntervalMs=3_600_000, Burst=2)
@@ -208,6 +219,34 @@ async def test_a_new_release_changes_the_limits_of_its_jobs(store, jobs, most):
         changed = {row.LimitKey for row in rows if row.UpdatedAt == NOW + MINUTE}
         assert changed == {key for key, number in most.items() if number != 1}
         assert await limits.are_used(connection) is True
+
+
+async def test_a_renamed_job_changes_the_limits_that_its_former_name_has(store):
+    async with store.write() as connection:
+        await _limit(connection)
+        await _limit(connection, limit_renames.MARK + "Old", most=None)
+        await limits.renew(connection, {"Old": LimitPolicy(5, None, None)}, NOW + MINUTE)
+        keys = dict((await connection.execute(sa.select(job_limit.c.LimitKey, job_limit.c.Most))).all())  # fmt: skip
+        assert keys["K"] == 5
+
+
+@pytest.mark.parametrize(("interval", "reads"), [(None, 0), (1000, 1)])
+async def test_the_clock_of_the_database_counts_for_keys_with_a_rate(monkeypatch, interval, reads):
+    read = []
+
+    class Dialect:
+        async def read_clock(self, _connection):
+            read.append(1)
+            return NOW + MINUTE
+
+    async def none_unbegun(*_):
+        return {}
+
+    monkeypatch.setattr(limits, "known", SimpleNamespace(of=lambda _: Dialect()))
+    monkeypatch.setattr(limits, "_unbegun", none_unbegun)
+    limit = SimpleNamespace(Most=1, taken=0, IntervalMs=interval, Burst=None, NextAt=None)
+    rooms = await limits.capacities(None, {"K": limit}, NOW)
+    assert (len(read), rooms["K"].now) == (reads, NOW + reads * MINUTE)
 
 
 async def test_the_most_urgent_runs_of_a_key(store):

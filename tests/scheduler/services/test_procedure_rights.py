@@ -24,9 +24,9 @@ async def right(url, name=NAME):
         database.close()
 
 
-def answers(may, identity):
+def answers(may, identity, babelfish=None):
     row = {"login_name": "svc", "database_name": "acme", "may": may, "object_id": identity}
-    return [row]
+    return [row | {"babelfish": babelfish}]
 
 
 async def test_a_login_with_the_right_may_run_it_and_nothing_is_executed(double):
@@ -70,6 +70,14 @@ async def test_an_error_of_the_dry_call_counts_where_it_is_not_about_columns(dou
 
     assert found.may is may
     assert may or found.said == "Invalid object name 'dbo.Totals'."
+
+
+async def test_babelfish_is_asked_for_the_right_alone(double):
+    """It has no function that describes a call."""
+    double.answers["HAS_PERMS_BY_NAME"] = answers(1, 7, "4.3.0")
+    assert (await right(double.url())).may
+
+    assert not any("dm_exec_describe_first_result_set" in text for text in double.seen)
 
 
 async def test_a_procedure_of_a_linked_server_is_left_to_the_run(double):

@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from targcc_scheduler.core.stored_values import metadata_json
 from targcc_scheduler.services.database import Database
-from targcc_scheduler.services.procedures import parse_procedure, procedure_call
+from targcc_scheduler.services.procedures import (
+    ProcedureResult,
+    parse_procedure,
+    procedure_call,
+    remark_of,
+)
 
 HOSTILE = (
     '"x[(); drop table canary; --]"',
@@ -166,3 +171,21 @@ async def test_batches_before_a_failed_batch_stay(database):
 
 async def test_an_empty_script_does_nothing(database):
     assert (await database.script(" \nGO\n")).sets == ()
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        ((), "dbo.P: 0 rows returned, 3 changed"),
+        (([],), "dbo.P: 0 rows returned, 3 changed"),
+        (([{"Id": None}, {"Id": 2}],), "dbo.P: 2 rows returned, 3 changed"),
+        (([{"Remarks": "42 orders", "More": 1}], [{"Id": 1}]), "42 orders"),
+        (([{"Count": 0}],), "0"),
+        (([{"Version": b"\x00\xff"}],), "00ff"),
+    ],
+)
+def test_the_message_of_a_procedure_is_its_first_value_or_the_numbers_of_rows(sets, message):
+    result = ProcedureResult(sets, 3)
+
+    assert result.message("dbo.P") == message
+    assert remark_of(message) == result.remark

@@ -67,6 +67,20 @@ async def test_an_error_of_a_procedure_is_what_the_procedure_said(
     assert database.history(run)[0]["ErrorMessage"].endswith(f"ProgrammingError: {said}")
 
 
+@pytest.mark.parametrize(
+    ("number", "kind"), [(8134, "DataError"), (2627, "IntegrityError"), (208, "ProgrammingError")]
+)
+async def test_an_error_of_a_statement_is_what_the_server_said(double, sql_server, number, kind):
+    double.answers |= {
+        "SELECT @@ERROR": [{"number": number}],
+        "SP_Bad": QueryError("it is so", number=number),
+    }
+    with pytest.raises(getattr(mssql_python, kind)) as caught:
+        await sql_server.call("dbo.SP_Bad")
+
+    assert str(caught.value) == f"it is so (error {number})"
+
+
 @pytest.mark.parametrize("statement", ["EXEC SP_Slow", "SELECT * FROM SP_Slow"])
 async def test_a_cancelled_job_stops_its_statement_and_the_connection_goes_on(
     double, sql_server, statement
@@ -132,6 +146,21 @@ async def test_a_log_in_that_may_not_kill_is_told_so(double, sql_server, caplog)
 
     assert double.killed == set()
     assert "KILL needs ALTER ANY CONNECTION" in caplog.text
+
+
+async def test_a_connection_in_the_pool_has_no_open_transaction(double, sql_server):
+    double.answers = {"usp_Close": [{"Total": "42"}]}
+    await sql_server.call("dbo.usp_Close")
+
+    bounds = [text for text in double.seen if text in {"BEGIN TRANSACTION", "COMMIT", "ROLLBACK"}]
+    assert bounds[-1] == "ROLLBACK"
+
+
+async def test_a_server_that_does_not_tell_its_isolation_level_runs_procedures(double, sql_server):
+    double.answers = {"usp_Close": [{"Total": "42"}], "sys.system_views": []}
+    result = await sql_server.call("dbo.usp_Close")
+
+    assert result.remark == "42"
 
 
 async def test_a_procedure_gets_its_arguments_and_its_rows_come_back(double, sql_server):

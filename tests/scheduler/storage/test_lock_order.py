@@ -52,7 +52,7 @@ from targcc_scheduler.kernel.jobs.options import LimitPolicy, Unique
 from targcc_scheduler.kernel.node import nodes, slots
 from targcc_scheduler.kernel.runs import claim, create, operate
 from targcc_scheduler.kernel.runs.settle import settle
-from targcc_scheduler.kernel.runs.values import Settlement
+from targcc_scheduler.kernel.runs.values import NewRun, Settlement
 from targcc_scheduler.operations import Call
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -290,6 +290,18 @@ async def waits(store: Store) -> bool:
         return bool(await connection.scalar(WAITING))
 
 
+async def until_it_waits_for(store: Store, table: str) -> None:
+    """Wait until a statement on a table waits for a lock."""
+    statement = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ILIKE :table"
+    )
+    while True:
+        async with store.read() as connection:
+            if await connection.scalar(statement, {"table": f"%{table}%"}):
+                return
+        await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 async def test_who_waits_for_a_row_holds_none_that_comes_after_it(store, case):
     async with store.write() as connection:
@@ -322,6 +334,58 @@ PATH = Path(__file__).parents[1]
 QUICKLY = ("deadlock_timeout = '50ms'", "enable_seqscan = off", "enable_bitmapscan = off")
 """Detect deadlocks soon, and plan statements as for many rows."""
 SECONDS, SEED = 15, 15
+
+
+async def one_key(connection: Any) -> None:
+    """Insert the waiting run 1 with the key ``a``, and the waiting run 2."""
+    for run_id in (1, 2):
+        await connection.execute(
+            sa.insert(job_run).values(_run(run_id, State="enqueued", Attempt=0))
+        )
+    await connection.execute(
+        sa.insert(job_unique).values(JobName="Old", UniqueKey="a", RunId=1, Scope="queued")
+    )
+
+
+async def _take(store: Store) -> dict[unique.Pair, unique.Outcome]:
+    wanted = unique_run("Old", "a", Unique(scope="queued", duplicate="replace"), NOW)
+    async with store.write() as transaction:
+        return await unique.take(transaction, {("Old", "a"): wanted}, NOW)
+
+
+async def test_who_waited_for_a_run_that_began_waits_for_its_key_without_the_run(store):
+    """PostgreSQL keeps the lock of a row that changed while a statement waited for it, although the statement leaves the row out."""
+    async with store.write() as transaction:
+        await one_key(transaction)
+    async with store.write() as key, store.engine.connect() as claim:
+        await key.execute(row(job_unique.c.UniqueKey, "a").with_for_update())
+        await claim.execute(sa.update(job_run).where(job_run.c.Id == 1).values(State="running"))
+        taking = asyncio.create_task(_take(store))
+        await until_it_waits_for(store, "c_jobrun")
+        await claim.commit()
+        await until_it_waits_for(store, "c_jobunique")
+        async with store.write() as other:
+            await other.execute(row(job_run.c.Id, 1).with_for_update(nowait=True))
+    assert isinstance((await taking)["Old", "a"], NewRun)
+
+
+async def test_who_waited_for_a_key_that_was_taken_waits_for_its_run_without_the_key(store):
+    async with store.write() as transaction:
+        await one_key(transaction)
+        await transaction.execute(
+            sa.update(job_run).where(job_run.c.Id == 1).values(State="running")
+        )
+    async with store.engine.connect() as claim:
+        await claim.execute(row(job_run.c.Id, 2).with_for_update())
+        async with store.write() as key:
+            await key.execute(row(job_unique.c.UniqueKey, "a").with_for_update())
+            taking = asyncio.create_task(_take(store))
+            await until_it_waits_for(store, "c_jobunique")
+            await key.execute(sa.update(job_unique).values(RunId=2))
+        await until_it_waits_for(store, "c_jobrun")
+        async with store.write() as other:
+            await other.execute(row(job_unique.c.UniqueKey, "a").with_for_update(nowait=True))
+    assert await taking == {("Old", "a"): unique.Standing(2)}
 
 
 @pytest.mark.soak

@@ -1,13 +1,16 @@
 """Rows that are inserted once: the inserting process learns whether the row is new, on both databases."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
-from targcc_scheduler.db.tables import job_alert_thread
+from targcc_scheduler import RunState
+from targcc_scheduler.db.tables import job_alert_thread, job_failure
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.features.alerts import model as alert_model
 from targcc_scheduler.kernel import error_groups
+from targcc_scheduler.kernel.runs import create
+from targcc_scheduler.kernel.runs.values import NewRun
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 FAILED = alert_model.Happened(
@@ -53,3 +56,36 @@ async def test_an_alert_that_another_node_has_begun_meanwhile_is_counted(store, 
         await alert_model.note(connection, FAILED, NOW)
         number = await connection.scalar(sa.select(job_alert_thread.c.Number))
     assert number == 2
+
+
+@pytest.mark.parametrize(
+    ("states", "groups"),
+    [
+        ([RunState.MISSED], ["Nightly"]),
+        ([RunState.MISSED, RunState.MISSED], ["Nightly"]),
+        ([RunState.MISSED, RunState.ENQUEUED], []),  # the late run makes up for the slot
+        ([RunState.SKIPPED], []),
+    ],
+)
+async def test_missed_slots_are_one_entry_of_the_inbox(store, states, groups):
+    runs = [
+        NewRun(
+            job_name="Nightly",
+            job_type="Recurring",
+            queue="default",
+            priority=0,
+            due_at=slot,
+            scheduled_for=slot,
+            triggered_by="System",
+            state=state,
+        )
+        for number, state in enumerate(states)
+        for slot in [NOW - timedelta(hours=number)]
+    ]
+    async with store.write() as connection:
+        new = await create.insert_slots(connection, runs, NOW)
+        assert list(new) == [("Nightly", run.scheduled_for) for run in runs]
+        assert await create.insert_slots(connection, runs, NOW) == {}
+        rows = (await connection.execute(sa.select(job_failure))).all()
+    assert [row.JobName for row in rows] == groups
+    assert {row.FirstRunId for row in rows} <= {*new.values()}

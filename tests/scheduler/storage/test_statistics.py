@@ -295,6 +295,31 @@ def _run(state, completed=BEGIN):
     return {"7": SimpleNamespace(State=state, CompletedAt=completed)}
 
 
+async def test_rows_are_put_together_from_the_first_instant_to_before_the_last(store: Store):
+    hour = timedelta(hours=1)
+    async with store.write() as connection:
+        for number in range(4):
+            at = BEGIN + number * hour
+            ending = Ending(job="Report", at=at, outcome=RunState.SUCCEEDED, duration_ms=5)
+            await statistics.add(connection, [ending], 7)
+        moved = await statistics.fold(
+            connection, since=BEGIN + hour, before=BEGIN + 3 * hour, most=10
+        )
+        rows = await connection.execute(sa.select(job_stat.c.BeginsAt, job_stat.c.Shard))
+        assert dict(rows.all()) == {BEGIN + number * hour: 7 if number in {0, 3} else 0 for number in range(4)}  # fmt: skip
+    assert moved == 2
+
+
+@pytest.mark.parametrize(("values", "left"), [((), 0), (("0",), 1), (("7",), 7), (("3", "0"), 4)])
+async def test_at_least_one_row_is_left_of_each_kind_that_is_not_counted_yet(store, values, left):
+    names = (statistics._ATTEMPTS, statistics._RUNS)
+    async with store.write() as connection:
+        for name, value in zip(names, values, strict=False):
+            row = {"Name": name, "Value": value, "UpdatedAt": BEGIN}
+            await connection.execute(sa.insert(job_setting).values(row))
+        assert await statistics.left(connection) == left
+
+
 @pytest.mark.parametrize(
     ("attempt", "runs", "outcome", "retried"),
     [

@@ -162,8 +162,21 @@ def test_a_run_has_begun_with_its_first_attempt(state, attempt, begun):
         (Unique(duplicate="replace"), _holder(ENQUEUED, 1)),
     ],
 )
-async def test_the_run_that_has_the_key_stands_as_it_is(rule, holder):
-    assert await unique._stand(None, holder, _new(rule), NOW) == unique.Standing(5, None)
+def test_the_run_that_has_the_key_stands_as_it_is(rule, holder):
+    unchanged = unique._unchanged({"k": holder}, {"k": _new(rule)}, NOW)
+    assert unchanged == {"k": unique.Standing(5, None)}
+
+
+@pytest.mark.parametrize(
+    ("rule", "holder"),
+    [
+        (DEBOUNCE, _holder()),
+        (Unique(duplicate="replace"), _holder()),
+        (RUN, _holder(SUCCEEDED, 1, NOW)),
+    ],
+)
+def test_a_run_that_takes_the_newest_arguments_or_is_over_is_locked_first(rule, holder):
+    assert unique._unchanged({"k": holder}, {"k": _new(rule)}, NOW) == {}
 
 
 @pytest.mark.parametrize(
@@ -384,16 +397,22 @@ async def test_files_of_the_newest_call_come_along(monkeypatch):
 @pytest.mark.parametrize(
     ("keys", "keeps_locks", "tries", "statements"),
     [
-        ("a", True, ["a"], []),
+        ("a", True, ["+a"], []),
+        ("a", True, ["=a"], []),
+        ("a", True, ["a"], ["SAVEPOINT", "RELEASE"]),
+        ("a", True, ["", "+a"], ["SAVEPOINT", "ROLLBACK", "RELEASE"]),
+        ("a", False, ["", "", "a"], []),
         ("ab", False, ["a", "b"], []),
-        ("ab", True, ["ab"], ["SAVEPOINT", "RELEASE"]),
+        ("ab", True, ["+ab"], ["SAVEPOINT", "RELEASE"]),
+        ("ab", True, ["=ab"], ["SAVEPOINT", "RELEASE"]),
         ("ab", True, ["a", "ab"], ["SAVEPOINT", "ROLLBACK", "RELEASE"]),
         ("ab", True, ["", "b", "ab"], ["SAVEPOINT", "ROLLBACK", "ROLLBACK", "RELEASE"]),
     ],
 )
-async def test_no_key_stays_locked_while_another_is_waited_for(
+async def test_no_lock_is_kept_while_another_is_waited_for(
     monkeypatch, keys, keeps_locks, tries, statements
 ):
+    """``+`` marks keys that are new, ``=`` keys whose run stands as it is; other keys are locked."""
     executed, asked = [], []
     given = iter(tries)
 
@@ -401,30 +420,54 @@ async def test_no_key_stays_locked_while_another_is_waited_for(
         async def execute(self, statement):
             executed.append(str(statement).split()[0])
 
-    async def attempt(_connection, wanted, _now):
-        asked.append("".join(sorted(wanted)))
-        return {key: wanted[key] for key in next(given) if key in wanted}
+    got = ""
+
+    async def insert(_connection, pairs):
+        nonlocal got
+        asked.append("".join(sorted(pairs)))
+        got = next(given)
+        return set(got[1:]) & set(pairs) if got.startswith("+") else set()
+
+    async def holders(_connection, pairs):
+        return dict.fromkeys(pairs)
+
+    def unchanged(holders, wanted, _now):
+        return {key: wanted[key] for key in holders if got.startswith("=")}
+
+    async def among_others(_connection, holders, wanted, _now):
+        return {key: wanted[key] for key in holders if key in got}
 
     async def keeps(_connection):
         return keeps_locks
 
-    monkeypatch.setattr(unique, "_try", attempt)
-    monkeypatch.setattr(unique, "_keeps_locks", keeps)
+    for name, double in {
+        "_insert": insert,
+        "_holders": holders,
+        "_unchanged": unchanged,
+        "_among_others": among_others,
+        "_keeps_locks": keeps,
+    }.items():
+        monkeypatch.setattr(unique, name, double)
     wanted = {key: _new() for key in keys}
     assert await unique.take(Connection(), wanted, NOW) == wanted
     assert executed == statements
     assert asked[0] == keys
-    assert all(item == keys for item in asked) is (keeps_locks or len(tries) == 1)
+    assert all(item == keys for item in asked) is (keys == "a" or keeps_locks or len(tries) == 1)
 
 
 async def test_a_key_that_is_never_free_ends_in_an_error(monkeypatch):
     tries = []
 
-    async def attempt(*_):
+    async def insert(*_):
         tries.append("")
+        return set()
+
+    async def nothing(*_):
         return {}
 
-    monkeypatch.setattr(unique, "_try", attempt)
+    monkeypatch.setattr(unique, "_insert", insert)
+    for name in ("_holders", "_among_others", "_keeps_locks"):
+        monkeypatch.setattr(unique, name, nothing)
     with pytest.raises(RunStateError, match="taken and left again all the time"):
         await unique.take(None, {A: _new()}, NOW)
     assert len(tries) == 1000

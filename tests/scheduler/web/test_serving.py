@@ -109,6 +109,44 @@ def says_that_a_port_is_taken(command: Command, port: str) -> None:
     assert "--port" in output
 
 
+VANISHING = """
+import os
+from urllib.parse import urlsplit
+from targcc_scheduler.web.router import create_app
+
+url = os.environ["TARGCC_DATABASE_URL"]
+if url.startswith("sqlite"):
+    file = url.removeprefix("sqlite:///")
+    os.remove(file)
+    os.mkdir(file)
+else:
+    import psycopg
+    name = urlsplit(url).path.strip("/")
+    with psycopg.connect(urlsplit(url)._replace(path="/postgres").geturl(), autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+app = create_app()
+"""
+"""App at whose import the database goes away."""
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_database_that_is_lost_while_serve_starts_is_one_message(
+    command: Command, tmp_path: Path, kind: str, request: pytest.FixtureRequest
+):
+    (tmp_path / "vanishing.py").write_text(VANISHING, encoding="utf-8")
+    url = f"sqlite:///{tmp_path / 'gone.db'}"
+    if kind == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+    process = command("serve", "--port", "0", "--app", "vanishing:app", TARGCC_DATABASE_URL=url)
+    output, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert output.count("error[TS601]: the database ") == 1
+    others = [line for line in output.splitlines() if "broken_import" not in line]
+    assert "Traceback" not in "".join(others)
+
+
 @pytest.mark.usefixtures("processes")
 def test_a_worker_refuses_a_queue_that_is_not_there(command: Command):
     process = command("worker", "--queue", "default,nix")

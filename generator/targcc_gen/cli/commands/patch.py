@@ -296,8 +296,7 @@ def _grouped(plan: Plan, file: str) -> list[tuple[str, str, str]]:
 def _place(path: str) -> str:
     from targcc_gen.render.package import SOURCE_TREE
 
-    for folder in (SOURCE_TREE, "scheduler", "migrations"):
-        head, separator, _ = f"/{path}".partition(f"/{folder}/")
-        if separator:
-            return f"{head}/{folder}/".removeprefix("/")
+    head, separator, _ = f"/{path}".partition(f"/{SOURCE_TREE}/")
+    if separator:
+        return f"{head}/{SOURCE_TREE}/".removeprefix("/")
     return path

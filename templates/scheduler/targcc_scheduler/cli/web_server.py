@@ -20,6 +20,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ..core.memory import give_back
+from ..core.outage import OUTAGES
 from ..core.text import visible
 from ..project import current
 from ..scheduler import Scheduler
@@ -279,6 +280,7 @@ class Server(uvicorn.Server):
 
     Attributes:
         scheduler: Scheduler of the started app, kept here since the app drops its scheduler before stopping.
+        error: Error of the database that ends the server at its start.
     """
 
     def __init__(self, app: Any, chosen: Settings, version: str) -> None:
@@ -298,6 +300,7 @@ class Server(uvicorn.Server):
         self._chosen = chosen
         self._version = version
         self.scheduler: Scheduler | None = None
+        self.error: Exception | None = None
         self._interrupts = Interrupts(self._hold, self._hurry)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -335,7 +338,12 @@ class Server(uvicorn.Server):
         give_back()
         self.scheduler = web.scheduler
         chosen = self._chosen.at(web.prefix)
-        for line in await self.greet(chosen, web):
+        try:
+            lines = await self.greet(chosen, web)
+        except OUTAGES as error:
+            self.error, self.should_exit = error, True
+            return
+        for line in lines:
             click.echo(visible(line, lines=True))
 
     async def greet(self, chosen: Settings, web: Web) -> list[str]:
@@ -344,10 +352,16 @@ class Server(uvicorn.Server):
 
 
 def serve_app(app: Any, chosen: Settings, version: str, listener: socket.socket) -> None:
-    """Serve until a signal stops the process."""
+    """Serve until a signal stops the process.
+
+    Raises:
+        Exception: The database was lost at the start.
+    """
     server = Server(app, chosen, version)
     try:
         server.run(sockets=[listener])
+        if server.error is not None:
+            raise server.error
     finally:
         if server.force_exit and server.scheduler is not None:
             asyncio.run(server.scheduler.stop())

@@ -203,20 +203,32 @@ async def take(
         RunStateError: other transactions keep taking and leaving a key.
     """
     outcomes: dict[Pair, Outcome] = {}
-    undoes = len(wanted) > 1 and await _keeps_locks(connection)
-    if undoes:
+    undoes = await _keeps_locks(connection)
+    is_saved = undoes and len(wanted) > 1  # keys that this call inserts are locks, too
+    if is_saved:
         await connection.execute(_SAVE)
     for _ in range(_MOST_TRIES):
         left = {pair: wanted[pair] for pair in wanted.keys() - outcomes.keys()}
-        outcomes |= await _try(connection, left, now) if left else {}
+        outcomes |= {pair: _first(left[pair], now) for pair in await _insert(connection, left)}
+        holders = await _holders(connection, left.keys() - outcomes.keys())
+        outcomes |= _unchanged(holders, wanted, now)
         if outcomes.keys() == wanted.keys():
             break
-        if undoes:  # a transaction that waits for a key must not hold a later key
+        if undoes and not is_saved:
+            await connection.execute(_SAVE)
+            is_saved = True
+        others = {pair: row for pair, row in holders.items() if pair not in outcomes}
+        outcomes |= await _among_others(connection, others, wanted, now)
+        if outcomes.keys() == wanted.keys():
+            break
+        if is_saved:
+            # PostgreSQL keeps the locks of rows that no longer meet a statement's condition once it has waited for them. A transaction that
+            # waits for a key must hold no run and no later key, and one that waits for a run must hold no key.
             await connection.execute(_UNDO)
             outcomes = {}
     else:
         raise RunStateError("the key of a unique run is taken and left again all the time")
-    if undoes:
+    if is_saved:
         await connection.execute(_KEEP)
     return outcomes
 
@@ -231,17 +243,6 @@ async def _keeps_locks(connection: AsyncConnection) -> bool:
         return False
     driver = (await connection.get_raw_connection()).dbapi_connection
     return not getattr(driver, "autocommit", False)
-
-
-async def _try(
-    connection: AsyncConnection, wanted: Mapping[Pair, NewRun], now: datetime
-) -> dict[Pair, Outcome]:
-    """Take keys in key order; leave out keys that other transactions took or left meanwhile."""
-    outcomes: dict[Pair, Outcome] = {
-        pair: _first(wanted[pair], now) for pair in await _insert(connection, wanted)
-    }
-    held = {pair: wanted[pair] for pair in sorted(wanted.keys() - outcomes.keys())}
-    return outcomes | await _among_others(connection, held, now) if held else outcomes
 
 
 async def give(connection: AsyncConnection, runs: Mapping[int, NewRun]) -> None:
@@ -270,6 +271,8 @@ async def leave(connection: AsyncConnection, pairs: Iterable[Pair]) -> None:
 
 async def _insert(connection: AsyncConnection, pairs: Collection[Pair]) -> set[Pair]:
     """Insert rows of keys; return the keys that had no row."""
+    if not pairs:
+        return set()
     insert = known.of(connection).insert_ignore(job_unique, [_u.JobName, _u.UniqueKey])
     rows = [
         {"JobName": job, "UniqueKey": key, "RunId": NOBODY, "Scope": RUNNING}
@@ -279,26 +282,46 @@ async def _insert(connection: AsyncConnection, pairs: Collection[Pair]) -> set[P
     return {(row.JobName, row.UniqueKey) for row in new}
 
 
-async def _among_others(
-    connection: AsyncConnection, wanted: Mapping[Pair, NewRun], now: datetime
-) -> dict[Pair, Outcome]:
-    """Decide about runs with existing key rows; leave out keys that other transactions took or left meanwhile."""
-    parameters = {"jobs": {job for job, _ in wanted}, "keys": {key for _, key in wanted}}
+async def _holders(connection: AsyncConnection, pairs: Collection[Pair]) -> dict[Pair, Any]:
+    """Read the rows of keys, each with the run that has the key; a key that was left meanwhile has no row."""
+    if not pairs:
+        return {}
+    parameters = {"jobs": {job for job, _ in pairs}, "keys": {key for _, key in pairs}}
     rows = (await connection.execute(_HOLDERS, parameters)).all()
-    holders = {(row.JobName, row.UniqueKey): row for row in rows}
+    return {pair: row for row in rows if (pair := (row.JobName, row.UniqueKey)) in pairs}
+
+
+def _unchanged(
+    holders: Mapping[Pair, Any], wanted: Mapping[Pair, NewRun], now: datetime
+) -> dict[Pair, Outcome]:
+    """Return the runs that stand for requested runs as they are, without a lock."""
+    return {
+        pair: Standing(holder.RunId)
+        for pair, holder in holders.items()
+        if is_held(holder, rule := _rule(wanted[pair]), now)
+        and not _changes(holder, wanted[pair], rule)
+    }
+
+
+async def _among_others(
+    connection: AsyncConnection,
+    holders: Mapping[Pair, Any],
+    wanted: Mapping[Pair, NewRun],
+    now: datetime,
+) -> dict[Pair, Outcome]:
+    """Change the runs that have keys, or take their keys; leave out keys that other transactions took or left meanwhile."""
     outcomes: dict[Pair, Outcome] = {}
     free: dict[Pair, Any] = {}
-    runs_in_order = sorted(wanted.keys() & holders.keys(), key=lambda one: holders[one].RunId)
-    for pair in runs_in_order:
+    for pair in sorted(holders, key=lambda pair: holders[pair].RunId):
         holder, run = holders[pair], wanted[pair]
-        rule = run.unique.rule if run.unique is not None else None
-        if not is_held(holder, rule, now):
+        if not is_held(holder, _rule(run), now):
             free[pair] = holder
         elif (standing := await _stand(connection, holder, run, now)) is not None:
             outcomes[pair] = standing
     if free:
-        parameters["runs"] = {holder.RunId for holder in free.values()}
-        locked = await connection.execute(_LOCK, parameters)
+        parameters = {"jobs": {job for job, _ in free}, "keys": {key for _, key in free}}
+        runs = {holder.RunId for holder in free.values()}
+        locked = await connection.execute(_LOCK, {**parameters, "runs": runs})
         locked_pairs = {(row.JobName, row.UniqueKey) for row in locked} & free.keys()
         outcomes |= {pair: _after(free[pair], wanted[pair], now) for pair in locked_pairs}
     return outcomes
@@ -345,17 +368,14 @@ def _has_begun(holder: Any) -> bool:
 async def _stand(
     connection: AsyncConnection, holder: Any, run: NewRun, now: datetime
 ) -> Standing | None:
-    """Let the run that has a key stand for a new run, with the arguments of the new run if the rule says so.
+    """Give a run that has a key the arguments of a new run, and with ``debounce`` its due time.
 
     Returns:
         The existing run; ``None`` if the existing run has begun meanwhile.
     """
-    rule = run.unique.rule if run.unique is not None else None
-    waits = run.unique is not None and run.unique.waits
-    if rule is None or waits or rule.duplicate == "skip" or _has_begun(holder):
-        return Standing(holder.RunId)
+    rule = _rule(run)
     values: dict[str, Any] = {"ArgumentsJson": run.arguments_json}
-    moves = rule.duplicate == "debounce" and holder.State == RunState.SCHEDULED
+    moves = _is(rule, "debounce") and holder.State == RunState.SCHEDULED
     if moves:
         run = _first(run, now)
         values |= {"DueAt": run.due_at, "ExpiresAt": run.expires_at}
@@ -373,15 +393,25 @@ async def _stand(
     return Standing(holder.RunId, moved)
 
 
+def _changes(holder: Any, run: NewRun, rule: Unique | None) -> bool:
+    """Return whether a new run changes the run that has its key."""
+    waits = run.unique is not None and run.unique.waits
+    return not (rule is None or waits or rule.duplicate == "skip" or _has_begun(holder))
+
+
+def _rule(run: NewRun) -> Unique | None:
+    return None if run.unique is None else run.unique.rule
+
+
 def _first(run: NewRun, now: datetime) -> NewRun:
     """Return a run that takes a free key: ``debounce`` postpones the run."""
-    rule = run.unique.rule if run.unique is not None else None
+    rule = _rule(run)
     return _due(run, now + rule.wait, now) if rule and rule.duplicate == "debounce" else run
 
 
 def _after(holder: Any, run: NewRun, now: datetime) -> NewRun:
     """Return a run that takes over a key from a former holder: ``throttle`` and ``debounce`` postpone the run."""
-    rule = run.unique.rule if run.unique is not None else None
+    rule = _rule(run)
     if rule is None or rule.duplicate != "throttle":
         return _first(run, now)
     began: datetime | None = holder.StartedAt

@@ -13,13 +13,14 @@ _LINKED = 4
 """Parts of the name of a procedure on another server."""
 _SQL_SERVER = sa.text(
     "SELECT SUSER_SNAME() AS login_name, DB_NAME() AS database_name,"
-    " HAS_PERMS_BY_NAME(:name, 'OBJECT', 'EXECUTE') AS may, OBJECT_ID(:name) AS object_id"
+    " HAS_PERMS_BY_NAME(:name, 'OBJECT', 'EXECUTE') AS may, OBJECT_ID(:name) AS object_id,"
+    " SERVERPROPERTY('BabelfishVersion') AS babelfish"
 )
 _DESCRIBED = sa.text(
     "SELECT error_type_desc, error_message FROM sys.dm_exec_describe_first_result_set(:call, NULL, 0)"
     " WHERE error_number IS NOT NULL"
 )
-"""The function behind ``sp_describe_first_result_set``: its errors are rows here."""
+"""The function behind ``sp_describe_first_result_set``: its errors are rows here. Babelfish has no such function."""
 _ONLY_WHEN_IT_RUNS = {
     "CONFLICTING_RESULTS",
     "DYNAMIC_SQL",
@@ -77,6 +78,8 @@ def _of_sql_server(connection: sa.Connection, procedure: str, call: str) -> Proc
         )
     if not row.may:
         return _answer(procedure, login, database, may=False)
+    if row.babelfish is not None:
+        return _answer(procedure, login, database, may=True)
     for error in connection.execute(_DESCRIBED, {"call": call}):
         if error.error_type_desc not in _ONLY_WHEN_IT_RUNS:
             return ProcedureRight(procedure, may=None, said=_shown(error.error_message))

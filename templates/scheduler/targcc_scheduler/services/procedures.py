@@ -30,6 +30,27 @@ class ProcedureResult:
         """The first result set; empty when there is none."""
         return self.sets[0] if self.sets else []
 
+    @property
+    def remark(self) -> str:
+        """The first value of the first row as text, which TaskManager stored as ``Remarks``; empty for NULL and without a row."""
+        if not self.rows:
+            return ""
+        value = next(iter(self.rows[0].values()), None)
+        return "" if value is None else value.hex() if isinstance(value, bytes) else str(value)
+
+    def message(self, procedure: str) -> str:
+        """Return the remark, else the numbers of rows."""
+        counts = f"{procedure}: {len(self.rows)} rows returned, {self.affected} changed"
+        return self.remark or counts
+
+
+_COUNTS = re.compile(r".+: \d+ rows returned, -?\d+ changed")
+
+
+def remark_of(message: str) -> str:
+    """Return the remark of a message of :meth:`ProcedureResult.message`; empty if the message has the numbers of rows."""
+    return "" if _COUNTS.fullmatch(message) else message
+
 
 _PART = re.compile(
     r'''(?P<plain>[^\W\d][\w$#@]*)|\[(?P<brackets>(?:[^\]\0\r\n]|\]\])+)\]|"(?P<quotes>(?:[^"\0\r\n]|"")+)"'''
@@ -177,13 +198,15 @@ def execute_to_the_end(
             if not hasattr(cursor, "nextset") or not cursor.nextset():
                 return ProcedureResult(tuple(sets), affected)
     except Exception as error:
-        if type(error).__name__ == "ProgrammingError" and hasattr(error, "ddbc_error"):
+        if type(error).__name__ in _OF_THE_STATEMENT and hasattr(error, "ddbc_error"):
             _say_what_the_server_said(error, connection)
         raise
     finally:
         cursor.close()
 
 
+_OF_THE_STATEMENT = {"ProgrammingError", "DataError", "IntegrityError"}
+"""Classes of errors about a statement, not about the connection."""
 _DRIVER = re.compile(r"\[Microsoft\](\[[^\]]*\])?")
 """The names of the driver and the server in front of the server's message."""
 

@@ -8,7 +8,8 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -35,7 +36,9 @@ def watch(engine: sa.Engine) -> None:
     """Record the current cursor of each connection, and on SQL Server the session id, so that a statement can be stopped."""
     event.listen(engine, "before_cursor_execute", _note_execute)
     if engine.dialect.name == "mssql":
+        event.listen(engine, "connect", partial(_know_isolation_level, engine))
         event.listen(engine, "connect", _note_session)
+        event.listen(engine, "checkin", _end_transaction)
 
 
 def note_cursor(connection: sa.Connection, cursor: Any) -> None:
@@ -153,11 +156,24 @@ def _note_execute(
     note_cursor(connection, cursor)
 
 
+def _know_isolation_level(engine: sa.Engine, _driver: Any, _record: Any) -> None:
+    """Set the level that SQLAlchemy restores after autocommit, where the server does not tell the level of a new session."""
+    if engine.dialect.default_isolation_level is None:
+        engine.dialect.default_isolation_level = "READ COMMITTED"
+
+
 def _note_session(driver: Any, record: Any) -> None:
     with closing(driver.cursor()) as cursor:
         cursor.execute("SELECT @@SPID")
         record.info[_SESSION] = int(cursor.fetchone()[0])
     driver.rollback()
+
+
+def _end_transaction(driver: Any, _record: Any) -> None:
+    """End the transaction in which SQLAlchemy restored the isolation level after autocommit: an idle session has none open."""
+    with suppress(Exception):  # the next use of a broken connection reports the error
+        if driver is not None:
+            driver.rollback()
 
 
 def _kill(url: sa.URL, session: int) -> bool:

@@ -179,9 +179,7 @@ class CJobSource:
             ctx.log.info(
                 "Procedure done", result_sets=len(result.sets), rows_changed=result.affected
             )
-            return JobResult.success(
-                f"{procedure}: {len(result.rows)} rows returned, {result.affected} changed"
-            )
+            return JobResult.success(result.message(procedure))
 
         return execute
 

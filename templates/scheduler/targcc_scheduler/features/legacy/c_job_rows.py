@@ -92,7 +92,8 @@ def find_table(connection: sa.Connection, table: str) -> sa.TableClause | None:
 def columns_of(connection: sa.Connection, table: sa.TableClause) -> list[sa.Column[Any]]:
     """Return the columns of a table with their types."""
     columns = sa.inspect(connection).get_columns(table.name, table.schema)
-    return [sa.Column(column["name"], column["type"]) for column in columns]
+    types = {column["name"]: column["type"] for column in columns}  # Babelfish repeats columns
+    return [sa.Column(name, column_type) for name, column_type in types.items()]
 
 
 def table_beside(connection: sa.Connection, table: str, name: str) -> list[Record]:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from ...core.clock import Clock
 from ...core.masking import mask
 from ...core.outage import in_short
+from ...core.stored_values import exception_line
 from ...kernel.jobs.context import JobContext, JobResult, StopReason
 from ...kernel.jobs.declaration import define
 from ...kernel.jobs.definition import Alerts, JobDefinition
@@ -28,12 +29,20 @@ from ...schedules.calendars import WorkingSchedule
 from ...schedules.cron import CronSchedule
 from ...schedules.intervals import AfterRunSchedule, EverySchedule, OnceSchedule
 from ...services.database import Database
-from ...services.procedures import ProcedureResult, procedure_call
+from ...services.procedures import procedure_call, remark_of
 from ...settings import Settings
 from .c_job_rows import OldTable, place_of, take
 from .classic import Choice, ClassicRow, Rules, code_of, names_of, recipients_of, row_of, runs_here
 from .source import Reading
-from .write_back import FAILURE, MARK, SUCCESS, PendingWriteBack, RunReport, WriteBack
+from .write_back import (
+    FAILURE,
+    MARK,
+    SUCCESS,
+    PendingWriteBack,
+    RunReport,
+    WriteBack,
+    unexpected,
+)
 
 _ASKED = timedelta(minutes=15)
 """Maximum age of a run request from an old screen; an older request is ignored."""
@@ -119,7 +128,7 @@ class ClassicJobs:
             started=self._wall(attempt.started_at),
             ended=self._wall(attempt.completed_at or attempt.started_at),
             status=SUCCESS if attempt.success else FAILURE,
-            remarks=message if attempt.success else _unexpected(attempt.error or ""),
+            remarks=remark_of(message) if attempt.success else unexpected(attempt.error or ""),
             by=f"{MARK}{attempt.server or 'here'}",
             token=_token(attempt.run_id, attempt.number),
             next_run=self._following_of(job, self._clock.now()),
@@ -189,12 +198,15 @@ class ClassicJobs:
     def _due(self, row: ClassicRow, schedule: Schedule | None) -> datetime | None:
         """Return when a row was due by ``NextRunTime``, to the minute: a row that is overdue at its first start here runs once, as with TaskManager.
 
-        The slots of an interval that counts from the start of the previous run begin one interval after the returned instant.
+        Of several slots that have passed since then, the newest counts, and the others are not recorded as missed: TaskManager had one run for
+        all. The slots of an interval that counts from the start of the previous run begin one interval after the returned instant.
         """
         if row.next_run is None or row.is_running:
             return None
         before = schedule.delay if isinstance(schedule, AfterRunSchedule) else timedelta()
-        return self._instant(row.next_run.replace(second=0, microsecond=0)) - before
+        due = self._instant(row.next_run.replace(second=0, microsecond=0)) - before
+        newest = schedule.previous(self._clock.now(), self._zone) if schedule is not None else None
+        return due if newest is None else max(due, newest)
 
     def _work(
         self, row_id: int, name: str, procedure: str
@@ -209,13 +221,12 @@ class ClassicJobs:
             try:
                 result = await database.call(procedure)
             except BaseException as error:
-                text = _unexpected(mask(in_short(error)))
+                text = unexpected(mask(exception_line(error)))
                 end = self._end(ctx, row_id, name, started, status=FAILURE, remarks=text)
                 await _finish(end)
                 raise
-            remarks = _remarks(result)
-            await self._end(ctx, row_id, name, started, status=SUCCESS, remarks=remarks)
-            return JobResult.success(remarks or f"{procedure}: {result.affected} rows changed")
+            await self._end(ctx, row_id, name, started, status=SUCCESS, remarks=result.remark)
+            return JobResult.success(result.message(procedure))
 
         return execute
 
@@ -322,10 +333,6 @@ def _token(run_id: int | str | None, attempt: int) -> str:
     return f"{MARK}run {run_id}.{attempt}"
 
 
-def _unexpected(text: str) -> str:
-    return f"Unexpected failure: {text}"
-
-
 def _is_own_instant(definition: JobDefinition, at: datetime, now: datetime) -> bool:
     """Return whether a past ``NextRunTime`` is a run request rather than a slot of the job's schedule; true for one-offs."""
     match definition.schedule:
@@ -353,11 +360,3 @@ def _queue_of(runner: str) -> str | None:
 
 def _squeezed(name: str) -> str:
     return _OTHERS.sub("-", name.lower()).strip("-")
-
-
-def _remarks(result: ProcedureResult) -> str:
-    """Return the first column of the first row, which TaskManager stored as remarks."""
-    if not result.rows:
-        return ""
-    first = next(iter(result.rows[0].values()), None)
-    return "" if first is None else str(first)

@@ -577,10 +577,13 @@ async def _switch(
         clock = OldClock.of(scheduler.settings)
 
         def make() -> Taking | Returning:
-            return kind(scheduler, clock, operator(), old=old, reason=request["reason"])
+            script = str(request["script"] or "")
+            return kind(
+                scheduler, clock, operator(), old=old, reason=request["reason"], script=script
+            )
 
         if request["said"] is not None:
-            text = read_output(request["said"].read_bytes())
+            text = _content(request["said"])
             return await _finish(make(), text, str(request["said"]), as_json=request["as_json"])
         groups = _chosen(
             await scheduler.read(owners.load), scheduler.key_of, request, to_new=kind is Taking
@@ -642,12 +645,14 @@ async def _finish(handover: Taking | Returning, text: str, source: str, *, as_js
         as_json: Print JSON.
     """
     answers = heard(text)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     step = Step.TAKING if isinstance(handover, Taking) else Step.RETURNING
     owned = await handover.scheduler.read(owners.load)
     waiting = [
         one for one in owned.values() if one.step is step and str(one.old_key) not in answers
     ]
-    for error in server_errors(text)[:_MOST_ERRORS]:
+    # Without an answer each line may be an error, in the language of the server.
+    for error in (server_errors(text) or ([] if answers else lines))[:_MOST_ERRORS]:
         click.echo(as_shown(f"the old server says: {error}"), err=True)
     if not answers and not waiting:
         raise ChoiceError(f"{source} has no answer of a script, and no job waits for one")
@@ -655,6 +660,18 @@ async def _finish(handover: Taking | Returning, text: str, source: str, *, as_js
     reason = f"{source} has no answer for row {{}}: run the script there, and repeat this with its output"
     outcomes += [Outcome(one.job, done=False, said=reason.format(one.old_key)) for one in waiting]
     return _print(outcomes, as_json=as_json)
+
+
+def _content(file: Path) -> str:
+    """Return the output of a script.
+
+    Raises:
+        CliError: The file cannot be read.
+    """
+    try:
+        return read_output(file.read_bytes())
+    except OSError as error:
+        raise ChoiceError(f"{file} cannot be read: {error.strerror or error}") from None
 
 
 def _run_by(command: str, script: Path) -> str:
@@ -760,6 +777,12 @@ async def _write(
     names = request.get("log_columns")
     log = named_columns(names) if names and shape is CRON else None
     scripts = Scripts(request["dialect"], table, shape, log)
+    try:  # before anything begins
+        request["script"].touch()
+    except OSError as error:
+        raise ChoiceError(
+            f"{request['script']} cannot be written: {error.strerror or error}"
+        ) from None
     begun = await handover.begin(jobs)
     handover.begun = bool(begun)
     if begun:

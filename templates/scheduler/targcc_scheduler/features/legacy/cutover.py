@@ -49,6 +49,7 @@ from ...project import current
 from ...scheduler import Scheduler
 from ...schedules.intervals import AfterRunSchedule
 from ...schedules.zones import parse_zone
+from ...services.procedures import remark_of
 from .old_server import OldClock, OldServer, PastRun, Return, Said, Script, Scripts
 from .owning import resume_here
 
@@ -58,6 +59,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _TOKEN_BYTES = 3
+BY_SCRIPT = " by the script "
+"""Text before the name of a script's file, at the end of an audit entry."""
 AGAIN = (0.2, 2.0)
 """Seconds before the second and the last attempt of a step whose connection was lost."""
 LEAD = timedelta(seconds=5)
@@ -94,6 +97,7 @@ class Handover:
         reason: Reason for the audit.
         settle: See :data:`SETTLE`.
         lead: See :data:`LEAD`.
+        script: File of the script that a person runs; empty if none is written.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class Handover:
         reason: str | None = None,
         settle: float = SETTLE,
         lead: timedelta = LEAD,
+        script: str = "",
     ) -> None:
         self.scheduler = scheduler
         self.clock = clock
@@ -117,6 +122,7 @@ class Handover:
         self._reason = reason
         self._settle = settle
         self._lead = lead
+        self._by_script = f"{BY_SCRIPT}{script}" if script else ""
 
     @property
     def server(self) -> OldServer:
@@ -304,7 +310,7 @@ async def runs_here(
             ended=clock.wall(row.CompletedAt),
             seconds=round((row.CompletedAt - row.StartedAt).total_seconds()),
             success=row.Success,
-            remarks=(row.ResultMessage if row.Success else row.ErrorMessage) or "",
+            remarks=remark_of(row.ResultMessage or "") if row.Success else row.ErrorMessage or "",
         )
         for row in reversed(result.all())
     )
@@ -379,11 +385,12 @@ class Taking(Handover):
         definition = self.scheduler.find(job)
         if definition.schedule is not None and not await slots.load(call.connection, [job]):
             raise CutoverError("no node has seen its schedule yet: let targcc serve run once")
-        if ownership.step is Step.TAKING:
+        mark = ownership.mark if ownership.step is Step.TAKING else new_token()
+        if ownership.step is Step.TAKING and not self._by_script:
             return ownership
-        detail = f"row {ownership.old_key} is to be switched off"
+        detail = f"row {ownership.old_key} is to be switched off{self._by_script}"
         return await self.note(
-            call, job, ownership.owner, _ACTION, detail, Step=Step.TAKING, Mark=new_token()
+            call, job, ownership.owner, _ACTION, detail, Step=Step.TAKING, Mark=mark
         )
 
     async def _leave(self, call: Call, owner: Ownership) -> None:
@@ -413,13 +420,33 @@ class Taking(Handover):
             return now
         if last is not None and last >= following:  # the old server did the chosen run
             return last
+        slot = due_slot(definition, following, last)
         return min(
-            _before(definition, following), now
+            _before(definition, slot), now
         )  # a later instant would be taken for a wrong clock
 
 
 def _is_here(job: str, slot: datetime | None) -> Outcome:
     return Outcome(job, done=True, said="is run from here", next_slot=slot)
+
+
+def due_slot(definition: JobDefinition, at: datetime, last: datetime | None) -> datetime:
+    """Return the slot of the old server's next run: the slot of the same minute, as a next run of 02:00:17 is the slot of 02:00.
+
+    Args:
+        definition: The job.
+        at: The old server's next run.
+        last: The old server's last run.
+
+    Returns:
+        The slot, or ``at`` if the minute has no slot or the old server has run that slot.
+    """
+    if definition.schedule is None:
+        return at
+    slot = definition.schedule.previous(at + _INSTANT, definition.timezone)
+    if slot is None or slot < at.replace(second=0, microsecond=0):
+        return at
+    return at if last is not None and last >= slot else slot
 
 
 def _before(definition: JobDefinition, slot: datetime) -> datetime:
@@ -517,6 +544,11 @@ class Returning(Handover):
         if ownership.step is Step.TAKING:
             raise CutoverError("is on its way here: finish that first, with targcc cutover start")
         if ownership.step is Step.RETURNING:
+            if self._by_script:
+                detail = f"row {ownership.old_key} is to be switched on{self._by_script}"
+                await audit(
+                    call.connection, self._by, _RETURN_ACTION, call.now, job_name=job, detail=detail
+                )
             return ownership
         if ownership.owner is not Owner.NEW:
             self.answer(job, "is run by the old server", done=True)
@@ -527,7 +559,7 @@ class Returning(Handover):
         slot = await _next_here(call.connection, self.scheduler.find(job), row, call.now)
         if slot is not None and slot <= call.now + self._lead:
             raise CutoverError(f"its slot of {shown(slot)} is about to run here: repeat this then")
-        detail = f"it runs here no more; row {ownership.old_key} is to be switched on, next {shown(slot)}"
+        detail = f"it runs here no more; row {ownership.old_key} is to be switched on, next {shown(slot)}{self._by_script}"
         changed = {"Step": Step.RETURNING, "Mark": ownership.mark or new_token(), "NextSlot": slot}
         return await self.note(call, job, Owner.OLD, _RETURN_ACTION, detail, **changed)
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import CutoverError
 from ...core.states import RunState
 from ...core.version import __version__
-from ...db.tables import job_run
+from ...db.tables import job_audit, job_run
 from ...kernel import job_owner as owners
 from ...kernel import pauses
 from ...kernel.job_owner import Owner, Ownership, Step
@@ -23,12 +24,14 @@ from ...kernel.queries import runs as querie_runs
 from ...kernel.queries import system
 from ...kernel.queries.models import Run
 from ...scheduler import Scheduler
+from .cutover import BY_SCRIPT, due_slot
 from .old_server import OldRow, OldServer
 from .owning import Moving
 
 # Plan: checks before a cut-over, and the order of the jobs, one runner of the old server after the other.
 
 _INSTANT = timedelta(microseconds=1)
+_SECOND, _MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ async def make_plan(
     checks += _rows(owned, old_rows)
     moving = [ownership for ownership in owned.values() if ownership.owner is not Owner.NEW]
     plans = [_job_plan(scheduler, ownership, old_rows) for ownership in moving]
-    checks += _next_runs(plans)
+    checks += _next_runs(plans, scheduler.clock.now())
     return Plan(tuple(checks), by_runner(plans))
 
 
@@ -193,7 +196,10 @@ def _job_plan(scheduler: Scheduler, owner: Ownership, old_rows: Mapping[str, Old
     row = old_rows.get(str(owner.old_key))
     old_next = row.next_run if row is not None and row.active else None
     definition = scheduler.definitions.get(owner.job)
-    return JobPlan(owner, old_next, _new_next(definition, old_next or scheduler.clock.now()))
+    at = old_next or scheduler.clock.now()
+    if definition is not None and row is not None and old_next is not None:
+        at = due_slot(definition, old_next, row.last_run)
+    return JobPlan(owner, old_next, _new_next(definition, at))
 
 
 def _new_next(definition: JobDefinition | None, at: datetime) -> datetime | None:
@@ -204,17 +210,23 @@ def _new_next(definition: JobDefinition | None, at: datetime) -> datetime | None
     return definition.schedule.next(at - _INSTANT, definition.timezone)
 
 
-def _next_runs(plans: Sequence[JobPlan]) -> list[Check]:
+def _next_runs(plans: Sequence[JobPlan], now: datetime) -> list[Check]:
+    checks = []
+    if due := [plan.owned.job for plan in plans if plan.old_next and plan.old_next <= now]:
+        text = f"due there now; a switch before the old server begins them runs them here, once: {_names(due)}"
+        checks.append(Check("look", text))
     other = [
         plan.owned.job
         for plan in plans
         if plan.old_next is not None
         and plan.new_next is not None
-        and abs(plan.new_next - plan.old_next) > timedelta(seconds=1)
+        and not -_SECOND <= plan.old_next - plan.new_next < _MINUTE
     ]
     if other:
-        return [Check("look", f"the next run here is another than there: {_names(other)}")]
-    return [Check("ok", "the next runs of both sides agree")] if plans else []
+        checks.append(Check("look", f"the next run here is another than there: {_names(other)}"))
+    elif plans:
+        checks.append(Check("ok", "the next runs of both sides agree"))
+    return checks
 
 
 def _names(names: Sequence[str], most: int = 10) -> str:
@@ -272,15 +284,27 @@ async def standings(
         connection: Connection to this scheduler's database.
         old: Rows of the old table by ID; ``None`` if the old server was not read.
     """
-    return [_standing(ownership, old) for ownership in (await owners.load(connection)).values()]
+    owned = (await owners.load(connection)).values()
+    scripts = await _scripts(connection, [item.job for item in owned if item.step is not None])
+    return [_standing(item, old, scripts.get(item.job, "its script")) for item in owned]
 
 
-def _standing(owner: Ownership, old: Mapping[str, OldRow] | None) -> Standing:
+async def _scripts(connection: AsyncConnection, jobs: Sequence[str]) -> dict[str, str]:
+    """Return the script of each unfinished switch whose output is awaited, by the newest audit entry of the job."""
+    if not jobs:
+        return {}
+    c = job_audit.c
+    newest = sa.select(sa.func.max(c.Id)).where(c.JobName.in_(jobs)).group_by(c.JobName)
+    rows = await connection.execute(sa.select(c.JobName, c.Detail).where(c.Id.in_(newest)))
+    return {job: detail.rpartition(BY_SCRIPT)[2] for job, detail in rows if BY_SCRIPT in detail}
+
+
+def _standing(owner: Ownership, old: Mapping[str, OldRow] | None, script: str) -> Standing:
     row = old.get(str(owner.old_key)) if old is not None else None
     alarm = f"off on both sides: repeat {owner.step.command}" if owner.step is not None else ""
     if old is None:
         if owner.step is not None:
-            alarm += f", or give {owner.step.command} --said the output of its script for row {owner.old_key}"
+            alarm += f", or give {owner.step.command} --said the output of {script} for row {owner.old_key}"
         return Standing(owner, "neither" if owner.step else "unknown", alarm, None)
     active = row is not None and row.active
     here = owner.owner is Owner.NEW
@@ -342,6 +366,14 @@ async def watch_list(connection: AsyncConnection, now: datetime) -> list[Watched
     return sorted(watched, key=lambda item: (not item.alarm, item.owned.next_slot or now))
 
 
+def _counts(run: Run, since: datetime) -> bool:
+    """Return whether a failed or missed run is a problem here: slots that passed before the move were the old server's."""
+    backlog = (
+        run.state is RunState.MISSED and run.scheduled_for is not None and run.scheduled_for < since
+    )
+    return run.created_at >= since and not backlog
+
+
 def _watched(
     owner: Ownership,
     recent: tuple[Run, ...],
@@ -351,9 +383,7 @@ def _watched(
     is_paused: bool,
 ) -> Watched:
     runs = tuple(run for run in recent if run.created_at >= owner.since)
-    bad = sorted(
-        (run for run in failures if run.created_at >= owner.since), key=lambda run: -run.id
-    )
+    bad = sorted((run for run in failures if _counts(run, owner.since)), key=lambda run: -run.id)
     alarm = ""
     if bad:
         alarm = f"run {bad[0].id} {bad[0].state}"

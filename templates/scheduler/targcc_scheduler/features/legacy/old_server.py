@@ -18,6 +18,7 @@ from ...project import current
 from ...schedules.zones import parse_zone, resolve, wall_clock
 from ...services.database import Database
 from ...settings import Settings
+from .write_back import cut, unexpected
 
 # Clock: the old server's tables contain wall-clock times without a zone.
 
@@ -295,7 +296,6 @@ _SAID = re.compile(r"targcc ([0-9a-f]{6}) (off|on|running|idle|late|left) (\S+) 
 _TABLE = re.compile(r'[\w.\[\]"]+')
 _MARK = len("targcc ") + _TOKEN + 2
 """Position of the time in a mark, counted from 1."""
-_MOST_REMARKS = 960
 
 
 @dataclass(frozen=True, slots=True)
@@ -486,6 +486,11 @@ class Scripts:
             )
         return "\n".join([*lines, *(f"{record};" for record in script.records), ""])
 
+    def time(self, moment: datetime) -> str:
+        """Return a time as a literal; SQL Server reads the form with a ``T`` alike in every language of a login."""
+        separator = " " if self.dialect == "sqlite" else "T"
+        return f"'{moment.isoformat(separator, 'seconds')}'"
+
     # Parts of statements.
 
     def _off(self, key: str, token: str) -> str:
@@ -500,29 +505,30 @@ class Scripts:
         shape = self.shape
         sets = [f"{shape.active} = '1'"]
         if row.next_run is not None:
-            sets.append(f"{shape.next_run} = {self._time(row.next_run)}")
+            sets.append(f"{shape.next_run} = {self.time(row.next_run)}")
         if row.runs:
             last = row.runs[-1]
-            sets.append(f"{shape.last_run} = {self._time(last.ended)}")
+            sets.append(f"{shape.last_run} = {self.time(last.ended)}")
             if shape.status != shape.mark:
                 word = "Success" if last.success else "Failure"
                 sets.append(f"{shape.status} = {self._text(word)}")
         sets += [f"{shape.mark} = {self._text(f'targcc returned {row.token}')}", *self._stamps()]
         where = [self._is(row.key), f"{shape.active} = '0'", self._marked(row.token)]
         if in_time and row.next_run is not None and self.dialect != "sqlite":
-            where.append(f"{self._now()} < {self._time(row.next_run)}")
+            where.append(f"{self._now()} < {self.time(row.next_run)}")
         return f"UPDATE {self._table} SET {', '.join(sets)} WHERE {' AND '.join(where)}"
 
     def _log_run(self, row: Return, run: PastRun, log: LogColumns) -> str:
         """Return the insert of a run into the log; the insert does nothing if the row was not switched on or the log has the run."""
         word = "Success" if run.success else "Failure"
-        remarks = self._text(run.remarks[:_MOST_REMARKS])
+        is_fault = self.shape is CLASSIC and not run.success
+        remarks = self._text(cut(unexpected(run.remarks) if is_fault else run.remarks))
         name = f"(SELECT {self.shape.name} FROM {self._table} WHERE {self._is(row.key)})"
         values = {
             log.job: self._key(row.key),
             log.name: name,
-            log.started: self._time(run.started),
-            log.ended: self._time(run.ended),
+            log.started: self.time(run.started),
+            log.ended: self.time(run.ended),
             log.by: self._text("targcc"),
             log.seconds: str(run.seconds),
             log.milliseconds: str(run.seconds * 1000),
@@ -591,10 +597,6 @@ class Scripts:
         return (" + " if self.dialect == "mssql" else " || ").join(
             part if part.startswith(("'", "N'")) else f"({part})" for part in parts
         )
-
-    def _time(self, moment: datetime) -> str:
-        separator = " " if self.dialect == "sqlite" else "T"
-        return f"'{moment.isoformat(separator, 'seconds')}'"
 
     def _time_text(self, column: str) -> str:
         """Return SQL that formats a time column as text to the second; ``none`` for NULL."""
@@ -728,8 +730,8 @@ class OldServer:
         started = next((columns[name] for name in STARTED if name in columns), None)
         if job is None or started is None:
             raise CutoverError(f"{log} has no column for the job or for the start of a run")
-        lowest = self.clock.wall(since).isoformat(" ", "seconds")
-        query = f"SELECT * FROM {log} WHERE {started} >= '{lowest}' ORDER BY {started}"
+        lowest = self.scripts.time(self.clock.wall(since))
+        query = f"SELECT * FROM {log} WHERE {started} >= {lowest} ORDER BY {started}"
         runs: dict[str, list[OldRun]] = {}
         for record in self._read(self._select, query):
             at = self.clock.instant(record[started.lower()])

@@ -6,6 +6,7 @@ In ``c_LoggedJob`` the statements insert rows. The old screens' ``Update``, whic
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,6 +32,22 @@ _LONGEST_REMARKS, _KEPT_REMARKS = 1000, 960
 _LONGEST_BY = 50
 _EARLIER = timedelta(hours=2)
 """Margin for a wall clock that was set back, such as at the end of summer time."""
+
+
+_CLASS = re.compile(
+    r"\A(?:(?:\w+\.)+[A-Z]\w*|[A-Z]\w*(?:Error|Exception)): (?:\((?:\w+\.)+\w+\) )?"
+)
+"""Class of an exception in front of its text, and of the driver's own exception."""
+
+
+def unexpected(error: str) -> str:
+    """Return the remarks of a failed run, as TaskManager wrote them: the text of the fault, without its class."""
+    return f"Unexpected failure: {_CLASS.sub('', error)}"
+
+
+def cut(remarks: str) -> str:
+    """Return remarks at the length that TaskManager stored."""
+    return remarks[:_KEPT_REMARKS] if len(remarks) > _LONGEST_REMARKS else remarks
 
 
 @dataclass(frozen=True)
@@ -162,9 +179,6 @@ def _is_boolean(column: sa.Column[Any]) -> bool:
 
 
 def _logged(run: RunReport) -> dict[str, Any]:
-    remarks = run.remarks
-    if len(remarks) > _LONGEST_REMARKS:
-        remarks = remarks[:_KEPT_REMARKS]
     by = run.by[:_LONGEST_BY]
     return {
         "c_jobid": run.job_id,
@@ -173,7 +187,7 @@ def _logged(run: RunReport) -> dict[str, Any]:
         "lastrunby": by,
         "executiontimesec": round((run.ended - run.started).total_seconds()),
         "enmrunstatus_jobstatus": run.status,
-        "remarks": remarks,
+        "remarks": cut(run.remarks),
         "addedby": by,
         "addedon": run.ended,
     }

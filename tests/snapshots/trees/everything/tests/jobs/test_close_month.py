@@ -25,7 +25,7 @@ class Recorder(Database):
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
     recorder = Recorder(f"sqlite:///{tmp_path / 'test.db'}")
     recorder.calls = []
-    recorder.rows = [{"Id": 1}, {"Id": 2}]
+    recorder.rows = [{"Remarks": "42 orders"}, {"Remarks": "0 errors"}]
     yield recorder
     recorder.close()
 
@@ -34,7 +34,7 @@ async def test_calls_the_procedure(recorder: Recorder) -> None:
     outcome = await run_job(CloseMonthJob(recorder), month=date(2026, 1, 1))
 
     assert outcome.result.ok
-    assert "2 rows returned, 5 changed" in outcome.result.message
+    assert outcome.result.message == "42 orders"
     ((name, arguments),) = recorder.calls
     assert name == PROCEDURE
     statement = procedure_call("mssql", name, arguments)
@@ -81,4 +81,5 @@ async def test_a_procedure_without_rows_is_a_success(recorder: Recorder) -> None
         outcome = await run_job(CloseMonthJob(recorder), month=date(2026, 1, 1))
 
         assert outcome.result.metadata["first_row"] is None
+        assert "0 rows returned, 5 changed" in outcome.result.message
     assert len(recorder.calls) == 2

@@ -22,9 +22,9 @@ class RecalculatePricesJob:
         except ValueError as error:  # a wrong name, or a database without procedures
             return JobResult.failure(str(error), error, retry=False)
         ctx.log.info("Procedure done", result_sets=len(result.sets), rows_changed=result.affected)
-        return JobResult.success(
-            f"{PROCEDURE}: {len(result.rows)} rows returned, {result.affected} changed"
-        ).with_metadata(first_row=first_row(result.rows))
+        return JobResult.success(result.message(PROCEDURE)).with_metadata(
+            first_row=first_row(result.rows)
+        )
 
 
 def first_row(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
