@@ -25,6 +25,7 @@ ON_POSTGRESQL = re.compile(
 )
 """Names of fixtures that give a test a PostgreSQL database."""
 WITHOUT = {
+    "db.dialects.column_types": "db.columns offers its types; tests/scheduler/storage writes them on both databases",
     "db.dialects.sqlite": "the code of SQLite; db.dialects.postgresql is its counterpart",
     "db.dialects.sqlite_driver": "the code of SQLite; db.dialects.psycopg_driver is its counterpart",
     "db.migrations.versions.0001_initial": "tests/scheduler/migrations runs each revision on both databases, by its number",
@@ -33,7 +34,6 @@ WITHOUT = {
     "features.accounts.people_pages": "no test imports it: security/test_people_page.py opens the page on both databases",
     "features.audit.loops": "runs on PostgreSQL alone; tests/scheduler/trail/test_chain.py chains rows on both databases",
     "features.batches.model": "no test imports it: test_batches*.py call it through scheduler.batches on both databases",
-    "features.doctor.schema": "no test imports it: tests/scheduler/doctor runs `targcc doctor` on both databases",
     "features.flows.actions": "no test imports it: tests/scheduler/flows calls it through the scheduler on both databases",
     "kernel.runs.log": "no test imports it: jobs write log lines in tests/scheduler/worker on both databases",
     "schedules.dialects": "the dialect of a cron expression, and no database",

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
-from .core.database_url import url_of
+from .core.database_url import STORES, url_of
 from .core.extras import require_extra
 from .db.engines import SchemaStep
 from .db.migrations import upgrade as migrations
@@ -30,8 +30,8 @@ def migrate(url: Any = None) -> str:
     if url is None:
         url = Settings().database_url
     address = url if isinstance(url, str | sa.URL) else url_of(url)
-    if sa.make_url(address).get_backend_name() == "postgresql":
-        require_extra("postgresql", "PostgreSQL")
+    if (extra := STORES.get(sa.make_url(address).get_backend_name())) is not None:
+        require_extra(*extra)
     return upgrade(address, also=[*schema_steps(address), *_feature_steps()])
 
 

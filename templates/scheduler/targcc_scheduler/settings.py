@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from .core.database_url import url_of
+from .core.database_url import STORES, url_of
 from .core.errors import SecretError
 from .core.extras import lacks_extra
 from .core.masking import know_environment, know_values, mask_our_records, mask_patterns
@@ -278,9 +278,9 @@ class Settings(BaseSettings):
             backend = make_url(url).get_backend_name()
         except (ArgumentError, ValueError):  # the message may hold a part of the password
             raise ValueError("not a database URL such as sqlite:///jobs.db") from None
-        if backend not in {"sqlite", "postgresql"}:
+        if backend not in STORES:
             raise ValueError(
-                f"the scheduler keeps its tables in sqlite or postgresql, not {backend}"
+                f"the scheduler keeps its tables in {' or '.join(STORES)}, not {backend}"
             )
         if make_url(url).database in {None, "", ":memory:"}:
             raise ValueError(
@@ -350,8 +350,9 @@ class Settings(BaseSettings):
 
         Not an error of the settings: an application with the scheduler inside starts and serves without the extra.
         """
+        store = STORES[make_url(self.database_url).get_backend_name()]
         needs = (
-            ("postgresql", "PostgreSQL", self.database_url.startswith("postgres")),
+            *([] if store is None else [(*store, True)]),
             ("oidc", "TARGCC_OIDC_ISSUER", bool(self.oidc_issuer)),
             ("otel", "TARGCC_OTEL", self.otel),
         )

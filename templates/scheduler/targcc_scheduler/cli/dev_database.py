@@ -15,6 +15,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from ..core.database_url import STORES
+from ..db.dialects import known
 from ..project import ENVIRONMENT, Project
 from .group import DevelopmentDatabaseError
 
@@ -96,6 +98,7 @@ def _file(url: str, folder: Path) -> Path | None:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
         return None
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.query:
+    if parsed.get_backend_name() not in STORES or parsed.query:
         return None
-    return (folder / parsed.database).resolve()
+    file = known.for_url(parsed).file(parsed)
+    return None if file is None else (folder / file).resolve()

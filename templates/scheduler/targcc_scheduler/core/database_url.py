@@ -6,6 +6,11 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
+STORES = {"sqlite": None, "postgresql": ("postgresql", "PostgreSQL")}
+"""The databases that can hold the scheduler's tables, by SQLAlchemy's name: the extra with the driver, and the name of the system for messages.
+
+Everything else that depends on the database is in ``db/dialects/``.
+"""
 _OF_DJANGO = {"assume_role", "isolation_level", "pool", "server_side_binding"}
 """Options that Django reads itself; the driver does not accept them."""
 
@@ -39,7 +44,7 @@ def _of_django(connection: Any) -> URL:
             )
         return URL.create("sqlite", database=str(settings["NAME"]))
     if vendor != "postgresql":
-        raise ValueError(f"the scheduler keeps its tables in sqlite or postgresql, not {vendor}")
+        raise ValueError(f"the scheduler keeps its tables in {' or '.join(STORES)}, not {vendor}")
     host, options = str(settings["HOST"]), settings.get("OPTIONS") or {}
     query = {name: str(value) for name, value in options.items() if name not in _OF_DJANGO}
     if host.startswith("/"):  # the folder of a Unix socket

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -39,20 +37,16 @@ class Home:
         if connection.dialect.name != self._url.get_backend_name():
             raise self._refusal(await _url_of(connection))
         dialect = known.of(connection)
-        if dialect.name == "sqlite":
-            await self._enter_sqlite(connection)
-            return
-        url = await _url_of(connection)
-        if url not in self._known:
-            if not await connection.scalar(sa.select(sa.func.to_regclass(dialect.folded(_TABLE)))):
-                raise self._refusal(url)
-            self._known.add(url)
-        await dialect.lock_writes(connection)
-
-    async def _enter_sqlite(self, connection: AsyncConnection) -> None:
-        """Take the write lock at once: after a look at the tables the lock may be refused."""
+        if (
+            dialect.many_writers
+        ):  # with a single writer, the write lock may be refused after a look at the tables
+            url = await _url_of(connection)
+            if url not in self._known:
+                if not await dialect.has_table(connection, _TABLE):
+                    raise self._refusal(url)
+                self._known.add(url)
         try:
-            await known.of(connection).lock_writes(connection)
+            await dialect.lock_writes(connection)
         except OperationalError as error:
             if _NO_TABLE in str(error.orig):
                 raise self._refusal(await _url_of(connection)) from None
@@ -85,16 +79,4 @@ async def _url_of(connection: AsyncConnection) -> sa.URL:
     plain = connection.sync_connection
     assert plain is not None
     url = plain.engine.url
-    if url.database:
-        return url
-    if url.get_backend_name() == "sqlite":
-        rows = await connection.execute(sa.text("PRAGMA database_list"))
-        return url.set(database=next((str(row[2]) for row in rows if row[1] == "main"), ""))
-    info: Any = getattr(plain.connection.driver_connection, "info", None)
-    return sa.URL.create(
-        url.get_backend_name(),
-        username=getattr(info, "user", None),
-        host=getattr(info, "host", None),
-        port=getattr(info, "port", None),
-        database=getattr(info, "dbname", None),
-    )
+    return url if url.database else await known.of(connection).opened_url(connection, url)

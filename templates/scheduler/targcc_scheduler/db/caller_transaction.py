@@ -20,6 +20,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 _lent: ContextVar[Any] = ContextVar("targcc_lent")
 _PLAIN = {"sqlite3": "sqlite", "psycopg": "postgresql+psycopg", "psycopg2": "postgresql+psycopg2"}
 _ASYNC = {"aiosqlite": "sqlite+aiosqlite", "psycopg": "postgresql+psycopg"}
+_OPTIONS = {
+    "postgresql+psycopg": {"use_native_hstore": False},
+    "postgresql+psycopg2": {"use_native_hstore": False},
+}
+"""Options of engines that send no statement of their own in the owner's transaction."""
 
 
 class _Lent:
@@ -104,7 +109,9 @@ def lent(caller: Any) -> Iterator[sa.Engine | AsyncEngine]:
 
 @cache
 def _plain_engine(url: str) -> sa.Engine:
-    return sa.create_engine(f"{url}://", creator=_lent.get, poolclass=sa.NullPool, **_options(url))
+    return sa.create_engine(
+        f"{url}://", creator=_lent.get, poolclass=sa.NullPool, **_OPTIONS.get(url, {})
+    )
 
 
 @cache
@@ -113,12 +120,8 @@ def _async_engine(url: str) -> AsyncEngine:
         return _lent.get()
 
     return create_async_engine(
-        f"{url}://", async_creator=creator, poolclass=sa.NullPool, **_options(url)
+        f"{url}://", async_creator=creator, poolclass=sa.NullPool, **_OPTIONS.get(url, {})
     )
-
-
-def _options(url: str) -> dict[str, Any]:
-    return {"use_native_hstore": False} if url.startswith("postgresql") else {}
 
 
 def _root(caller: Any, known: dict[str, str]) -> str | None:

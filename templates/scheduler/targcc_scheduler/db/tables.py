@@ -253,12 +253,7 @@ a column of their own.
 
 job_text_due = _table(
     "c_JobTextDue",
-    _column(
-        "RunId",
-        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    _column("RunId", BIG_ID, primary_key=True, autoincrement=False),
 )
 """Ended or deleted runs that the text index has yet to process. Triggers insert the rows, whichever program changes a run."""
 
@@ -729,7 +724,7 @@ sa.Index(_name("IX_c_JobAudit_At"), job_audit.c.At, job_audit.c.Id)
 _only_where(
     sa.Index(_name("UQ_c_JobAudit_Seq"), job_audit.c.Seq, unique=True),
     job_audit.c.Seq.is_not(None),
-    databases=("mssql",),  # SQL Server treats NULLs as equal
+    equal_nulls=True,
 )
 _only_where(
     sa.Index(_name("IX_c_JobAudit_Unsealed"), job_audit.c.Id),
@@ -742,7 +737,7 @@ _only_where(
 _only_where(
     sa.Index(_name("UQ_c_JobRun_Slot"), job_run.c.JobName, job_run.c.ScheduledFor, unique=True),
     job_run.c.ScheduledFor.is_not(None),
-    databases=("mssql",),  # SQL Server treats NULLs as equal
+    equal_nulls=True,
 )
 sa.Index(_name("IX_c_JobLogLine_RunId"), job_log_line.c.RunId)
 sa.Index(_name("IX_c_JobRun_State_DueAt"), job_run.c.State, job_run.c.DueAt)

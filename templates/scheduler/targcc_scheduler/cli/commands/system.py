@@ -7,8 +7,9 @@ from datetime import datetime
 import click
 
 from ...core.humanize import duration, mib
+from ...db.dialects.known import SCRIPTS
 from ...db.dialects.sqlite_driver import WORTH_TELLING, vacuum_advice
-from ...db.migrations.upgrade import DIALECTS, downgrade, known_revisions, sql_script
+from ...db.migrations.upgrade import downgrade, known_revisions, sql_script
 from ...db.transactions import Store
 from ...kernel.node.pruner import count_history
 from ...schema_setup import feature_tables_sql
@@ -26,7 +27,7 @@ from ..output import done, json_option, pause_options, print_json, print_table, 
 @click.option(
     "--sql",
     "dialect",
-    type=click.Choice(DIALECTS),
+    type=click.Choice(SCRIPTS),
     help="Print the SQL that creates the tables in an empty database, and change nothing.",
 )
 @click.option(

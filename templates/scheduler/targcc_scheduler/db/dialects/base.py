@@ -19,6 +19,8 @@ from .text_index import TextIndex
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
 
+    from .lock import Lock
+
 
 # The interface to the differences between databases: :class:`Dialect`. ``known.py`` selects the dialect of a connection or a URL.
 
@@ -55,6 +57,12 @@ class Dialect(Protocol):
         running_sql: The statement that lists the node's running runs.
         texts: The index of runs' texts on this database.
         clock: The database's clock as an SQL expression; NULL where the machine's clock counts.
+        has_queue: Whether an engine with a queue of its own, Procrastinate, works in the database; otherwise the rows of runs are the queue.
+        locks_readers: Whether another session can lock a table for readers too.
+        keepalive_driver: The module of the driver with which a keepalive process connects.
+        index_names: A query for the names of the usable indexes.
+        changes_in_ctes: Whether a part of a statement (a CTE) can change rows, so that a single statement settles many runs.
+        names_constraints: Whether the index of a unique constraint has the name of the constraint.
     """
 
     name: str
@@ -67,6 +75,12 @@ class Dialect(Protocol):
     running_sql: str
     texts: TextIndex
     clock: sa.ColumnElement[Any]
+    has_queue: bool
+    locks_readers: bool
+    keepalive_driver: str
+    index_names: sa.TextClause
+    names_constraints: bool
+    changes_in_ctes: bool
 
     def folded(self, name: str) -> str:
         """Return an unquoted name as the database stores it, to check whether a table exists."""
@@ -79,6 +93,15 @@ class Dialect(Protocol):
 
     def plain_address(self, url: sa.URL) -> str:
         """Return the address, with the password, for the driver without SQLAlchemy."""
+
+    async def has_table(self, connection: AsyncConnection, name: str) -> bool:
+        """Return whether a table exists, by a statement that does not fail in an application's transaction."""
+
+    async def opened_url(self, connection: AsyncConnection, url: sa.URL) -> sa.URL:
+        """Complete the URL of a connection that SQLAlchemy did not open, as the driver or the database tells."""
+
+    async def held_locks(self, connection: AsyncConnection, seconds: float) -> list[Lock]:
+        """Return the locks that other sessions or processes have held for ``seconds``, the oldest first. Reads no table of the scheduler."""
 
     async def read_clock(self, connection: AsyncConnection) -> datetime | None:
         """Return the time of the database's clock; ``None`` where the machine's clock counts."""

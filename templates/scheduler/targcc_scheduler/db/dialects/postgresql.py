@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -24,6 +24,9 @@ from . import base
 from .base import Dialect, Insert, added
 from .frequent import FrequentStatement
 from .text_index import GRAM, Clause, TextIndex, own_number, together
+
+if TYPE_CHECKING:
+    from .lock import Lock
 
 # PostgreSQL text index: an array of small integers for each run, with a GIN index. Needs no extension.
 #
@@ -186,6 +189,15 @@ class PostgreSQLDialect:
     )
     running_sql = base.running("%({})s")
     texts: TextIndex = PostgreSQLTexts()
+    has_queue = True
+    locks_readers = True
+    keepalive_driver = "psycopg"
+    index_names = sa.text("""
+        SELECT c.relname FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
+        WHERE i.indisvalid AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('c_jobrun'))
+        """)  # without the invalid index of an aborted build
+    names_constraints = True
+    changes_in_ctes = True
 
     def folded(self, name: str) -> str:
         """Return the name in lower case, as PostgreSQL stores unquoted names."""
@@ -198,6 +210,28 @@ class PostgreSQLDialect:
     def plain_address(self, url: sa.URL) -> str:
         """Return the URL in the form of libpq."""
         return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    async def has_table(self, connection: AsyncConnection, name: str) -> bool:
+        """Look the table up on the search path."""
+        return bool(await connection.scalar(sa.select(sa.func.to_regclass(self.folded(name)))))
+
+    async def opened_url(self, connection: AsyncConnection, url: sa.URL) -> sa.URL:
+        """Return a URL from the details of the driver's connection."""
+        plain = connection.sync_connection
+        info: Any = getattr(plain and plain.connection.driver_connection, "info", None)
+        return sa.URL.create(
+            url.get_backend_name(),
+            username=getattr(info, "user", None),
+            host=getattr(info, "host", None),
+            port=getattr(info, "port", None),
+            database=getattr(info, "dbname", None),
+        )
+
+    async def held_locks(self, connection: AsyncConnection, seconds: float) -> list[Lock]:
+        """Read the locks of sessions, and keep those that block or may block writers."""
+        from .postgresql_locks import held_locks
+
+        return await held_locks(connection, seconds)
 
     async def read_clock(self, connection: AsyncConnection) -> datetime | None:
         """Return the time of the server's clock."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -28,11 +28,15 @@ from .frequent import FrequentStatement
 from .sqlite_driver import SQLiteStatement
 from .text_index import Clause, TextIndex
 
+if TYPE_CHECKING:
+    from .lock import Lock
+
 # SQLite text index: FTS5 with the trigram tokenizer (SQLite 3.34 or later).
 
 _SQLITE_TEXT = sa.table("c_JobText", sa.column("rowid"))
 _SQLITE_REMOVE = sa.text("DELETE FROM c_JobText WHERE rowid = :run_id")
 _ADD = sa.text("INSERT INTO c_JobText (rowid, Body) VALUES (:run_id, :body)")
+_TABLE_NAMED = sa.text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :name")
 _IS_THERE = sa.text("SELECT 1 FROM sqlite_master WHERE name = 'c_JobText'")
 CREATE_INDEX = (
     "CREATE VIRTUAL TABLE c_JobText USING fts5(Body, tokenize = 'trigram', detail = none)",
@@ -155,6 +159,12 @@ class SQLiteDialect:
     )
     running_sql = base.running(":{}")
     texts: TextIndex = SQLiteTexts()
+    has_queue = False
+    locks_readers = False
+    keepalive_driver = "sqlite3"
+    index_names = sa.text("SELECT name FROM sqlite_master WHERE type = 'index'")
+    names_constraints = False
+    changes_in_ctes = False
 
     def folded(self, name: str) -> str:
         """Return the name unchanged, as SQLite stores names as written."""
@@ -171,6 +181,22 @@ class SQLiteDialect:
     def plain_address(self, url: sa.URL) -> str:
         """Return a URI that opens the file only if it exists."""
         return sqlite_driver.existing(url.database or "")
+
+    async def has_table(self, connection: AsyncConnection, name: str) -> bool:
+        """Look the table up in the file's schema."""
+        return await connection.scalar(_TABLE_NAMED, {"name": name}) is not None
+
+    async def opened_url(self, connection: AsyncConnection, url: sa.URL) -> sa.URL:
+        """Return a URL with the path of the open file."""
+        return url.set(database=await _main_file(connection))
+
+    async def held_locks(self, connection: AsyncConnection, seconds: float) -> list[Lock]:
+        """Wait up to ``seconds`` for the write lock, and release the lock at once."""
+        from .sqlite_locks import writer
+
+        name = await _main_file(connection)
+        lock = await asyncio.to_thread(writer, Path(name), seconds) if name else None
+        return [lock] if lock is not None else []
 
     async def read_clock(self, connection: AsyncConnection) -> None:
         """Return ``None``: all nodes are on this machine and share its clock."""
@@ -381,6 +407,12 @@ DIALECT: Dialect = SQLiteDialect()
 def _newest_run() -> sa.FromClause:
     """Return an alias of the runs, built once: it has all columns."""
     return job_run.alias("newest")
+
+
+async def _main_file(connection: AsyncConnection) -> str:
+    """Return the path of the open file; empty for a database in memory."""
+    files = await connection.execute(sa.text("PRAGMA database_list"))
+    return next((str(row[2]) for row in files if row[1] == "main"), "")
 
 
 async def _pragma(connection: AsyncConnection, name: str) -> int:

@@ -38,9 +38,6 @@ from ..tables import job_run, job_setting
 DIRECTORY = Path(__file__).resolve().parent
 """The folder of this module; the revisions are in its ``versions``."""
 
-DIALECTS = ("sqlite", "postgresql", "mssql")
-"""The databases for which the migrations can be printed as SQL."""
-
 log = logging.getLogger("targcc.db.migrations.upgrade")
 
 _ALEMBIC = threading.Lock()
@@ -297,7 +294,7 @@ def sql_script(dialect: str, since: str = "", revision: str = "head") -> str:
     """Return the migrations as SQL, as Alembic prints them without a database.
 
     Args:
-        dialect: The database, from :data:`DIALECTS`.
+        dialect: The database, from :data:`~..dialects.known.SCRIPTS`.
         since: The revision of the database; empty for an empty database.
         revision: The target revision.
     """

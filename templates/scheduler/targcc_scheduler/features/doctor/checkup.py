@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.errors import QueryTimeout
 from ...core.masking import mask
 from ...db import locks
-from ...db.dialects import known
+from ...db.dialects import known, sqlite_locks
 from ...db.migrations.upgrade import works_with
 from ...db.reader import Reader
 from ...kernel.jobs.checks import check_jobs
@@ -184,7 +184,10 @@ class _Database:
         reason = reason_of(error)
         if self._file is not None and _DAMAGED in reason:
             return databases.damaged(self._file, reason)
-        if self._file is not None and (lock := locks.writer(self._file)) is not None:
+        if (
+            self._file is not None
+            and (lock := sqlite_locks.writer(self._file, locks.SHORT)) is not None
+        ):
             message = f"{lock.holder} holds a lock of {lock.on}: {reason}"
             return Finding("fail", "locks", message, "let it end, or end it")
         return Finding(

@@ -16,6 +16,7 @@ from ...core.masking import dotenv
 from ...core.secrets import SEALS, resolve
 from ...core.text import closest
 from ...core.version import DISTRIBUTION, MODE
+from ...db.dialects import known
 from ...kernel.jobs.checks import JobFinding
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.jobs.registry import JobRegistry
@@ -124,7 +125,7 @@ _LARGEST_INDEX = 64 * 2**20
 def named_by_file_only(settings: Settings) -> Finding | None:
     """Return a finding if only the code or a committed ``.env`` names the database server. Return ``None`` if connecting is allowed."""
     url = sa.make_url(settings.database_url)
-    if url.get_backend_name() == "sqlite" or os.environ.get(_NAME):
+    if known.for_url(url).file(url) is not None or os.environ.get(_NAME):
         return None
     if "database_url" not in settings.model_fields_set:
         source = "the code"

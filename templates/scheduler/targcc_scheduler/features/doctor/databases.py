@@ -295,11 +295,7 @@ async def locked(connection: AsyncConnection) -> tuple[list[Finding], bool]:
     held = await locks.held(connection)
     findings = [
         Finding(
-            (
-                "fail"
-                if connection.dialect.name == "sqlite" or lock.is_strong or lock.waiting
-                else "warn"
-            ),
+            "fail" if lock.is_strong or lock.waiting else "warn",
             "locks",
             f"{lock.holder} holds a lock of {lock.on}" + _since(lock),
             "let it end, or end it: the scheduler waits meanwhile",

@@ -12,6 +12,7 @@ from ...core.errors import SchemaError
 from ...core.humanize import listed
 from ...core.version import __version__
 from ...db.columns import metadata
+from ...db.dialects import known
 from ...db.migrations.upgrade import current_revision, head_revision, known_revisions, refuse_newer
 from .findings import Finding
 
@@ -45,14 +46,6 @@ def schema(connection: sa.Connection, *, migrates: bool) -> Finding:
 
 # Check that every table, column, key and index of this release exists.
 
-_NAMES = {
-    "sqlite": sa.text("SELECT name FROM sqlite_master WHERE type = 'index'"),
-    "postgresql": sa.text("""
-        SELECT c.relname FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
-        WHERE i.indisvalid AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('c_jobrun'))
-        """),
-}
-"""Queries for the names of usable indexes. On PostgreSQL, invalid indexes (an aborted build) are excluded."""
 _PROCRASTINATE = ("procrastinate_jobs", "procrastinate_events", "procrastinate_workers", "procrastinate_periodic_defers")  # fmt: skip
 """Tables of Procrastinate 3, which the PostgreSQL engine needs."""
 _RESTORE = (
@@ -71,19 +64,18 @@ def _differences(connection: sa.Connection) -> Iterator[Finding]:
     names = {name.casefold() for name in inspector.get_table_names()}
     tables = [table for table in metadata.sorted_tables if table.name.casefold() in names]
     missing = sorted({table.name for table in metadata.sorted_tables if table not in tables})
-    if connection.dialect.name == "postgresql":
+    dialect = known.of(connection)
+    if dialect.has_queue:
         missing += [name for name in _PROCRASTINATE if name not in names]
     if missing:
         message = f"{_are('table', missing)} missing: {listed(missing, len(missing))}"
         yield Finding("fail", "schema", message, _RESTORE)
-    statement = _NAMES.get(connection.dialect.name)
-    indexes = {name.casefold() for name in connection.scalars(statement)} if statement is not None else None  # fmt: skip
+    indexes = {name.casefold() for name in connection.scalars(dialect.index_names)}
     for table in tables:
         own = str(table.name)
         name = own.casefold() if own not in inspector.get_table_names() else own
         yield from _columns(inspector, table, name)
-        if indexes is not None:
-            yield from _indexes(connection, table, indexes)
+        yield from _indexes(connection, table, indexes)
 
 
 def _columns(inspector: sa.Inspector, table: sa.Table, name: str) -> Iterator[Finding]:
@@ -113,7 +105,7 @@ def _indexes(connection: sa.Connection, table: sa.Table, indexes: set[str]) -> I
         str(index.name): str(CreateIndex(index).compile(connection)).replace("\n", " ")
         for index in table.indexes
     }
-    if connection.dialect.name == "postgresql":  # SQLite chooses the index names of constraints
+    if known.of(connection).names_constraints:
         wanted = dict(wanted) | {
             str(
                 constraint.name

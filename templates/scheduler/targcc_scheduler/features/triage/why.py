@@ -16,6 +16,7 @@ from ...core.pools import Pool, pool_of
 from ...core.states import FINAL, UNBEGUN, RunState
 from ...db import locks
 from ...db.columns import UtcDateTime, elapsed
+from ...db.dialects import known
 from ...db.tables import job_limit, job_run, job_unique
 from ...kernel import job_owner as owners
 from ...kernel import limits
@@ -502,7 +503,7 @@ async def barred(
         now: The present instant.
         lost_after: Seconds without a heartbeat after which a server is lost.
     """
-    if connection.dialect.name != "postgresql":
+    if not known.of(connection).locks_readers:
         return None
     look = _look(connection, {}, now, lost_after)
     if not any(lock.is_total for lock in await locks.held(connection)):

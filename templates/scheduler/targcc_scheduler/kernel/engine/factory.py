@@ -32,7 +32,7 @@ def make_queue_engine(
         aging: For queues with ageing, the waiting seconds that count as one priority point.
     """
     url = make_url(settings.database_url)
-    if known.for_url(url).name == "sqlite":
+    if not known.for_url(url).has_queue:
         file = Path(url.database or "")
         return EmbeddedEngine(file, clock, poll_seconds=settings.poll_seconds, aging=aging)
     from .procrastinate import ProcrastinateEngine  # installed only with the extra
@@ -43,7 +43,7 @@ def make_queue_engine(
 
 def schema_steps(url: str | URL) -> tuple[SchemaStep, ...]:
     """Return the schema steps that create the engine's tables for a database URL."""
-    if known.for_url(url).name != "postgresql":
+    if not known.for_url(url).has_queue:
         return ()
     from . import procrastinate_schema  # installed only with the extra
 

@@ -123,7 +123,7 @@ QUEUE_OUTAGES = (*OUTAGES, ConnectorException, psycopg.Error)
 
 def make_app(url: sa.URL) -> procrastinate.App:
     """Build the Procrastinate app of a database. The app defers on the caller's connections; once opened, it listens on its own connections."""
-    address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    address = known.for_url(url).plain_address(url)
     connector = procrastinate.PsycopgConnector(
         conninfo=address,
         connection_class=QuietConnection,

@@ -252,7 +252,7 @@ class Keepalive:
             "silence": self._silence,
             "heartbeat": self._settings.heartbeat_seconds,
             "stuck_after": self._settings.stuck_after_seconds,
-            "driver": store.dialect.name,
+            "driver": store.dialect.keepalive_driver,
             "address": store.plain_address,
             "beat_sql": store.dialect.speak_for_sql,
             "running_sql": store.dialect.running_sql,

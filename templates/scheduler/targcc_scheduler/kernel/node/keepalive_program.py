@@ -26,6 +26,8 @@ _WAITS_FOR_LOCK = 1.0
 """Seconds that a heartbeat in a SQLite database waits for the write lock; the heartbeat file does not wait."""
 
 
+_IN_FILES = "sqlite3"
+"""The driver whose databases are files of this machine."""
 _ANSWERS = 0.1
 """Seconds to wait for the stacks after the signal."""
 SPENT = 7
@@ -38,8 +40,8 @@ class Sitter:
     Args:
         orders: The node's orders, from JSON; durations are seconds. ``server_id``, ``process_id``: ids of the node and its process.
             ``silence``: time without a report after which to send heartbeats. ``heartbeat``: time between heartbeats.
-            ``stuck_after``: time after which to kill a blocked node; 0 turns that off. ``driver``, ``address``, ``path``: the database, its
-            address for the driver, and the ``sys.path`` of the driver. ``beat_sql``, ``running_sql``: SQL that writes a heartbeat, and SQL that
+            ``stuck_after``: time after which to kill a blocked node; 0 turns that off. ``driver``, ``address``, ``path``: the module of the database's
+            driver, the database's address for the driver, and the ``sys.path`` of the driver. ``beat_sql``, ``running_sql``: SQL that writes a heartbeat, and SQL that
             reads the node's running runs. ``beat_file``: heartbeat file, if not empty. ``stack_file``: file with the stacks of the node's
             threads. ``stack_signal``: signal that makes the node write the stacks while its interpreter is held; 0 for none.
     """
@@ -151,7 +153,7 @@ class Sitter:
 
     def _connect(self) -> Any:
         sys.path[:] = self.orders["path"]
-        if self.orders["driver"] == "sqlite":
+        if self.orders["driver"] == _IN_FILES:
             import sqlite3
 
             return sqlite3.connect(
@@ -185,7 +187,7 @@ class Sitter:
 
     def _file_is_locked(self) -> bool:
         """Return whether the SQLite file is write-locked: a process that was stopped in a transaction keeps its lock."""
-        if self.orders["driver"] != "sqlite":
+        if self.orders["driver"] != _IN_FILES:
             return False
         try:
             if self._connection is None:

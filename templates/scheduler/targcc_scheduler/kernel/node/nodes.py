@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -122,9 +121,7 @@ async def beat(
         "stuck_since": condition.stuck_since,
         "stuck_in": condition.stuck_in,
     }
-    dialect = known.of(connection)
-    statement = _BEATS.get(dialect.name) or _BEATS.setdefault(dialect.name, _beat(dialect.clock))
-    rows = await statement.all(connection, parameters)
+    rows = await _beat(connection.dialect.name).all(connection, parameters)
     return next((Answer(row.database, row.clock) for row in rows), None)
 
 
@@ -218,11 +215,9 @@ def _lost(row: Row, claim: Claim, now: datetime, *, counts: bool) -> Settlement:
     )
 
 
-_BEATS: dict[str, FrequentStatement] = {}
-"""Heartbeat statement by database dialect."""
-
-
-def _beat(clock: sa.ColumnElement[Any]) -> FrequentStatement:
+@functools.cache
+def _beat(database: str) -> FrequentStatement:
+    """Return the heartbeat statement of a database."""
     return FrequentStatement(
         sa.update(job_server)
         .where(job_server.c.Id == sa.bindparam("server_id"))
@@ -232,7 +227,10 @@ def _beat(clock: sa.ColumnElement[Any]) -> FrequentStatement:
             StuckSince=sa.bindparam("stuck_since", type_=UtcDateTime),
             StuckIn=sa.bindparam("stuck_in"),
         )
-        .returning(_ID_OF_DATABASE.scalar_subquery().label("database"), clock.label("clock"))
+        .returning(
+            _ID_OF_DATABASE.scalar_subquery().label("database"),
+            known.named(database).clock.label("clock"),
+        )
     )
 
 

@@ -169,7 +169,8 @@ async def settle_batch(
     Returns:
         The dependencies and the limit of each run that was in the state its settlement expects, by run and attempt.
     """
-    return await _SETTLERS[connection.dialect.name](connection, rows, histories, endings)
+    settler = _settle_at_once if known.of(connection).changes_in_ctes else _settle_one_by_one
+    return await settler(connection, rows, histories, endings)
 
 
 async def _settle_one_by_one(
@@ -179,7 +180,7 @@ async def _settle_one_by_one(
     endings: Sequence[Ending | None],
 ) -> dict[tuple[int, int], Tied]:
     """Settle each run by its own statement on SQLite; the row count tells whether the run was in the expected state."""
-    settle, log, count, ties = _sqlite_statements()
+    settle, log, count, ties = _single_statements(connection.dialect.name)
     is_settled = [number == 1 for number in await settle.counts(connection, rows)]
     attempts = [history for history in compress(histories, is_settled) if history is not None]
     counted = [ending for ending in compress(endings, is_settled) if ending is not None]
@@ -199,7 +200,7 @@ _UNTIED = Tied(0, None, is_awaited=False)
 
 
 @cache
-def _sqlite_statements() -> tuple[FrequentStatement, ...]:
+def _single_statements(database: str) -> tuple[FrequentStatement, ...]:
     """Build the statements that settle a run, log its attempt, count its end, and read its ties."""
     settle = sa.text(SETTLE.format(given=":", source="")).bindparams(
         *(sa.bindparam(name, type_=UtcDateTime) for name in ("completed_at", "due_at"))
@@ -207,7 +208,7 @@ def _sqlite_statements() -> tuple[FrequentStatement, ...]:
     logged = [column.name for column in logged_job.c if not column.primary_key]
     log = sa.insert(logged_job).values({name: sa.bindparam(name) for name in logged})
     count = (
-        known.for_url("sqlite://")
+        known.named(database)
         .insert_added(job_stat, sums=SUMS, most=MOST)
         .values({column.name: sa.bindparam(column.name) for column in job_stat.c})
     )
@@ -270,7 +271,6 @@ def _counted(row: Mapping[str, Any], ending: Ending | None) -> dict[str, Any]:
     }
 
 
-_SETTLERS = {"sqlite": _settle_one_by_one, "postgresql": _settle_at_once}
 _GIVEN_IDS = "ARRAY(SELECT run_id FROM given)"
 _FREE_IDS = f"""ARRAY(
     SELECT Id FROM ending LEFT JOIN held USING (LimitKey)
