@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, Unpack, overload
 
 from .core.actor import SYSTEM, Actor
-from .core.states import RunState
+from .core.states import On, RunState
 from .enqueueing import one_connection
 from .features.batches.actions import PlainBatch, Wanted
 from .hosting import Connection
@@ -17,7 +17,7 @@ from .kernel.engine.submit import Parents, after_of
 from .kernel.jobs.context import JobContext
 from .kernel.jobs.definition import JobType
 from .kernel.jobs.registry import JobRef
-from .kernel.runs.values import On, Options, Otherwise, Quorum, RunId
+from .kernel.runs.values import Options, Otherwise, Quorum, RunId
 from .scheduler import Scheduler
 from .typed_calls import (
     BoundJob,

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack, 
 from . import operations
 from .core.actor import SYSTEM, Actor, visibility
 from .core.errors import UnknownJob, UnknownRun
+from .core.states import On
 from .features.batches.actions import Batch, Batches, PlainBatch, Wanted
 from .hosting import Connection, Host
 from .kernel.engine.submit import Parents, after_of, check_size, due_instant, new_runs
 from .kernel.jobs.context import JobContext
 from .kernel.jobs.definition import JobDefinition, JobType
 from .kernel.jobs.registry import JobRef, JobRegistry
-from .kernel.runs.values import NewRun, On, Options, Otherwise, Quorum, RunId
+from .kernel.runs.values import NewRun, Options, Otherwise, Quorum, RunId
 from .operations import Call
 from .typed_calls import (
     CallOptions,

@@ -21,7 +21,7 @@ from .core.pools import Workers, workers_of
 from .core.secrets import SEALS
 from .core.states import RunState
 from .db.caller_database import Home
-from .db.caller_transaction import finish
+from .db.caller_transaction import borrowed, finish
 from .db.migrations.upgrade import refuse_newer
 from .db.reader import Reader
 from .db.transactions import Store
@@ -58,6 +58,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Connection = Any
 """A session or connection of the application: SQLAlchemy (async or sync), Django, psycopg or sqlite3."""
+_AT_ONCE_SECONDS = 0.1
+"""Interval at which a run is created on the scheduler's loop, which reads overrides and writes checkpoints; meanwhile in the calling thread."""
 _CLOCK_READ_SECONDS = 60
 """Interval at which a process without a node reads the database's clock."""
 
@@ -111,6 +113,7 @@ class Host:
         self._engine: Engine | None = None
         self._following: list[asyncio.Task[None]] = []
         self._clock_read = float("-inf")
+        self._opened_at = float("-inf")
         self._opening = asyncio.Lock()
         self._told = ""
         self._home = Home(settings.database_url)
@@ -196,7 +199,7 @@ class Host:
             The result of the operation.
         """
         if caller is not None:
-            await self.call(asyncio.sleep(0))  # the engine is open from here on
+            await self._look()  # the engine is open from here on
             return await self.operate_within(operation, caller, *args, **kwargs)
         result = await self.change(lambda mine: operation(self._call(mine), *args, **kwargs))
         self.engine.wake()
@@ -204,11 +207,39 @@ class Host:
 
     async def create_run(self, caller: Connection | None, run: NewRun) -> RunId:
         """Create a run as :meth:`operate` does; a run that stands alone by the engine's own statement, if the engine has one."""
-        if caller is not None or not stands_alone(run):
+        if not stands_alone(run):
             return await self.operate(create_run, caller, run)
-        run_id = await self.call(self._create_alone(run))
+        if caller is not None:
+            run_id = await self._create_within(caller, run)
+            return await self.operate(create_run, caller, run) if run_id is None else run_id
+        run_id = self._create_at_once(run)
+        if run_id is None:
+            run_id = await self.call(self._create_alone(run))
+        else:
+            await asyncio.sleep(
+                0
+            )  # let the caller's other tasks run, as a call of another loop does
         self.engine.wake()
         return run_id
+
+    async def _create_within(self, caller: Connection, run: NewRun) -> RunId | None:
+        """Create a run by one statement of the caller's transaction; ``None`` if the engine has no statement for the caller's driver."""
+        await self._look()
+        with for_nobody():
+            async with borrowed(caller) as connection, self._home.writing(connection):
+                return await self.engine.create_within(connection, run)
+
+    async def _look(self) -> None:
+        """Open the database, or look at it again if the last look is some time ago."""
+        if self._store is None or uptime() - self._opened_at > _AT_ONCE_SECONDS:
+            await self.call(asyncio.sleep(0))
+
+    def _create_at_once(self, run: NewRun) -> RunId | None:
+        """Create a run in the calling thread if the engine can; ``None`` where the scheduler's loop has to look at the database first."""
+        if self._store is None or uptime() - self._opened_at > _AT_ONCE_SECONDS:
+            return None
+        with for_nobody():
+            return self.engine.create_at_once(self._store, run)
 
     async def _create_alone(self, run: NewRun) -> RunId:
         run_id = await self.engine.create(self.store, run)
@@ -421,6 +452,7 @@ class Host:
             raise ExtraMissing(missing)
 
     async def _open(self) -> None:
+        self._opened_at = uptime()
         if self._store is None:
             self._require_extras()
             self._store = Store(self._settings.database_url, self._settings.pool_size)

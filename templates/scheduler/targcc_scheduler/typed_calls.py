@@ -26,11 +26,12 @@ from typing import (
 
 from .core.actor import SYSTEM, Actor
 from .core.errors import ArgumentsError
+from .core.states import On
 from .hosting import Connection
 from .kernel.engine.submit import Parents, after_of
 from .kernel.jobs.context import JobContext, JobResult
 from .kernel.jobs.definition import JobDefinition
-from .kernel.runs.values import On, Options, Otherwise, Quorum, RunId
+from .kernel.runs.values import Options, Otherwise, Quorum, RunId
 
 P = ParamSpec("P")
 R = TypeVar("R")

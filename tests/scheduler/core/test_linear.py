@@ -1,7 +1,9 @@
 """Processing a job's text takes linear time: a text eight times as long takes about eight times as long, never 64 times."""
 
+import sys
 import time
 from collections.abc import Callable
+from types import FrameType
 
 import pytest
 from targcc_scheduler.core.masking import mask
@@ -33,6 +35,24 @@ def growth(act: Callable[[str], object], begin: str, unit: str, end: str) -> flo
         seconds(act, begin + unit * (size // len(unit)) + end) for size in (SMALL, SMALL * TIMES)
     )
     return large / max(small, 1e-5)
+
+
+def calls(act: Callable[[str], object], text: str) -> int:
+    """Return the number of calls that a function makes, of Python functions and of builtins."""
+    number = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal number
+        number += event in {"call", "c_call"}
+
+    act(text[:100])  # fills caches
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        act(text)
+    finally:
+        sys.setprofile(before)
+    return number
 
 
 def in_a_trace(text: str) -> object:
@@ -120,6 +140,17 @@ CASES = {
 )
 def test_a_text_costs_time_in_proportion_to_its_length(what, text):
     assert growth(CASES[what][0], *text) < MOST_GROWTH
+
+
+@pytest.mark.parametrize(
+    "text", [*PAGES, ("", "\x01", ""), ("", "\x1b[31mx", ""), ("", "\u202e", "")]
+)
+def test_a_line_of_a_log_takes_calls_in_proportion_to_its_length(text):
+    begin, unit, end = text
+    less, more = (
+        calls(message_html, begin + unit * (size // len(unit)) + end) for size in (20_000, 40_000)
+    )
+    assert more <= 2.1 * less + 10
 
 
 def test_a_line_of_a_calendar_with_many_parameters_is_read_at_once():

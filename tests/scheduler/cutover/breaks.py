@@ -118,7 +118,7 @@ def _breaking(switch: Callable[..., Awaitable[Any]], moment: int) -> Callable[..
 def _main(instant: str, moment: int, *words: str) -> None:
     """Run ``targcc`` at an instant; the process exits at a moment of the switch as if killed."""
     configure(projects.RIG)
-    common.Scheduler = partial(Scheduler, clock=ManualClock(datetime.fromisoformat(instant)))
+    common.make_scheduler = partial(Scheduler, clock=ManualClock(datetime.fromisoformat(instant)))
     Handover.wait_for_old_server = lambda _: asyncio.sleep(0)
     for kind, name in ((Taking, "take"), (Returning, "give_back")):
         setattr(kind, name, _breaking(getattr(kind, name), moment))

@@ -110,7 +110,7 @@ class Rehearsal:
         }.items():
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(folder)
-        monkeypatch.setattr(common, "Scheduler", partial(Scheduler, clock=self.clock))
+        monkeypatch.setattr(common, "make_scheduler", partial(Scheduler, clock=self.clock))
         self._make_old_tables()
         self._import_file()
         self.scheduler: Scheduler | None = None

@@ -15,6 +15,7 @@ from hook_rig import Sink, is_signed
 from live_rig import eventually
 from projects import PATH
 from targcc_scheduler import Scheduler, Settings
+from targcc_scheduler.core import humanize
 from targcc_scheduler.core.actor import Actor
 from targcc_scheduler.core.errors import UnknownWebhook, WebhookError
 from targcc_scheduler.db.tables import job_audit, job_delivery, job_webhook
@@ -145,7 +146,7 @@ async def turned_off_and_on(
     await eventually(lambda: any("was turned off" in alert.message for alert in alerts))
     hook = await scheduler.read(lambda db: event_model.find(db, hook_id))
     assert hook is not None
-    assert "answered 500" in event_actions.state_of(
+    assert "answered 500" in humanize.webhook_state(
         hook.disabled_by, hook.failing_since, scheduler.clock.now()
     )
     with pytest.raises(WebhookError, match="is off"):

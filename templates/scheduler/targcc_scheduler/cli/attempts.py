@@ -7,12 +7,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING
 
 from ..core import humanize
 from ..core.states import RunState
-from ..kernel.queries.models import Attempt, StateChange
 from ..project import current
 from ..schedules.zones import parse_zone
+
+if TYPE_CHECKING:
+    from ..kernel.queries.models import Attempt, StateChange
 
 INDENT = " " * 10
 _FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?')

@@ -1,4 +1,7 @@
-"""Shared parts of the commands: settings, a scheduler for the duration of a command, option types."""
+"""Shared parts of the commands: settings, a scheduler for the duration of a command, option types.
+
+A command that is sent to a server opens no scheduler, so functions import the scheduler's parts on first use.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,24 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import pydantic
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import Actor, ActorKind
 from ..core.errors import ExtraMissing, SchedulerOff
-from ..db.engines import make_engine
-from ..kernel.audit import audit
-from ..kernel.feature import FirstLogin, load
 from ..project import current
-from ..scheduler import Scheduler
 from ..schedules.errors import CronError
 from ..schedules.words import parse_duration
 from ..schedules.zones import parse_zone
-from ..settings import Settings
 from .group import CliError, LocalError, SettingError
 from .profiles import server
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from ..scheduler import Scheduler
+    from ..settings import Settings
 
 T = TypeVar("T")
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -40,6 +42,10 @@ def settings(**overrides: Any) -> Settings:
         CliError: a setting is invalid, the scheduler is off, or the command is sent to a server.
     """
     refuse_server()
+    import pydantic
+
+    from ..settings import Settings
+
     try:
         chosen = Settings(**{name: value for name, value in overrides.items() if value is not None})
     except pydantic.ValidationError as error:
@@ -62,6 +68,8 @@ def _wrong(item: Mapping[str, Any]) -> str:
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["loc"]:
         return f"{_variable('_'.join(map(str, item['loc'])))}: {message}"
+    from ..settings import Settings
+
     fields = Settings.model_fields
     named = r"^[a-z]+\b|[a-z]+_[a-z_]+"  # the first word, and words with an underscore
     return re.sub(named, lambda name: _variable(name[0]) if name[0] in fields else name[0], message)
@@ -93,6 +101,9 @@ def refuse_server() -> None:
 
 async def first_login(chosen: Settings) -> Callable[[str], str] | None:
     """Return the function that makes a link for the first person to sign in; ``None`` if no link is needed. The tables must exist."""
+    from ..db.engines import make_engine
+    from ..kernel.feature import FirstLogin, load
+
     engine = make_engine(chosen.database_url)
     try:
         async with engine.connect() as connection:
@@ -105,6 +116,13 @@ async def first_login(chosen: Settings) -> Callable[[str], str] | None:
     return None
 
 
+def make_scheduler(chosen: Settings) -> Scheduler:
+    """Return a scheduler with these settings, not started."""
+    from ..scheduler import Scheduler
+
+    return Scheduler(chosen)
+
+
 @contextlib.asynccontextmanager
 async def opened(*, work_on: str | None = None) -> AsyncIterator[Scheduler]:
     """Open the scheduler for a command and migrate its database.
@@ -115,7 +133,7 @@ async def opened(*, work_on: str | None = None) -> AsyncIterator[Scheduler]:
     logging.getLogger().addHandler(
         logging.NullHandler()
     )  # show errors as messages, not as log lines
-    scheduler = Scheduler(settings())
+    scheduler = make_scheduler(settings())
     queues = [work_on] if work_on is not None else None
     try:
         await scheduler.start(work=work_on is not None, schedule=False, queues=queues)
@@ -145,6 +163,7 @@ def audited(
     action: str, detail: str, work: Callable[[AsyncConnection, datetime], Awaitable[None]]
 ) -> None:
     """Run ``work`` and add an audit row, in the same transaction."""
+    from ..kernel.audit import audit
 
     async def command() -> None:
         async with opened() as scheduler:

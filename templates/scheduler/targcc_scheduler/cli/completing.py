@@ -61,7 +61,7 @@ async def _asked(profile: Profile, key: str, only: str | None) -> list[str]:
     from .remote_transport import at_server
 
     async with at_server(profile, seconds=_SECONDS) as api:
-        rows = await api.get(path(key), list[dict[str, Any]])
+        rows: list[dict[str, Any]] = await api.rows(path(key))
     return [str(row["name"]) for row in rows if only is None or row.get(only)]
 
 

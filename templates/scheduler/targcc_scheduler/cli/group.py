@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -12,9 +12,11 @@ from ..core.error_codes import code_of, pointer
 from ..core.masking import mask
 from ..core.search_language import SearchError
 from ..core.text import visible
-from ..kernel.feature import Commands as CommandPart
-from ..kernel.feature import Feature, left_out, parts
 from ..schedules.errors import CronError
+
+if TYPE_CHECKING:
+    from ..kernel.feature import Commands as CommandPart
+    from ..kernel.feature import Feature
 
 _SHOWN_AS_THEY_ARE = (
     errors.ExtraMissing,
@@ -179,9 +181,12 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a command; ``None`` for an unknown name."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
         feature, part = self.of_features().get(cmd_name, (None, None))
         if feature is None or part is None:
-            return super().get_command(ctx, cmd_name)
+            return None
         return cast("click.Command", feature.load(part))
 
     @property
@@ -191,6 +196,9 @@ class Commands(click.Group):
 
     def of_features(self) -> dict[str, tuple[Feature, CommandPart]]:
         """Map the names of the features' commands in this group to their parts."""
+        from ..kernel.feature import Commands as CommandPart
+        from ..kernel.feature import parts
+
         return {
             part.name.removeprefix(self.prefix): (feature, part)
             for feature, part in parts(CommandPart)
@@ -206,6 +214,9 @@ class Commands(click.Group):
             CliError: the command belongs to a feature that is not installed.
         """
         if args and not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
+            from ..kernel.feature import Commands as CommandPart
+            from ..kernel.feature import left_out
+
             args = self.meant(ctx, args)
             name = self.prefix + args[0]
             for feature in left_out():

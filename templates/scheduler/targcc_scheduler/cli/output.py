@@ -16,7 +16,6 @@ from importlib.util import find_spec
 from typing import Any, TypeVar, cast
 
 import click
-from pydantic_core import to_jsonable_python
 
 from ..core import humanize
 from ..core.masking import mask, masked
@@ -194,9 +193,15 @@ def done(message: str, *, as_json: bool, **more: Any) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON, with secrets masked: models, dataclasses and containers of both."""
-    plain = masked(to_jsonable_python(value))
+    """Print a value as JSON, with secrets masked: records of answers, models, dataclasses and containers of these."""
+    plain = masked(json.loads(json.dumps(value, default=_jsonable)))
     click.echo(visible_json(json.dumps(plain, ensure_ascii=False, indent=2)))
+
+
+def _jsonable(value: Any) -> Any:
+    from pydantic_core import to_jsonable_python
+
+    return to_jsonable_python(value)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -6,10 +6,9 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator
 
-import httpx
-
 from ..core.version import __version__
 from .group import CertificateError
+from .light_httpx import absent, httpx
 from .profiles import Profile
 from .transport import Api
 
@@ -26,19 +25,26 @@ async def at_server(profile: Profile, *, seconds: float = _SECONDS) -> AsyncIter
     headers = {"User-Agent": f"targcc/{__version__}"}
     if token := profile.secret():
         headers["Authorization"] = f"Bearer {token}"
-    async with httpx.AsyncClient(
-        base_url=f"{profile.server.rstrip('/')}/",
-        headers=headers,
-        timeout=seconds,
-        verify=_trusted(profile.ca),
-    ) as client:
+    with absent("trio"):
+        opened = httpx.AsyncClient(
+            base_url=f"{profile.server.rstrip('/')}/",
+            headers=headers,
+            timeout=seconds,
+            verify=_trusted(profile),
+        )
+    async with opened as client:
         yield Api(client, profile.server)
 
 
-def _trusted(ca: str) -> ssl.SSLContext | bool:
-    if not ca:
-        return True
+def _trusted(profile: Profile) -> ssl.SSLContext | bool:
+    """Return the trusted authorities. Without TLS nobody is trusted, as reading the authorities takes longer than a request."""
     try:
-        return ssl.create_default_context(cafile=ca)
+        if profile.ca:
+            return ssl.create_default_context(cafile=profile.ca)
     except (OSError, ssl.SSLError) as error:
-        raise CertificateError(f"the certificates in {ca} cannot be read: {error}") from None
+        raise CertificateError(
+            f"the certificates in {profile.ca} cannot be read: {error}"
+        ) from None
+    if profile.server.startswith("http://"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return True

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
-
-import httpx
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar, overload
 
 from ..core.search_language import SearchError
+from .answers import read, typed
 from .group import AnswerError, CertificateError, CliError, UnreachableError
+from .light_httpx import httpx
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from ..scheduler import Scheduler
 
 
@@ -43,6 +44,8 @@ def refusal(answer: httpx.Response, where: str) -> CliError:
             "", text=str(problem["search"]), at=problem["position"], length=problem["length"]
         )
         return CliError(f"the search cannot be understood {detail}\n{wrong.frame}", code=code)
+    if answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
+        detail = detail.removeprefix("body.").replace("; body.", "; ").replace("Value error, ", "")
     if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
         detail = f"{title[:1].lower()}{title[1:]}: {detail}"
     return CliError(f"{detail or title}{_ADVICE.get(kind, '')}{_whose(answer, where)}", code=code)
@@ -112,7 +115,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 # REST API client. The transport decides whether this process or a server answers.
 
 T = TypeVar("T")
-P = TypeVar("P")
+Body: TypeAlias = "BaseModel | dict[str, Any] | None"
 Sent = tuple[str, tuple[str, BinaryIO]]
 """A file in a form: part name, file name, content."""
 _MOST = 500
@@ -121,7 +124,7 @@ _CURSOR = re.compile(r'[?&]cursor=([^&>]+)[^>]*>; rel="next"')
 
 
 class Api:
-    """REST API client that parses answers into typed values.
+    """REST API client; answers are records, see :mod:`.answers`.
 
     Every method raises :class:`CliError` if the server cannot be reached or refuses.
 
@@ -143,21 +146,48 @@ class Api:
         """Return the current time: the scheduler's in this process, else this machine's."""
         return self.scheduler.clock.now() if self.scheduler is not None else datetime.now(UTC)
 
-    async def get(self, address: str, kind: type[T], **query: Any) -> T:
-        """Send GET and parse the answer as ``kind``."""
+    @overload
+    async def get(self, address: str, **query: Any) -> Any: ...
+    @overload
+    async def get(self, address: str, kind: type[T], **query: Any) -> T: ...
+    async def get(self, address: str, kind: Any = dict, **query: Any) -> Any:
+        """Send GET; return the object of the answer as a :class:`~.answers.Record`, or the answer as a value of ``kind``."""
         return self._read(await self._send("GET", address, query=query), kind)
 
-    async def post(
-        self, address: str, kind: type[T], body: BaseModel | dict[str, Any] | None = None
-    ) -> T:
-        """Send POST with a JSON body and parse the answer as ``kind``."""
+    async def rows(
+        self, address: str, *, limit: int | None = None, field: str = "", **query: Any
+    ) -> Any:
+        """Send GET; return a list as records.
+
+        Args:
+            address: Path of the list.
+            limit: Most rows to return, over as many pages as needed. Default: the rows of one answer.
+            field: Field of the answer that has the rows. Default: the answer is the list.
+            query: Query parameters.
+        """
+        items: list[Any] = []
+        while limit is None or len(items) < limit:
+            if limit is not None:
+                query["limit"] = min(limit - len(items), _MOST)
+            answer = await self._send("GET", address, query=query)
+            items += self._read(answer)[field] if field else self._read(answer, list)
+            following = _CURSOR.search(answer.headers.get("Link", ""))
+            if following is None or limit is None:
+                break
+            query["cursor"] = httpx.QueryParams(f"cursor={following[1]}")["cursor"]
+        return items
+
+    @overload
+    async def post(self, address: str, *, body: Body = None) -> Any: ...
+    @overload
+    async def post(self, address: str, kind: type[T], body: Body = None) -> T: ...
+    async def post(self, address: str, kind: Any = dict, body: Body = None) -> Any:
+        """Send POST with a JSON body; return the answer as :meth:`get` does."""
         return self._read(await self._send("POST", address, body=body), kind)
 
-    async def send_files(
-        self, address: str, kind: type[T], fields: dict[str, str], files: Sequence[Sent]
-    ) -> T:
-        """Send POST with form fields and files, and parse the answer as ``kind``."""
-        return self._read(await self._send("POST", address, fields=fields, files=files), kind)
+    async def send_files(self, address: str, fields: dict[str, str], files: Sequence[Sent]) -> Any:
+        """Send POST with form fields and files; return the object of the answer as a record."""
+        return self._read(await self._send("POST", address, fields=fields, files=files))
 
     async def content(self, address: str) -> AsyncIterator[bytes]:
         """Stream a file as bytes, piece by piece."""
@@ -165,38 +195,13 @@ class Api:
             async for piece in answer.aiter_bytes():
                 yield piece
 
-    async def delete(self, address: str, kind: type[T], **query: Any) -> T:
-        """Send DELETE and parse the answer as ``kind``."""
+    @overload
+    async def delete(self, address: str, **query: Any) -> Any: ...
+    @overload
+    async def delete(self, address: str, kind: type[T], **query: Any) -> T: ...
+    async def delete(self, address: str, kind: Any = dict, **query: Any) -> Any:
+        """Send DELETE; return the answer as :meth:`get` does."""
         return self._read(await self._send("DELETE", address, query=query), kind)
-
-    async def pages(
-        self,
-        address: str,
-        kind: type[P],
-        limit: int,
-        *,
-        rows: Callable[[P], list[T]],
-        **query: Any,
-    ) -> list[T]:
-        """Return a list's first ``limit`` rows, over as many pages as needed.
-
-        Args:
-            address: List path.
-            kind: Page type.
-            limit: Most rows to return.
-            rows: Function that returns a page's rows.
-            query: Query parameters.
-        """
-        items: list[T] = []
-        while len(items) < limit:
-            page_query = {**query, "limit": min(limit - len(items), _MOST)}
-            answer = await self._send("GET", address, query=page_query)
-            items += rows(self._read(answer, kind))
-            following = _CURSOR.search(answer.headers.get("Link", ""))
-            if following is None:
-                break
-            query["cursor"] = httpx.QueryParams(f"cursor={following[1]}")["cursor"]
-        return items
 
     async def text(self, address: str, **query: Any) -> AsyncIterator[str]:
         """Stream a file as text, piece by piece."""
@@ -225,19 +230,16 @@ class Api:
         address: str,
         *,
         query: dict[str, Any] | None = None,
-        body: BaseModel | dict[str, Any] | None = None,
+        body: Body = None,
         fields: dict[str, str] | None = None,
         files: Sequence[Sent] = (),
     ) -> httpx.Response:
-        sent: Any = body
-        if isinstance(body, BaseModel):
-            sent = body.model_dump(mode="json", exclude_unset=True)
         try:
             answer = await self._client.request(
                 method,
                 address,
                 params=_plain(query or {}),
-                json=sent,
+                json=None if body is None else _plain_body(body),
                 data=fields,
                 files=list(files) or None,
             )
@@ -247,17 +249,21 @@ class Api:
             raise refusal(answer, self._where)
         return answer
 
-    def _read(self, answer: httpx.Response, kind: type[T]) -> T:
-        try:
-            value: T = TypeAdapter(kind).validate_json(answer.content)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            raise AnswerError(
-                f"{self._where or 'the API'} does not answer as this release expects: {place}: {first['msg']}\n"
-                "  Use the targcc of the release that the server has."
-            ) from None
-        return value
+    def _read(self, answer: httpx.Response, kind: Any = dict) -> Any:
+        if kind in (dict, list):
+            return read(answer.content, self._where, kind)
+        return typed(answer.content, self._where, kind)
+
+
+def _plain_body(value: Any) -> Any:
+    """Return a body for JSON: instants as texts, of a model the fields that are set."""
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json", exclude_unset=True)
+    if isinstance(value, dict):
+        return {name: _plain_body(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain_body(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _plain(query: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,6 @@ from typing import Protocol
 _LONGEST_WAIT = 1.0
 """The longest wait in seconds. A longer wait reads the clock again after this time, because the clock may be set meanwhile."""
 _TOGETHER = 0.2
-CLOCK_OFF_MS = 5000
-"""Report a machine's clock as wrong when the clock differs from the database's by more milliseconds than this."""
 _TOLERANCE = 0.05
 """The error in seconds that the estimate of the database's clock may have, on top of half the round trip of a reading."""
 

@@ -21,6 +21,7 @@ from .languages import (
     translated_in,
     translated_plural,
 )
+from .numbers import CLOCK_OFF_MS
 from .states import RunState
 from .stored_values import REFERENCE, is_large
 
@@ -267,6 +268,38 @@ def last_line(text: str | None) -> str:
     """Return the last line of a traceback that is not blank."""
     lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
     return lines[-1] if lines else ""
+
+
+def node_trouble(
+    stuck_since: datetime | None, stuck_in: str | None, clock_offset_ms: int | None
+) -> str:
+    """Describe a node's problems in one line; empty without problems.
+
+    Args:
+        stuck_since: Since when the node's loop does not answer.
+        stuck_in: Stack of the code that the loop is in.
+        clock_offset_ms: Milliseconds that the node's clock is ahead of the database's.
+    """
+    problems = []
+    if stuck_since is not None:
+        where = (stuck_in or "").partition("\n")[0]
+        since = stuck_since.isoformat(" ", "seconds")
+        problems.append(f"alive, stuck in {where or 'the scheduler itself'} since {since}")
+    if abs(clock_offset_ms or 0) > CLOCK_OFF_MS:
+        way = "ahead of" if (clock_offset_ms or 0) > 0 else "behind"
+        seconds = abs(clock_offset_ms or 0) / 1000
+        problems.append(f"its clock is {seconds:.1f} s {way} the database's")
+    return "; ".join(problems)
+
+
+def webhook_state(disabled_by: str | None, failing_since: datetime | None, now: datetime) -> str:
+    """Describe a webhook's state in words: on, off or failing."""
+    if disabled_by is not None:
+        return gettext("disabled by %(name)s", name=disabled_by)
+    if failing_since is not None:
+        minutes = int((now - failing_since).total_seconds()) // 60
+        return gettext("failing for %(time)s", time=gettext("%(number)s min", number=minutes))
+    return translated_in("webhook", "on")
 
 
 def arguments(values: dict[str, Any]) -> str:

@@ -15,6 +15,14 @@ LONGEST_SPREAD = timedelta(days=3_660)
 """The longest time from the first run of a bulk operation to the last."""
 PRIORITIES = f"a priority is a whole number from -{MOST_INT} to {MOST_INT}"
 """The error message for a wrong priority."""
+MOST_OWN_RETRIES = 254
+"""Most retries that a run may have in place of its job's."""
+MOST_TREND_DAYS = 90
+"""Most days of a job's trend."""
+CLOCK_OFF_MS = 5000
+"""Milliseconds between a node's clock and the database's from which the clock counts as wrong."""
+_DRIFT = 1.25
+"""Ratio of two medians from which their difference counts as significant."""
 _MOST_DIGITS = 19
 
 
@@ -93,3 +101,11 @@ def interval_of(rate: float | None, runs: int) -> timedelta:
             f"at {rate:g} a minute the last of {runs:,} runs would be due after more than ten years"
         )
     return apart
+
+
+def drift(before: float | None, lately: float | None) -> float | None:
+    """Return the ratio of the recent median to the earlier median; ``None`` if the ratio is insignificant."""
+    if not before or lately is None:
+        return None
+    ratio = lately / before
+    return ratio if ratio >= _DRIFT or ratio <= 1 / _DRIFT else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 
 class RunState(StrEnum):
@@ -67,6 +68,9 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
         }
     ),
 } | {state: frozenset() for state in FINAL}
+
+On = Literal["success", "failure", "finish"]
+"""Required end of the parents of a run."""
 
 
 def sources_of(target: RunState) -> frozenset[RunState]:

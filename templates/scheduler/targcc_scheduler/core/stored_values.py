@@ -17,8 +17,6 @@ from pathlib import Path
 from types import GeneratorType
 from typing import Any
 
-from pydantic_core import to_jsonable_python
-
 from . import masking
 from .masking import MASK, looks_secret, mask
 from .text import clean
@@ -252,6 +250,8 @@ class _Encoder:
     def _other(self, value: object) -> Any:
         """Encode a value that pydantic knows (dates, enumerations, models …), or else the value's text."""
         try:
+            from pydantic_core import to_jsonable_python  # heavy for commands of a server
+
             known = to_jsonable_python(value)
         except BaseException:  # noqa: BLE001 - as above
             return self._text(value)
@@ -432,3 +432,24 @@ def expanded(arguments_json: str, here: Here) -> str:
                 content if isinstance(content, bytes) else content.read_bytes()
             )
     return json.dumps(arguments, ensure_ascii=False)
+
+
+# Names of files.
+
+_SEPARATORS = re.compile(r"[/\\]")
+_UNWANTED = re.compile(
+    '[\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069\\ufeff\\ud800-\\udfff<>:"|?*]'
+)
+_DEVICES = {"CON", "PRN", "AUX", "NUL"} | {
+    f"{port}{number}" for port in ("COM", "LPT") for number in range(10)
+}
+"""Windows device names, which cannot be file names with any extension."""
+
+
+def safe_name(name: str) -> str:
+    """Return a file name without folders and without characters that some operating system forbids; a long name keeps its end."""
+    last = _UNWANTED.sub("_", _SEPARATORS.split(name)[-1])
+    short = last.encode()[-LONGEST_FILE_NAME:].decode("utf-8", "ignore").strip(" .")
+    if short.partition(".")[0].rstrip().upper() in _DEVICES:
+        short = f"_{short}"
+    return short or "file"

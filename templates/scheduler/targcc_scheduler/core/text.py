@@ -49,10 +49,20 @@ def visible_json(text: str) -> str:
 
 
 def _picture(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < ord(" "):
-        return chr(0x2400 + code)
-    return "␡" if code == _DELETE else f"<U+{code:04X}>"
+    return _PICTURES[match[0]]
+
+
+class _Pictures(dict[str, str]):
+    """Visible text of each control character, made at the first use: a line may have thousands."""
+
+    def __missing__(self, character: str) -> str:
+        code = ord(character)
+        picture = "␡" if code == _DELETE else f"<U+{code:04X}>"
+        self[character] = picture = chr(0x2400 + code) if code < ord(" ") else picture
+        return picture
+
+
+_PICTURES = _Pictures()
 
 
 # Digests of secrets; the secrets are not stored.

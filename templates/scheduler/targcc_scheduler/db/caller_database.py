@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from weakref import WeakSet
+
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,6 +31,7 @@ class Home:
     def __init__(self, url: str) -> None:
         self._url = sa.make_url(url)
         self._known: set[sa.URL] = set()
+        self._engines: WeakSet[sa.Engine] = WeakSet()
 
     async def enter(self, connection: AsyncConnection) -> None:
         """Check the tables, and make the application's transaction one that can write.
@@ -34,19 +39,33 @@ class Home:
         Raises:
             OtherDatabase: The session's database has no tables of the scheduler, or is another system than the scheduler's.
         """
+        async with self.writing(connection):
+            await known.of(connection).lock_writes(connection)
+
+    @asynccontextmanager
+    async def writing(self, connection: AsyncConnection) -> AsyncIterator[None]:
+        """Check the tables around statements whose first one writes: on SQLite it takes the write lock, which a look would make impossible.
+
+        Raises:
+            OtherDatabase: as of :meth:`enter`.
+        """
         if connection.dialect.name != self._url.get_backend_name():
             raise self._refusal(await _url_of(connection))
         dialect = known.of(connection)
-        if (
-            dialect.many_writers
-        ):  # with a single writer, the write lock may be refused after a look at the tables
+        plain = connection.sync_connection
+        if dialect.many_writers and (plain is None or plain.engine not in self._engines):
+            # With a single writer, the write lock may be refused after a look at the tables.
             url = await _url_of(connection)
             if url not in self._known:
                 if not await dialect.has_table(connection, _TABLE):
                     raise self._refusal(url)
                 self._known.add(url)
+            if plain is not None and plain.engine.url.database:
+                self._engines.add(
+                    plain.engine
+                )  # a URL takes longer to compare; a lent connection has none
         try:
-            await dialect.lock_writes(connection)
+            yield
         except OperationalError as error:
             if _NO_TABLE in str(error.orig):
                 raise self._refusal(await _url_of(connection)) from None

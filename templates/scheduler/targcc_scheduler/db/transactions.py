@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -180,6 +180,7 @@ class Store:
         )
         self._beater = _Kept(self._for_beats, is_open)
         self._turn = asyncio.Lock()
+        self._quick = self.dialect.make_quick_connection(address)
         self._owned: dict[Callable[[Store], Any], Any] = {}
 
     def own(self, make: Callable[[Store], C]) -> C:
@@ -239,6 +240,20 @@ class Store:
         async with self._reader.lend() as connection:
             yield connection
 
+    def insert_run_at_once(self, row: Mapping[str, Any]) -> int | None:
+        """Insert a run without a slot, in a transaction of its own; from any thread, and without waiting.
+
+        Returns:
+            The run's id; ``None`` if nothing was inserted: the database needs waiting, or another writer is at work.
+
+        Raises:
+            DatabaseReplaced: The database is not the one that was opened.
+        """
+        if self._quick is None:
+            return None
+        self.watch.check()
+        return self.dialect.insert_run_at_once(self._quick, row)
+
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Provide a connection for short queries; each query sees the data committed before it begins.
@@ -272,6 +287,8 @@ class Store:
 
     async def dispose(self) -> None:
         """Close every connection."""
+        if self._quick is not None:
+            self._quick.close()
         for owned in self._owned.values():
             await owned.close()
         await self._reader.close()

@@ -15,33 +15,37 @@ datetimes show the zone's wall clock with a fixed offset, so they compare and ha
 repeated hour, two datetimes of one ``ZoneInfo`` would compare by wall clock.
 
 This package imports only the standard library and its own modules: the generator uses the package
-without the rest of the scheduler.
+without the rest of the scheduler. A name is imported when it is first used, so a part costs no more than the part.
 """
 
-from .base import Schedule
-from .calendars import (
-    Handling,
-    OnHoliday,
-    WorkingAfterRunSchedule,
-    WorkingCalendar,
-    WorkingSchedule,
-    calendar_of,
-    calendars_text,
-    read_calendar,
-    respecting,
-)
-from .cron import CronSchedule, convert
-from .dialects import DIALECTS
-from .errors import CronError
-from .intervals import (
-    AfterCompletionSchedule,
-    AfterRunSchedule,
-    AfterStartSchedule,
-    EverySchedule,
-    OnceSchedule,
-)
-from .words import duration_words, format_duration, parse_duration
-from .zones import Zone, parse_zone
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .base import Schedule
+    from .calendars import (
+        Handling,
+        OnHoliday,
+        WorkingAfterRunSchedule,
+        WorkingCalendar,
+        WorkingSchedule,
+        calendar_of,
+        calendars_text,
+        read_calendar,
+        respecting,
+    )
+    from .cron import CronSchedule, convert
+    from .dialects import DIALECTS
+    from .errors import CronError
+    from .intervals import (
+        AfterCompletionSchedule,
+        AfterRunSchedule,
+        AfterStartSchedule,
+        EverySchedule,
+        OnceSchedule,
+    )
+    from .words import duration_words, format_duration, parse_duration
+    from .zones import Zone, parse_zone
 
 __all__ = [
     "DIALECTS",
@@ -69,3 +73,45 @@ __all__ = [
     "read_calendar",
     "respecting",
 ]
+
+_HOMES = {
+    "base": ("Schedule",),
+    "calendars": (
+        "Handling",
+        "OnHoliday",
+        "WorkingAfterRunSchedule",
+        "WorkingCalendar",
+        "WorkingSchedule",
+        "calendar_of",
+        "calendars_text",
+        "read_calendar",
+        "respecting",
+    ),
+    "cron": ("CronSchedule", "convert"),
+    "dialects": ("DIALECTS",),
+    "errors": ("CronError",),
+    "intervals": (
+        "AfterCompletionSchedule",
+        "AfterRunSchedule",
+        "AfterStartSchedule",
+        "EverySchedule",
+        "OnceSchedule",
+    ),
+    "words": ("duration_words", "format_duration", "parse_duration"),
+    "zones": ("Zone", "parse_zone"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from where it is defined (PEP 562)."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -14,9 +14,10 @@ from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..core.clock import CLOCK_OFF_MS, DatabaseClock
+from ..core.clock import DatabaseClock
 from ..core.errors import SchedulerOff, SchemaError
 from ..core.identity import Principal, Role
+from ..core.numbers import CLOCK_OFF_MS
 from ..db.migrations.upgrade import works_with
 from ..db.tables import job_server
 from ..kernel import job_owner as owners

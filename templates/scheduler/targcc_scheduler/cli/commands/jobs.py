@@ -6,18 +6,15 @@ import json
 from collections.abc import Sequence
 from copy import copy
 from datetime import datetime, timedelta
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from ...core import humanize
-from ...kernel.queries.models import Attempt
-from ...kernel.queries.statistics import JobStats
-from ...kernel.runs.values import MOST_OWN_RETRIES, On
+from ...core.numbers import MOST_OWN_RETRIES
+from ...core.states import On
 from ...schedules.words import format_duration
 from ...schedules.zones import parse_zone
-from ...web.api.schema import DoneOut, PauseIn
-from ...web.api.schemas import JobDetailOut, JobOut, OverrideOut, StartedOut, SystemOut, TriggerIn
 from ..common import Function, run
 from ..completing import job_names
 from ..connect import connect, path
@@ -37,6 +34,11 @@ from ..output import (
     when,
 )
 from .runs import cancel_run, files_among, retry_run, rollup_state, send, started
+
+if TYPE_CHECKING:
+    from ...kernel.queries.models import Attempt
+    from ...kernel.queries.statistics import JobStats
+    from ...web.api.schemas import JobDetailOut, JobOut, OverrideOut, RunOut, SystemOut
 
 # Commands that show jobs.
 
@@ -62,8 +64,8 @@ def list_jobs(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            jobs = await api.get(path("jobs"), list[JobOut])
-            system = await api.get(path("system"), SystemOut)
+            jobs: list[JobOut] = await api.rows(path("jobs"))
+            system: SystemOut = await api.get(path("system"))
         if as_json:
             print_json(jobs)
         else:
@@ -87,11 +89,16 @@ def _print_jobs(jobs: Sequence[JobOut], now: datetime, system: SystemOut) -> Non
                 job.schedule_words,
                 _next_run(job, now),
                 humanize.STATE_WORDS[job.last_run.state] if job.last_run is not None else "",
-                when(job.last_run.happened_at, now) if job.last_run is not None else "",
+                when(_happened_at(job.last_run), now) if job.last_run is not None else "",
             ]
             for job in jobs
         ],
     )
+
+
+def _happened_at(run: RunOut) -> datetime:
+    """Return the end time of a run, else its start time, else its due time."""
+    return run.completed_at or run.started_at or run.due_at
 
 
 def _print_chains(jobs: Sequence[JobOut]) -> None:
@@ -149,8 +156,8 @@ def job_info(name: str, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            job = await api.get(path("jobs", name), JobDetailOut)
-            system = await api.get(path("system"), SystemOut)
+            job: JobDetailOut = await api.get(path("jobs", name))
+            system: SystemOut = await api.get(path("system"))
         if as_json:
             print_json(job)
         else:
@@ -181,7 +188,7 @@ def _info(job: JobDetailOut, zone: str, now: datetime) -> list[tuple[str, str]]:
         *[("skipped", change.text) for change in job.calendar_changes if change.at is None],
         ("calendars", ", ".join(job.calendars)),
         *[("changed", _changed(change, now)) for change in job.overrides],
-        ("last", f"{last.state} {when(last.happened_at, now)}" if last else ""),
+        ("last", f"{last.state} {when(_happened_at(last), now)}" if last else ""),
         ("chain", _chain(job)),
         ("queue", job.queue),
         ("retries", retries if job.retries else "none"),
@@ -253,7 +260,7 @@ def job_history(name: str | None, *, limit: int, as_json: bool) -> None:
     async def work() -> None:
         address = path("jobs", name, "history") if name is not None else path("history")
         async with connect() as api:
-            attempts = await api.pages(address, list[Attempt], limit, rows=list)
+            attempts: list[Attempt] = await api.rows(address, limit=limit)
         if as_json:
             print_json(attempts)
         elif not attempts:
@@ -303,8 +310,8 @@ def job_stats(name: str, *, days: int, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            job = await api.get(path("jobs", name), JobDetailOut)
-            figures = await api.get(path("jobs", name, "stats"), JobStats, days=days)
+            job: JobDetailOut = await api.get(path("jobs", name))
+            figures: JobStats = await api.get(path("jobs", name, "stats"), days=days)
         if as_json:
             print_json(figures)
             return
@@ -435,21 +442,21 @@ def run_job(
     async def work() -> None:
         async with connect() as api:
             files = await files_among(api, name, given)
-            wish = TriggerIn(
-                arguments=given,
-                like=like,
-                expires_in=expires_in,
-                idempotency_key=idempotency_key,
-                after=after,
-                on=on,
-                quorum="any" if any_of else "all",
-                otherwise="wait" if or_wait else "discard",
-                **({} if own is None else {"retries": own}),
-            )
+            options = {
+                "like": like,
+                "expires_in": expires_in,
+                "idempotency_key": idempotency_key,
+                "on": on,
+                "quorum": "any" if any_of else "all",
+                "otherwise": "wait" if or_wait else "discard",
+                "retries": own,
+            }
+            given_options = {key: value for key, value in options.items() if value is not None}
+            wish = {"arguments": given, "after": after, **given_options}
             if files:
                 begun = await send(api, name, wish, files)
             else:
-                begun = await api.post(path("jobs", name, "trigger"), StartedOut, wish)
+                begun = await api.post(path("jobs", name, "trigger"), body=wish)
         await started(begun, wait=wait, patience=timeout, full=full, as_json=as_json)
 
     run(work())
@@ -512,9 +519,9 @@ def pause_job(name: str, *, reason: str | None, until: datetime | None, as_json:
 
     async def work() -> None:
         async with connect() as api:
-            wish = PauseIn(reason=reason, until=until)
-            await api.post(path("jobs", name, "pause"), DoneOut, wish)
-            job = await api.get(path("jobs", name), JobDetailOut)
+            wish = {"reason": reason, "until": until}
+            await api.post(path("jobs", name, "pause"), body=wish)
+            job: JobDetailOut = await api.get(path("jobs", name))
         ends = f" until {when(until, api.now)}" if until is not None else ""
         done(f"{job.name} is paused{ends}", as_json=as_json, job=job.name, paused=True)
 
@@ -536,8 +543,8 @@ def resume_job(name: str, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            await api.post(path("jobs", name, "resume"), DoneOut)
-            job = await api.get(path("jobs", name), JobDetailOut)
+            await api.post(path("jobs", name, "resume"))
+            job: JobDetailOut = await api.get(path("jobs", name))
         coming = when(job.next_run, api.now)
         message = f"{job.name} runs again{f', next {coming}' if coming else ''}"
         done(message, as_json=as_json, job=job.name, paused=False)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from ...web.api.limit_schemas import LimitKeyOut
-from ...web.api.schemas import JobDetailOut
 from ..common import run
 from ..completing import job_names
 from ..connect import connect, path
 from ..output import print_json, print_table, shows, when
+
+if TYPE_CHECKING:
+    from ...web.api.limit_schemas import LimitKeyOut
+    from ...web.api.schemas import JobDetailOut
 
 
 @click.command("limits")
@@ -42,10 +46,11 @@ def limits(job: str | None, key: str | None, *, waiting: bool, limit: int, as_js
 
     async def work() -> None:
         async with connect() as api:
-            of = None if job is None else await api.get(path("jobs", job), JobDetailOut)
-            limit_keys = await api.get(
+            of: JobDetailOut | None = None
+            if job is not None:
+                of = await api.get(path("jobs", job))
+            limit_keys: list[LimitKeyOut] = await api.rows(
                 path("limits"),
-                list[LimitKeyOut],
                 job=None if of is None else of.name,
                 key=key,
                 waiting=waiting or None,

@@ -18,25 +18,9 @@ from ...core import humanize
 from ...core.errors import FileError
 from ...core.search_language import joined
 from ...core.states import FINAL, RunState
-from ...kernel.jobs.files import safe_name
-from ...kernel.queries.models import Attempt, LogLine, Server
+from ...core.stored_values import safe_name
 from ...project import current
 from ...schedules.zones import parse_zone
-from ...web.api.schema import DoneOut
-from ...web.api.schemas import (
-    CancelledOut,
-    ChainStandingOut,
-    FileOut,
-    JobDetailOut,
-    LineOut,
-    LineStepOut,
-    RunDetailOut,
-    RunOut,
-    RunsOut,
-    StartedOut,
-    SystemOut,
-    TriggerIn,
-)
 from ..attempts import failed_lines, next_attempt
 from ..common import run
 from ..completing import job_names
@@ -59,6 +43,20 @@ from ..output import (
 from ..profiles import server
 
 if TYPE_CHECKING:
+    from ...kernel.queries.models import Attempt, LogLine
+    from ...web.api.schema import DoneOut
+    from ...web.api.schemas import (
+        CancelledOut,
+        ChainStandingOut,
+        FileOut,
+        JobDetailOut,
+        LineOut,
+        LineStepOut,
+        RunDetailOut,
+        RunOut,
+        StartedOut,
+        SystemOut,
+    )
     from ..transport import Api
 
 
@@ -77,7 +75,7 @@ async def files_among(api: Api, job: str, given: dict[str, Any]) -> dict[str, Pa
     named = [name for name, value in given.items() if str(value).startswith("@")]
     if not named:
         return {}
-    job_detail = await api.get(path("jobs", job), JobDetailOut)
+    job_detail: JobDetailOut = await api.get(path("jobs", job))
     known = (job_detail.parameters or {}).get("properties", {})
     files = {}
     for name in named:
@@ -88,21 +86,22 @@ async def files_among(api: Api, job: str, given: dict[str, Any]) -> dict[str, Pa
     return files
 
 
-async def send(api: Api, job: str, wish: TriggerIn, files: dict[str, Path]) -> StartedOut:
+async def send(api: Api, job: str, wish: dict[str, Any], files: dict[str, Path]) -> StartedOut:
     """Start a run, with the files as parts of a form."""
-    options = wish.model_dump(exclude_defaults=True, exclude={"arguments", "after"})
-    fields = {name: str(value) for name, value in options.items()}
-    fields["arguments"] = json.dumps(wish.arguments)
-    if wish.after:
-        fields["after"] = ",".join(map(str, wish.after))
+    fields = {name: str(value) for name, value in wish.items()}
+    fields["arguments"] = json.dumps(wish["arguments"])
+    fields["after"] = ",".join(map(str, wish["after"]))
+    if not wish["after"]:
+        del fields["after"]
     with contextlib.ExitStack() as stack:
         parts = [
             (name, (file.name, stack.enter_context(file.open("rb"))))
             for name, file in files.items()
         ]
-        return await api.send_files(
-            path("jobs", job, "trigger", "files"), StartedOut, fields, parts
+        begun: StartedOut = await api.send_files(
+            path("jobs", job, "trigger", "files"), fields, parts
         )
+    return begun
 
 
 # Following a run: print its log lines until the run is over.
@@ -137,7 +136,7 @@ async def until_over(
     after, attempts, pause = 0, 0, _FIRST_PAUSE
     while True:
         # Read the run before its lines: if the run is over, all its lines are stored by then.
-        detail = await api.get(path("runs", run_id), RunDetailOut)
+        detail: RunDetailOut = await api.get(path("runs", run_id))
         lines = await _lines(api, run_id, after) if say is not None else []
         for line in lines:
             after = line.id
@@ -160,7 +159,8 @@ async def until_over(
 
 
 async def _lines(api: Api, run_id: int, after: int) -> list[LogLine]:
-    return await api.get(path("runs", run_id, "log"), list[LogLine], after=after, limit=_LINES)
+    lines: list[LogLine] = await api.rows(path("runs", run_id, "log"), after=after, limit=_LINES)
+    return lines
 
 
 # Chains as text: the rollup state and the runs.
@@ -236,11 +236,10 @@ def list_runs(
 
     async def work() -> None:
         async with connect() as api:
-            runs = await api.pages(
+            runs: list[RunOut] = await api.rows(
                 path("runs"),
-                RunsOut,
-                limit,
-                rows=lambda page: page.runs,
+                limit=limit,
+                field="runs",
                 q=joined(*search),
                 state=states,
                 job=job,
@@ -313,7 +312,8 @@ def _show(run: RunDetailOut, now: datetime, *, as_json: bool) -> None:
 
 
 async def _details(api: Api, run_id: int) -> RunDetailOut:
-    return await api.get(path("runs", run_id), RunDetailOut)
+    detail: RunDetailOut = await api.get(path("runs", run_id))
+    return detail
 
 
 def _facts(run: RunDetailOut, now: datetime) -> list[tuple[str, str]]:
@@ -415,7 +415,7 @@ def cancel_run(run_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            answer = await api.post(path("runs", run_id, "cancel"), CancelledOut)
+            answer: CancelledOut = await api.post(path("runs", run_id, "cancel"))
         done(answer.message, as_json=as_json, run_id=run_id, state=answer.state)
 
     run(work())
@@ -434,7 +434,7 @@ def fail_run(run_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            answer = await api.post(path("runs", run_id, "fail"), DoneOut)
+            answer: DoneOut = await api.post(path("runs", run_id, "fail"))
         done(answer.message, as_json=as_json, run_id=run_id)
 
     run(work())
@@ -457,7 +457,7 @@ def retry_run(
 
     async def work() -> None:
         async with connect() as api:
-            begun = await api.post(path("runs", run_id, "retry"), StartedOut)
+            begun: StartedOut = await api.post(path("runs", run_id, "retry"))
         await started(begun, wait=wait, patience=timeout, full=full, as_json=as_json)
 
     run(work())
@@ -474,7 +474,8 @@ async def started(
     if wait:
         await _follow(begun.run_id, patience, full=full, as_json=as_json)
     elif as_json:
-        print_json(begun.model_dump(include={"run_id", "message", "url", "existing"}))
+        fields = ("run_id", "message", "url", "existing")
+        print_json({name: getattr(begun, name) for name in fields})
     else:
         click.echo(as_shown(f"{begun.message}: {begun.url}"))
 
@@ -515,12 +516,13 @@ async def _to_its_end(
 
 
 async def _somebody_works(api: Api, queue: str) -> bool:
-    system = await api.get(path("system"), SystemOut)
+    system: SystemOut = await api.get(path("system"))
     return any(
         queue in server.queues
-        and server.takes_runs
+        and server.stopping_at is None
+        and server.drain_requested_at is None
         and (api.now - server.heartbeat_at).total_seconds() <= system.lost_after_seconds
-        for server in await api.get(path("servers"), list[Server])
+        for server in await api.rows(path("servers"))
     )
 
 
@@ -546,7 +548,7 @@ def run_files(run_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            files = await api.get(path("runs", run_id, "files"), list[FileOut])
+            files: list[FileOut] = await api.rows(path("runs", run_id, "files"))
         if as_json:
             print_json(files)
         elif not files:
@@ -591,7 +593,7 @@ def download_file(run_id: int, name: str | None, *, to: Path, force: bool, as_js
 
     async def work() -> None:
         async with connect() as api:
-            files = await api.get(path("runs", run_id, "files"), list[FileOut])
+            files: list[FileOut] = await api.rows(path("runs", run_id, "files"))
             chosen_file = _chosen(run_id, files, name)
             target = _target(to, chosen_file.name, force=force)
             partly = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")

@@ -11,10 +11,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ...core import humanize
-from ...kernel.queries.models import Server
-from ...kernel.queries.system import Release
-from ...web.api.schema import DoneOut
-from ...web.api.schemas import BusyOut, DrainOut
 from ..common import run
 from ..completing import server_names
 from ..connect import connect, path
@@ -22,6 +18,10 @@ from ..group import ChoiceError, Commands, NotOverError
 from ..output import as_shown, done, json_option, print_json, print_table, shows, wait_options, when
 
 if TYPE_CHECKING:
+    from ...kernel.queries.models import Server
+    from ...kernel.queries.system import Release
+    from ...web.api.schema import DoneOut
+    from ...web.api.schemas import DrainOut
     from ..transport import Api
 
 _LOOK_SECONDS = 0.5
@@ -44,7 +44,7 @@ def list_servers(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            servers = await api.get(path("servers"), list[Server])
+            servers: list[Server] = await api.rows(path("servers"))
         if as_json:
             print_json(servers)
         elif not servers:
@@ -84,12 +84,10 @@ def _print_servers(servers: Sequence[Server], now: datetime) -> None:
         ],
     )
     for server in servers:
-        if server.trouble:
-            click.echo(
-                as_shown(
-                    f"{server.name} (process {server.process_id}): {server.trouble}", lines=True
-                )
-            )
+        trouble = humanize.node_trouble(server.stuck_since, server.stuck_in, server.clock_offset_ms)
+        if trouble:
+            message = f"{server.name} (process {server.process_id}): {trouble}"
+            click.echo(as_shown(message, lines=True))
 
 
 def _state(server: Server) -> str:
@@ -117,7 +115,7 @@ def drain_server(name: str, *, wait: bool, timeout: timedelta | None, as_json: b
 
     async def work() -> None:
         async with connect() as api:
-            answer = await api.post(path("servers", name, "drain"), DrainOut)
+            answer: DrainOut = await api.post(path("servers", name, "drain"))
             if wait:
                 await _until_empty(api, name, timeout)
         _tell(answer, "empty" if wait else "taking nothing new", as_json=as_json)
@@ -138,7 +136,7 @@ def resume_server(name: str, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            answer = await api.post(path("servers", name, "resume"), DrainOut)
+            answer: DrainOut = await api.post(path("servers", name, "resume"))
         _tell(answer, "taking runs again", as_json=as_json)
 
     run(work())
@@ -161,7 +159,7 @@ async def _until_empty(api: Api, name: str, patience: timedelta | None) -> None:
     deadline = None if patience is None else time.monotonic() + patience.total_seconds()
     empty = False
     while True:
-        busy = (await api.get(path("servers", name, "busy"), BusyOut)).runs
+        busy = (await api.get(path("servers", name, "busy"))).runs
         if not busy and empty:
             return
         empty = not busy
@@ -189,7 +187,7 @@ def list_releases(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            releases = await api.get(path("releases"), list[Release])
+            releases: list[Release] = await api.rows(path("releases"))
         if as_json:
             print_json(releases)
         elif not releases:
@@ -237,7 +235,7 @@ def use_release(name: str | None, *, newest: bool, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            answer = await api.post(path("releases", name or "newest", "use"), DoneOut)
+            answer: DoneOut = await api.post(path("releases", name or "newest", "use"))
         done(answer.message, as_json=as_json, release=name)
 
     run(work())

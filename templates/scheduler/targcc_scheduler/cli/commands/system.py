@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from ...core.humanize import duration, mib
-from ...db.dialects.known import SCRIPTS
-from ...db.dialects.sqlite_driver import WORTH_TELLING, vacuum_advice
-from ...db.migrations.upgrade import downgrade, known_revisions, sql_script
-from ...db.transactions import Store
-from ...kernel.node.pruner import count_history
-from ...schema_setup import feature_tables_sql
-from ...schema_setup import migrate as bring_up_to_date
-from ...web.api.schema import DoneOut, PauseIn
-from ...web.api.schemas import QueueOut
 from ..common import opened, operator, run, settings
 from ..completing import queue_names
 from ..connect import connect, path
 from ..group import ChoiceError, Commands
 from ..output import done, json_option, pause_options, print_json, print_table, progress_line, shows
+
+if TYPE_CHECKING:
+    from ...web.api.schema import DoneOut
+    from ...web.api.schemas import QueueOut
+
+
+SCRIPTS = ("sqlite", "postgresql", "mssql")
 
 
 @click.command()
@@ -58,6 +57,9 @@ def migrate(*, dialect: str | None, since: str | None, revision: str | None, as_
         return
     if since is not None:
         raise click.UsageError("--since goes with --sql")
+    from ...db.migrations.upgrade import downgrade
+    from ...schema_setup import migrate as bring_up_to_date
+
     chosen = settings()
     if revision is not None:
         downgrade(chosen.database_url, revision)
@@ -71,6 +73,9 @@ def migrate(*, dialect: str | None, since: str | None, revision: str | None, as_
 
 
 def _print_sql(dialect: str, since: str | None) -> None:
+    from ...db.migrations.upgrade import known_revisions, sql_script
+    from ...schema_setup import feature_tables_sql
+
     known = known_revisions()
     if since is not None and since not in known:
         raise ChoiceError(f"there is no revision {since!r}: {', '.join(known)}")
@@ -81,6 +86,9 @@ def _print_sql(dialect: str, since: str | None) -> None:
 
 async def _count(url: str) -> None:
     """Count the rows of earlier releases, so that the statistics include the rows."""
+    from ...db.transactions import Store
+    from ...kernel.node.pruner import count_history
+
     store = Store(url)
     with progress_line() as say:
         try:
@@ -106,7 +114,7 @@ def list_queues(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            queues = await api.get(path("queues"), list[QueueOut])
+            queues: list[QueueOut] = await api.rows(path("queues"))
         if as_json:
             print_json(queues)
             return
@@ -166,8 +174,8 @@ def pause_queue(name: str, *, reason: str | None, until: datetime | None, as_jso
 
     async def work() -> None:
         async with connect() as api:
-            wish = PauseIn(reason=reason, until=until)
-            answer = await api.post(path("queues", name, "pause"), DoneOut, wish)
+            wish = {"reason": reason, "until": until}
+            answer: DoneOut = await api.post(path("queues", name, "pause"), body=wish)
         done(answer.message, as_json=as_json, queue=name, paused=True)
 
     run(work())
@@ -186,7 +194,7 @@ def resume_queue(name: str, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            answer = await api.post(path("queues", name, "resume"), DoneOut)
+            answer: DoneOut = await api.post(path("queues", name, "resume"))
         done(answer.message, as_json=as_json, queue=name, paused=False)
 
     run(work())
@@ -213,6 +221,7 @@ def prune(*, days: int | None, keep: int | None, as_json: bool) -> None:
     Example:
       targcc prune --days 30 --keep 10
     """
+    from ...db.dialects.sqlite_driver import WORTH_TELLING, vacuum_advice
 
     async def work() -> None:
         async with opened() as scheduler:

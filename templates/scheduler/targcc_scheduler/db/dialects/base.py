@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
 
     from .lock import Lock
+    from .sqlite_driver import QuickConnection
 
 
 # The interface to the differences between databases: :class:`Dialect`. ``known.py`` selects the dialect of a connection or a URL.
@@ -123,6 +124,16 @@ class Dialect(Protocol):
 
     def make_inline_engine(self, url: sa.URL) -> AsyncEngine | None:
         """Create an engine for short transactions on the event loop itself; ``None`` where the database does not allow it."""
+
+    def make_quick_connection(self, url: sa.URL) -> QuickConnection | None:
+        """Create a connection for :meth:`insert_run_at_once`; ``None`` where a statement needs waiting."""
+
+    def insert_run_at_once(self, connection: QuickConnection, row: Mapping[str, Any]) -> int | None:
+        """Insert a run without a slot, in a transaction of its own and in the calling thread.
+
+        Returns:
+            The run's id; ``None`` if nothing was inserted, because another writer is at work.
+        """
 
     def is_open(self, connection: AsyncConnection) -> bool:
         """Return whether a connection is still open on the database's side; costs at most a system call."""

@@ -17,7 +17,7 @@ from . import known
 
 if TYPE_CHECKING:
     from .psycopg_driver import PsycopgStatement
-    from .sqlite_driver import SQLiteStatement
+    from .sqlite_driver import QuickConnection, SQLiteStatement
 
 
 # Statements executed for each run: compiled once by SQLAlchemy, executed by the driver, with each list as a single parameter.
@@ -48,6 +48,12 @@ class FrequentStatement:
             if connection.dialect.driver == "psycopg":
                 return await self._on_psycopg.rows(connection, parameters)
         return (await connection.execute(self._statement, dict(parameters))).all()
+
+    def at_once(
+        self, connection: QuickConnection, parameters: Mapping[str, Any]
+    ) -> Sequence[Any] | None:
+        """Execute the statement in a transaction of its own and return its rows as named tuples; ``None`` if that is not possible now."""
+        return connection.rows(self._on_sqlite, parameters)
 
     async def counts(
         self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]

@@ -292,6 +292,14 @@ class PostgreSQLDialect:
         """Return ``None``: a server needs waiting."""
         del url
 
+    def make_quick_connection(self, url: sa.URL) -> None:
+        """Return ``None``: a server needs waiting."""
+        del url
+
+    def insert_run_at_once(self, connection: Any, row: Mapping[str, Any]) -> None:
+        """Return ``None``; see :meth:`make_quick_connection`."""
+        del connection, row
+
     def is_open(self, connection: AsyncConnection) -> bool:
         """Return whether the connection has nothing to read; a connection that the server closes becomes readable."""
         from .psycopg_driver import driver_of

@@ -346,6 +346,17 @@ class SQLiteDialect:
             new += (await connection.execute(_INSERT_RUNS, [dict(row) for row in rest])).all()
         return sorted(new, key=lambda row: row[0])  # ids are assigned in the order of the rows
 
+    def make_quick_connection(self, url: sa.URL) -> sqlite_driver.QuickConnection | None:
+        """Return the connection for single inserts; ``None`` for a database in memory."""
+        return sqlite_driver.QuickConnection(url.database) if url.database else None
+
+    def insert_run_at_once(
+        self, connection: sqlite_driver.QuickConnection, row: Mapping[str, Any]
+    ) -> int | None:
+        """Insert a run without a slot in a transaction of its own; return its id, or ``None`` if that is not possible now."""
+        new = _insert_run(tuple(row)).at_once(connection, row)
+        return new[0].Id if new else None
+
     async def keep_ids(self, connection: AsyncConnection) -> None:
         """Store the largest id, so that :meth:`insert_runs` does not give the id of a deleted run again."""
         await connection.execute(_KEEP_ID)

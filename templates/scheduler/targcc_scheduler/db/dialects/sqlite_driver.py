@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Mapping
+import threading
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -131,6 +132,64 @@ async def connect(database: str) -> InlineConnection:
     return InlineConnection(connection)
 
 
+class QuickConnection:
+    """A connection for single statements from any thread, each in a transaction of its own. No statement waits for a lock.
+
+    The transaction takes microseconds: in WAL mode a commit writes to the operating system and does not wait for the disk. Checkpoints,
+    which do, are left to the other connections.
+
+    Args:
+        database: The path of the file.
+    """
+
+    def __init__(self, database: str) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._is_closed = False
+
+    def rows(
+        self, statement: SQLiteStatement, parameters: Mapping[str, Any]
+    ) -> Sequence[Any] | None:
+        """Execute a statement, commit, and return the rows as named tuples.
+
+        Returns:
+            The rows; ``None`` if nothing was changed: another thread or process writes just now, or the statement failed.
+        """
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            if self._is_closed:
+                return None
+            if self._connection is None:
+                self._connection = self._open()
+            cursor = self._connection.execute(statement.text, statement.values(parameters))
+            return statement.named(cursor.fetchall())
+        except sqlite3.Error:
+            return None
+        finally:
+            self._lock.release()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            existing(self._database),
+            timeout=0,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=True,
+        )
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        return connection
+
+    def close(self) -> None:
+        """Close the connection; no statement is executed any more."""
+        with self._lock:
+            self._is_closed = True
+            if self._connection is not None:
+                self._connection.close()
+
+
 def existing(database: str) -> str:
     """Return a SQLite URI that opens an existing file and creates none."""
     return f"{Path(database).absolute().as_uri()}?mode=rw"
@@ -155,7 +214,14 @@ class SQLiteStatement(DriverStatement):
 
     async def rows(self, connection: AsyncConnection, parameters: Mapping[str, Any]) -> list[Any]:
         """Execute the statement and return its rows as named tuples."""
-        return await _call(self._rows, connection, parameters)
+        driver = _threaded(connection)
+        if driver is None:
+            return await _call(self._rows, connection, parameters)
+        try:  # one call of aiosqlite's thread instead of three
+            found = await driver.execute_fetchall(self.text, self.values(parameters))
+        except sqlite3.Error as error:
+            raise self._error(error) from error
+        return self.named(found)
 
     async def counts(
         self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]
@@ -178,10 +244,11 @@ class SQLiteStatement(DriverStatement):
         try:
             cursor.execute(self.text, self.values(parameters))
         except sqlite3.Error as error:
-            raise DBAPIError.instance(
-                self.text, None, error, sqlite3.Error, dialect=_SQLITE
-            ) from error
+            raise self._error(error) from error
         return cursor
+
+    def _error(self, error: sqlite3.Error) -> Exception:
+        return DBAPIError.instance(self.text, None, error, sqlite3.Error, dialect=_SQLITE)
 
 
 async def _call(
@@ -195,6 +262,15 @@ async def _call(
     if plain is not None and not plain.invalidated and _is_inline(plain):
         return function(plain, argument)
     return await connection.run_sync(function, argument)
+
+
+def _threaded(connection: AsyncConnection) -> Any:
+    """Return the open connection of aiosqlite that SQLAlchemy has in a transaction; ``None`` for any other connection."""
+    plain = connection.sync_connection
+    if plain is None or plain.invalidated or not plain.in_transaction():
+        return None
+    driver = plain.connection.driver_connection
+    return driver if type(driver).__module__.partition(".")[0] == "aiosqlite" else None
 
 
 def _is_inline(connection: sa.Connection) -> bool:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...cli.common import audited, duration, opened, operator, refuse_server, run
 from ...cli.connect import connect, path
 from ...cli.group import ChoiceError, Commands
 from ...cli.output import done, json_option, print_json, print_table, shows, when
 from ...core.identity import Grant, Role
-from ...web.api.schema import DoneOut
-from . import passwords, roles, second_factor, sessions, users
-from .schemas import SessionOut, TokenOut, UserOut
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from ...web.api.schema import DoneOut
+    from .schemas import SessionOut, TokenOut, UserOut
 
 # ``targcc user`` and ``targcc token``: accounts for the dashboard and the API.
 
@@ -62,6 +65,8 @@ def add_user(name: str, *, role: str | None, password_stdin: bool, as_json: bool
     Example:
       targcc user add dana --role operator
     """
+    from . import passwords, roles, users
+
     hashed = passwords.hash_password(_password(from_stdin=password_stdin), name)
 
     async def first() -> bool:
@@ -90,7 +95,7 @@ def list_users(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            rows = await api.get(path("users"), list[UserOut])
+            rows: list[UserOut] = await api.rows(path("users"))
         if as_json:
             print_json(rows)
         elif not rows:
@@ -123,6 +128,8 @@ def remove_user(name: str, *, as_json: bool) -> None:
     Example:
       targcc user remove dana
     """
+    from . import users
+
     audited("remove user", name, lambda db, _: users.remove_user(db, name))
     done(f"{name} is removed", as_json=as_json, name=name)
 
@@ -138,6 +145,8 @@ def change_password(name: str, *, password_stdin: bool, as_json: bool) -> None:
     Example:
       targcc user password dana
     """
+    from . import passwords, users
+
     hashed = passwords.hash_password(_password(from_stdin=password_stdin), name)
     audited("change password", name, lambda db, _: users.change_password(db, name, hashed))
     done(f"{name} has another password", as_json=as_json, name=name)
@@ -153,6 +162,8 @@ def reset_second_factor(name: str, *, as_json: bool) -> None:
     Example:
       targcc user reset-second-factor dana
     """
+    from . import second_factor
+
     audited("reset second factor", name, lambda db, _: second_factor.reset(db, name))
     message = f"{name} signs in by password alone until they turn it on again"
     done(message, as_json=as_json, name=name)
@@ -205,6 +216,8 @@ def create_token(
       targcc token create shop --role operator --expires 90d
       targcc token create shop-2027 --account shop --start SendInvoices
     """
+    from . import roles, sessions
+
     made: list[str] = []
     keys = run(_job_names(jobs)) if jobs else None
     wanted = role if keys is None else Role.OPERATOR
@@ -244,7 +257,7 @@ def list_tokens(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            tokens = await api.get(path("tokens"), list[TokenOut])
+            tokens: list[TokenOut] = await api.rows(path("tokens"))
         if as_json:
             print_json(tokens)
         elif not tokens:
@@ -280,6 +293,8 @@ def revoke_token(name: str, *, as_json: bool) -> None:
     Example:
       targcc token revoke shop
     """
+    from . import sessions
+
     audited("revoke token", name, lambda db, _: sessions.revoke_token(db, name))
     done(f"the token {name} is revoked", as_json=as_json, name=name)
 
@@ -304,6 +319,7 @@ def list_roles(*, as_json: bool) -> None:
     Example:
       targcc role list
     """
+    from . import roles
 
     async def work() -> None:
         async with opened() as scheduler:
@@ -338,6 +354,8 @@ def create_role(name: str, *, grants: tuple[tuple[str, str], ...], as_json: bool
     Example:
       targcc role create finance --grant operator "finance:*" --grant viewer "Daily*"
     """
+    from . import roles
+
     given = [Grant(Role(may), jobs) for may, jobs in grants]
     grants_text = roles.shown_grants(given)
     audited("create role", f"{name}: {grants_text}", lambda db, _: roles.create(db, name, given))
@@ -356,6 +374,8 @@ def grant(name: str, may: str, pattern: str, *, as_json: bool) -> None:
     Example:
       targcc role grant finance viewer "Daily*"
     """
+    from . import roles
+
     added = Grant(Role(may), pattern)
     audited("grant", f"{name}: {added}", lambda db, _: roles.grant(db, name, added))
     done(f"the role {name} allows {added}", as_json=as_json, role=name)
@@ -372,6 +392,8 @@ def revoke(name: str, pattern: str, *, as_json: bool) -> None:
     Example:
       targcc role revoke finance "Daily*"
     """
+    from . import roles
+
     audited("revoke", f"{name}: {pattern}", lambda db, _: roles.revoke(db, name, pattern))
     done(f"the role {name} has no grant for {pattern} any more", as_json=as_json, role=name)
 
@@ -387,6 +409,8 @@ def assign(name: str, user: str, *, as_json: bool) -> None:
     Example:
       targcc role assign finance dana
     """
+    from . import roles
+
     audited("change role", f"{user} is {name}", lambda db, _: roles.assign(db, user, name))
     done(f"{user} is {name}", as_json=as_json, role=name)
 
@@ -401,6 +425,8 @@ def remove_role(name: str, *, as_json: bool) -> None:
     Example:
       targcc role remove finance
     """
+    from . import roles
+
     audited("remove role", name, lambda db, _: roles.remove(db, name))
     done(f"the role {name} is removed", as_json=as_json, role=name)
 
@@ -426,7 +452,7 @@ def list_sessions(*, user: str | None, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            rows = await api.get(path("sessions"), list[SessionOut], user=user)
+            rows: list[SessionOut] = await api.rows(path("sessions"), user=user)
         if as_json:
             print_json(rows)
         elif not rows:
@@ -472,11 +498,9 @@ def end_sessions(
     async def work() -> None:
         async with connect() as api:
             if session_id is not None:
-                response = await api.delete(path("sessions", session_id), DoneOut)
+                response: DoneOut = await api.delete(path("sessions", session_id))
             else:
-                response = await api.delete(
-                    path("sessions"), DoneOut, user=user, all=everybody or None
-                )
+                response = await api.delete(path("sessions"), user=user, all=everybody or None)
         done(response.message, as_json=as_json)
 
     run(work())

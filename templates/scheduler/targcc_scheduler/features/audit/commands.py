@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -15,10 +15,11 @@ from ...cli.output import done, json_option, limit_option, print_json, print_tab
 from ...core.humanize import count
 from ...core.text import visible
 from ...kernel.audit_sentences import rest, sentence
-from ...kernel.queries.models import AuditEntry
-from . import actions
-from .queries import Format
-from .schemas import VerdictOut
+
+if TYPE_CHECKING:
+    from ...kernel.queries.models import AuditEntry
+    from .queries import Format
+    from .schemas import VerdictOut
 
 
 def filter_options(command: Function) -> Function:
@@ -54,7 +55,7 @@ def audit_group(*, limit: int, as_json: bool, **which: Any) -> None:
 
 async def _list(which: dict[str, Any], limit: int, *, as_json: bool) -> None:
     async with connect() as api:
-        entries = await api.pages(path("audit"), list[AuditEntry], limit, rows=list, **which)
+        entries: list[AuditEntry] = await api.rows(path("audit"), limit=limit, **which)
     if as_json:
         print_json(entries)
     elif not entries:
@@ -95,7 +96,7 @@ def verify(*, head: str, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            verdict = await api.get(path("audit", "verify"), VerdictOut, head=head)
+            verdict: VerdictOut = await api.get(path("audit", "verify"), head=head)
         if as_json:
             print_json(verdict)
         else:
@@ -161,6 +162,7 @@ def adopt(*, as_json: bool) -> None:
     Example:
       targcc audit adopt
     """
+    from . import actions
 
     async def work() -> None:
         async with opened() as scheduler:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ...cli.common import run
 from ...cli.connect import connect, path
 from ...cli.group import Commands
 from ...cli.output import done, json_option, print_json, print_pairs, print_table, shows, when
-from .model import BatchState
-from .schemas import BatchDetailOut, BatchDoneOut, BatchOut
 
+if TYPE_CHECKING:
+    from .schemas import BatchDetailOut, BatchDoneOut, BatchOut
+
+STATES = ("running", "succeeded", "failed", "cancelled")
 _BAR = 30
 
 
@@ -22,7 +26,7 @@ def batch_group() -> None:
 @batch_group.command("list")
 @click.option(
     "--state",
-    type=click.Choice([item.value for item in BatchState]),
+    type=click.Choice(STATES),
     help="Only batches in this state.",
 )
 @click.option("--limit", type=click.IntRange(1, 500), default=20, help="Maximum number of batches.")
@@ -37,7 +41,7 @@ def list_batches(state: str | None, *, limit: int, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            batches = await api.get(path("batches"), list[BatchOut], state=state, limit=limit)
+            batches: list[BatchOut] = await api.rows(path("batches"), state=state, limit=limit)
             now = api.now
         if as_json:
             print_json(batches)
@@ -66,7 +70,7 @@ def show(batch_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            batch = await api.get(path("batches", batch_id), BatchDetailOut)
+            batch: BatchDetailOut = await api.get(path("batches", batch_id))
             now = api.now
         if as_json:
             print_json(batch)
@@ -118,7 +122,7 @@ def retry(batch_id: int, *, as_json: bool) -> None:
 
 async def _ask(batch_id: int, action: str, *, as_json: bool) -> None:
     async with connect() as api:
-        response = await api.post(path("batches", batch_id, action), BatchDoneOut)
+        response: BatchDoneOut = await api.post(path("batches", batch_id, action))
     done(response.message, as_json=as_json, batch_id=batch_id, runs=response.runs)
 
 

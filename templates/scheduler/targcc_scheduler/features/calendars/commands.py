@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,9 @@ from ...cli.group import Commands
 from ...cli.output import as_shown, json_option, print_json, print_pairs, print_table, shows, when
 from ...project import current
 from ...schedules.zones import parse_zone
-from .schemas import CalendarOut, CalendarYearOut, MaintenanceOut
+
+if TYPE_CHECKING:
+    from .schemas import CalendarOut, CalendarYearOut, MaintenanceOut
 
 # ``targcc calendar``: the project's calendars.
 
@@ -37,7 +39,7 @@ def list_calendars(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            calendars = await api.get(path("calendars"), list[CalendarOut])
+            calendars: list[CalendarOut] = await api.rows(path("calendars"))
         if as_json:
             print_json(calendars)
         elif not calendars:
@@ -70,7 +72,7 @@ def show(name: str, *, year: int | None, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            calendar = await api.get(path("calendars", name), CalendarYearOut, year=year)
+            calendar: CalendarYearOut = await api.get(path("calendars", name), year=year)
         if as_json:
             print_json(calendar)
         else:
@@ -161,7 +163,7 @@ def _plan(
 
     async def work() -> None:
         async with connect() as api:
-            window = await api.post(path("maintenance"), MaintenanceOut, wish)
+            window: MaintenanceOut = await api.post(path("maintenance"), body=wish)
         if as_json:
             print_json(window)
         else:
@@ -194,7 +196,9 @@ def list_windows(*, show_all: bool, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            windows = await api.get(path("maintenance"), list[MaintenanceOut], all=show_all or None)
+            windows: list[MaintenanceOut] = await api.rows(
+                path("maintenance"), all=show_all or None
+            )
         if as_json:
             print_json(windows)
         elif not windows:
@@ -232,7 +236,7 @@ def end(window: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            ended = await api.delete(path("maintenance", window), MaintenanceOut)
+            ended: MaintenanceOut = await api.delete(path("maintenance", window))
         if as_json:
             print_json(ended)
         else:

@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.clock import CLOCK_OFF_MS
 from ...core.humanize import count, duration, listed
+from ...core.numbers import CLOCK_OFF_MS
 from ...core.secrets import SEALS
 from ...core.states import UNBEGUN, WAITING, RunState
 from ...db.dialects import known

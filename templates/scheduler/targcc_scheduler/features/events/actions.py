@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
 from ...core.errors import UnknownWebhook, WebhookError
-from ...core.languages import Localized, gettext, translated_in
+from ...core.languages import Localized
 from ...core.masking import MASK
 from ...core.secrets import know
 from ...kernel.audit import audit
@@ -210,13 +209,3 @@ async def _used(db: AsyncConnection, webhook_id: int) -> Webhook:
 
 def _named(hook: Webhook) -> str:
     return f"webhook {hook.id}: {hook.shown}"
-
-
-def state_of(disabled_by: str | None, failing_since: datetime | None, now: datetime) -> str:
-    """Describe a webhook's state in words: on, off or failing."""
-    if disabled_by is not None:
-        return gettext("disabled by %(name)s", name=disabled_by)
-    if failing_since is not None:
-        minutes = int((now - failing_since).total_seconds()) // 60
-        return gettext("failing for %(time)s", time=gettext("%(number)s min", number=minutes))
-    return translated_in("webhook", "on")

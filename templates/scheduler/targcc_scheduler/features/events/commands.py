@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,11 +12,13 @@ from ...cli.completing import job_names
 from ...cli.connect import connect, path
 from ...cli.group import Commands
 from ...cli.output import done, json_option, limit_option, print_json, print_table, shows, when
-from ...web.api.schema import DoneOut
-from .actions import state_of
-from .model import EVENTS
-from .schemas import DeliveryMadeOut, DeliveryOut, WebhookMadeOut, WebhookOut
+from ...core import humanize
 
+if TYPE_CHECKING:
+    from ...web.api.schema import DoneOut
+    from .schemas import DeliveryMadeOut, DeliveryOut, WebhookMadeOut, WebhookOut
+
+EVENTS = ("succeeded", "failed", "cancelled", "missed", "skipped")
 _ID = click.argument("webhook_id", metavar="ID", type=int)
 
 
@@ -30,7 +33,7 @@ def webhook_group() -> None:
     "--event",
     "events",
     multiple=True,
-    type=click.Choice([*EVENTS], case_sensitive=False),
+    type=click.Choice(EVENTS, case_sensitive=False),
     help="Only runs with this outcome. May be repeated. Default: all outcomes.",
 )
 @click.option(
@@ -53,7 +56,8 @@ def create(url: str, *, events: tuple[str, ...], jobs: tuple[str, ...], as_json:
     async def work() -> WebhookMadeOut:
         async with connect() as api:
             wish = {"url": url, "events": events, "jobs": jobs}
-            return await api.post(path("webhooks"), WebhookMadeOut, wish)
+            answer: WebhookMadeOut = await api.post(path("webhooks"), body=wish)
+        return answer
 
     made = run(work())
     _say(made, f"webhook {made.id} is on: targcc webhook test {made.id}", as_json=as_json)
@@ -72,7 +76,8 @@ def rotate(webhook_id: int, *, as_json: bool) -> None:
 
     async def work() -> WebhookMadeOut:
         async with connect() as api:
-            return await api.post(path("webhooks", webhook_id, "rotate"), WebhookMadeOut)
+            answer: WebhookMadeOut = await api.post(path("webhooks", webhook_id, "rotate"))
+        return answer
 
     made = run(work())
     _say(made, made.message, as_json=as_json)
@@ -99,7 +104,7 @@ def list_webhooks(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            webhooks = await api.get(path("webhooks"), list[WebhookOut])
+            webhooks: list[WebhookOut] = await api.rows(path("webhooks"))
         if as_json:
             print_json(webhooks)
         elif not webhooks:
@@ -113,7 +118,7 @@ def list_webhooks(*, as_json: bool) -> None:
                         webhook.address,
                         ", ".join(webhook.events) or "all",
                         ", ".join(webhook.jobs) or "all",
-                        state_of(webhook.disabled_by, webhook.failing_since, api.now),
+                        humanize.webhook_state(webhook.disabled_by, webhook.failing_since, api.now),
                         when(webhook.created_at, api.now),
                     ]
                     for webhook in webhooks
@@ -138,7 +143,7 @@ def deliveries(webhook_id: int, *, limit: int, as_json: bool) -> None:
     async def work() -> None:
         async with connect() as api:
             address = path("webhooks", webhook_id, "deliveries")
-            messages = await api.pages(address, list[DeliveryOut], limit, rows=list)
+            messages: list[DeliveryOut] = await api.rows(address, limit=limit)
         if as_json:
             print_json(messages)
         elif not messages:
@@ -177,7 +182,7 @@ def test(webhook_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            made = await api.post(path("webhooks", webhook_id, "test"), DeliveryMadeOut)
+            made: DeliveryMadeOut = await api.post(path("webhooks", webhook_id, "test"))
         message = (
             f"a worker sends message {made.delivery_id}: targcc webhook deliveries {webhook_id}"
         )
@@ -239,7 +244,7 @@ def delete(webhook_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            response = await api.delete(path("webhooks", webhook_id), DoneOut)
+            response: DoneOut = await api.delete(path("webhooks", webhook_id))
         done(response.message, as_json=as_json, webhook=webhook_id)
 
     run(work())
@@ -250,7 +255,7 @@ def _do(webhook_id: int, *what: object, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            response = await api.post(path("webhooks", webhook_id, *what), DoneOut)
+            response: DoneOut = await api.post(path("webhooks", webhook_id, *what))
         done(response.message, as_json=as_json, webhook=webhook_id)
 
     run(work())

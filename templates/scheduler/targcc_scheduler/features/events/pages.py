@@ -47,7 +47,7 @@ async def _page(
         principal,
         hooks=hooks,
         events=model.EVENTS,
-        state_of=actions.state_of,
+        state_of=humanize.webhook_state,
         named=_named,
         **values,
     )
@@ -85,7 +85,7 @@ async def webhook_page(
         principal,
         hook=hook,
         deliveries=messages,
-        state_of=actions.state_of,
+        state_of=humanize.webhook_state,
         named=_named,
         delivery_words=rendering.DELIVERIES,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ...cli.commands.jobs import argument_options, arguments_of
@@ -10,7 +12,9 @@ from ...cli.completing import flow_names
 from ...cli.connect import connect, path
 from ...cli.group import Commands
 from ...cli.output import json_option, print_json, print_pairs, print_table, shows, when
-from .schemas import FlowIn, FlowOut, RerunIn
+
+if TYPE_CHECKING:
+    from .schemas import FlowOut
 
 
 @click.group("flow", cls=Commands)
@@ -32,7 +36,7 @@ def list_flows(name: str | None, *, limit: int, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            flows = await api.get(path("flows"), list[FlowOut], name=name, limit=limit)
+            flows: list[FlowOut] = await api.rows(path("flows"), name=name, limit=limit)
             now = api.now
         if as_json:
             print_json(flows)
@@ -60,7 +64,7 @@ def show(flow_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            flow = await api.get(path("flows", flow_id), FlowOut)
+            flow: FlowOut = await api.get(path("flows", flow_id))
         _print(flow, as_json=as_json)
 
     run(work())
@@ -81,8 +85,8 @@ def start(name: str, *, pairs: tuple[str, ...], arguments: str | None, as_json: 
 
     async def work() -> None:
         async with connect() as api:
-            wish = FlowIn(name=name, arguments=given)
-            begun = await api.post(path("flows"), FlowOut, wish)
+            wish = {"name": name, "arguments": given}
+            begun: FlowOut = await api.post(path("flows"), body=wish)
         _print(begun, as_json=as_json)
 
     run(work())
@@ -104,8 +108,8 @@ def rerun(flow_id: int, *, step: str | None, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            wish = RerunIn(from_step=step)
-            begun = await api.post(path("flows", flow_id, "rerun"), FlowOut, wish)
+            wish = {"from_step": step}
+            begun: FlowOut = await api.post(path("flows", flow_id, "rerun"), body=wish)
         _print(begun, as_json=as_json)
 
     run(work())
@@ -124,7 +128,7 @@ def cancel(flow_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            flow = await api.post(path("flows", flow_id, "cancel"), FlowOut)
+            flow: FlowOut = await api.post(path("flows", flow_id, "cancel"))
         _print(flow, as_json=as_json)
 
     run(work())

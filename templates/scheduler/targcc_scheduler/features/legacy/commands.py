@@ -35,7 +35,6 @@ from ...schema_setup import migrate
 from ...services.database import Database
 from ...services.procedure_rights import ProcedureRight, procedure_right
 from ...services.settings import ServiceSettings
-from ...web.api.schema import DoneOut
 from ...web.api.schemas import JobDetailOut, OwnerIn, OwnerOut
 from . import cutover_plan, owning, shadow_report
 from .cutover import Handover, Outcome, Returning, Taking, tokens
@@ -345,7 +344,7 @@ def list_owners(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            owned = await api.get(path("owners"), list[OwnerOut])
+            owned: list[OwnerOut] = await api.rows(path("owners"))
         if as_json:
             print_json(owned)
         elif not owned:
@@ -421,15 +420,12 @@ def set_owner(
         )
         changes = []
         async with connect() as api:
-            owned = {
-                ownership.job: ownership.owner
-                for ownership in await api.get(path("owners"), list[OwnerOut])
-            }
+            owned = {ownership.job: ownership.owner for ownership in await api.rows(path("owners"))}
             taken = [job for job, by in owned.items() if by != Owner.NEW]
             for job in taken if every else [await _key(api, name, owned) for name in names]:
                 was = owned.get(job, str(Owner.NEW))
                 if not dry_run:
-                    await api.post(path("jobs", job, "owner"), DoneOut, wish)
+                    await api.post(path("jobs", job, "owner"), body=wish)
                 changes.append({"job": job, "was": was, "owner": owner})
                 if not as_json:
                     click.echo(f"{job}: {was} -> {owner}" if dry_run else f"{job}: {owner}")
@@ -445,7 +441,8 @@ async def _key(api: Api, name: str, owned: Iterable[str]) -> str:
     """Return a job's registered name. A name in ``owned`` is returned unchanged, since that job may no longer be in the code."""
     if name in owned:
         return name
-    return (await api.get(path("jobs", name), JobDetailOut)).name
+    job: JobDetailOut = await api.get(path("jobs", name))
+    return job.name
 
 
 @owner_group.command("import")

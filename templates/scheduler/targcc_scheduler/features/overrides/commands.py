@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import ValidationError
 
 from ...cli.commands.jobs import argument_options, arguments_of
 from ...cli.common import instant, run
@@ -16,8 +15,10 @@ from ...cli.group import CliError, Commands
 from ...cli.output import as_shown, json_option, print_json, print_table, shows, when
 from ...core.errors import OverrideError
 from ...kernel.jobs.overrides import FIELDS
-from ...web.api.schemas import JobDetailOut, OverrideOut
-from .schemas import OverrideIn, OverridesOut, PreviewOut, ResetOut
+
+if TYPE_CHECKING:
+    from ...web.api.schemas import JobDetailOut, OverrideOut
+    from .schemas import CodeOut, OverrideIn, PreviewOut
 
 _FIELD = click.Choice(FIELDS)
 
@@ -41,9 +42,10 @@ def list_overrides(name: str | None, *, as_json: bool) -> None:
     async def work() -> None:
         async with connect() as api:
             if name is None:
-                overrides = await api.get(path("overrides"), list[OverrideOut])
+                address, field = path("overrides"), ""
             else:
-                overrides = (await api.get(path("jobs", name, "overrides"), OverridesOut)).overrides
+                address, field = path("jobs", name, "overrides"), "overrides"
+            overrides: list[OverrideOut] = await api.rows(address, field=field)
         if as_json:
             print_json(overrides)
         elif not overrides:
@@ -121,24 +123,28 @@ def set_override(
         address = path("jobs", name, "overrides")
         async with connect() as api:
             look = wish.model_copy(update={"dry_run": True})
-            seen = await api.post(address, PreviewOut, look)
+            seen: PreviewOut = await api.post(address, body=look)
             if not as_json:
                 _say(seen, api.now)
             if not dry_run:
                 if not yes:
                     click.confirm("change it?", abort=True, err=True)
-                seen = await api.post(address, PreviewOut, wish)
+                seen = await api.post(address, body=wish)
             if as_json:
-                now = await api.get(address, OverridesOut)
-                print_json({"preview": seen, "saved": seen.saved, **now.model_dump()})
+                now = await api.get(address)
+                print_json({"preview": seen, "saved": seen.saved, **now})
             elif not dry_run:
-                job = await api.get(path("jobs", name), JobDetailOut)
+                job: JobDetailOut = await api.get(path("jobs", name))
                 click.echo(f"it holds; targcc override reset {job.name} takes it back")
 
     run(work())
 
 
 def _wish(**options: Any) -> OverrideIn:
+    from pydantic import ValidationError
+
+    from .schemas import OverrideIn
+
     try:
         return OverrideIn(**options)
     except ValidationError as error:
@@ -175,8 +181,8 @@ def reset_override(name: str, fields: tuple[str, ...], *, as_json: bool) -> None
 
     async def work() -> None:
         async with connect() as api:
-            gone = (await api.delete(path("jobs", name, "overrides"), ResetOut, field=fields)).reset
-            job = await api.get(path("jobs", name), JobDetailOut)
+            gone = (await api.delete(path("jobs", name, "overrides"), field=fields)).reset
+            job: JobDetailOut = await api.get(path("jobs", name))
         if as_json:
             print_json({"job": job.name, "reset": gone})
         elif gone:
@@ -200,7 +206,7 @@ def show_code(name: str, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            lines = (await api.get(path("jobs", name, "overrides"), OverridesOut)).code
+            lines: CodeOut = (await api.get(path("jobs", name, "overrides"))).code
         if as_json:
             print_json(lines)
             return

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Request
 
+from ...core.numbers import MOST_TREND_DAYS
 from ...project import current
 from ...schedules.errors import CronError
 from ...schedules.zones import parse_zone
@@ -16,7 +17,7 @@ from ...web.api_route import ApiRoute
 from ...web.problems import Problem
 from ...web.state import get_web
 from .gantt import LONGEST_RANGE, Gantt, gantt
-from .history import MOST_DAYS, Heat, Trend, day_counts, heat, trend
+from .history import Heat, Trend, day_counts, heat, trend
 from .schemas import ComingOut, coming_out
 from .upcoming import grouped, nights, plan
 
@@ -83,7 +84,7 @@ async def job_trend(
     _: Viewer,
     scheduler: SchedulerOf,
     days: Annotated[
-        int, Query(ge=1, le=MOST_DAYS, description="Number of past days to include.")
+        int, Query(ge=1, le=MOST_TREND_DAYS, description="Number of past days to include.")
     ] = 30,
 ) -> Trend:
     """Return the trend of a job by day: durations, lateness, successes, longest attempts, and whether the job has become slower."""

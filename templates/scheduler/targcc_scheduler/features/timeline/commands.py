@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,12 +13,15 @@ from ...cli.completing import job_names, queue_names
 from ...cli.connect import connect, path
 from ...cli.output import as_shown, print_json, print_table, shows
 from ...core import humanize
+from ...core.numbers import MOST_TREND_DAYS, drift
 from ...core.states import RunState
 from ...project import current
 from ...schedules.zones import parse_zone
-from .gantt import Gantt, Row
-from .history import DAYS, HOURS, MOST_DAYS, Heat, Trend
-from .schemas import ComingOut
+
+if TYPE_CHECKING:
+    from .gantt import Gantt, Row
+    from .history import Heat, Trend
+    from .schemas import ComingOut
 
 # ``targcc upcoming``: slots to come.
 
@@ -45,7 +49,7 @@ def upcoming(*, days: int, queue: str | None, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            coming = await api.get(path("calendar"), ComingOut, days=days, queue=queue)
+            coming: ComingOut = await api.get(path("calendar"), days=days, queue=queue)
         if as_json:
             print_json(coming)
             return
@@ -102,7 +106,7 @@ def _print_notes(upcoming: ComingOut) -> None:
 @click.argument("name", shell_complete=job_names)
 @click.option(
     "--days",
-    type=click.IntRange(1, MOST_DAYS),
+    type=click.IntRange(1, MOST_TREND_DAYS),
     default=30,
     show_default=True,
     help="Number of past days to include.",
@@ -118,7 +122,7 @@ def job_trend(name: str, *, days: int, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            trend = await api.get(path("jobs", name, "trend"), Trend, days=days)
+            trend: Trend = await api.get(path("jobs", name, "trend"), days=days)
         if as_json:
             print_json(trend)
         else:
@@ -145,8 +149,9 @@ def _print_trend(trend: Trend) -> None:
             if item.success_rate is not None
         ],
     )
-    if trend.drift is not None:
-        how = "Slower" if trend.drift > 1 else "Faster"
+    ratio = drift(trend.before_ms, trend.lately_ms)
+    if ratio is not None:
+        how = "Slower" if ratio > 1 else "Faster"
         click.echo(
             f"{how}: the median is {humanize.milliseconds(trend.lately_ms)} in the last 7 days, "
             f"and was {humanize.milliseconds(trend.before_ms)} before."
@@ -161,6 +166,7 @@ def _print_trend(trend: Trend) -> None:
 
 _WIDTH = 72
 _NAMES = 24
+_DAYS, _HOURS = 7, 24
 _LETTERS = {
     RunState.SUCCEEDED: "=",
     RunState.FAILED: "x",
@@ -204,8 +210,8 @@ def timeline(
     async def work() -> None:
         async with connect() as api:
             begins = since or api.now + timedelta(hours=1) - span
-            chart = await api.get(
-                path("timeline"), Gantt, since=begins, until=begins + span, queue=queue, job=job
+            chart: Gantt = await api.get(
+                path("timeline"), since=begins, until=begins + span, queue=queue, job=job
             )
         if as_json:
             print_json(chart)
@@ -274,16 +280,16 @@ def heatmap(*, weeks: int, job: str | None, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            heat = await api.get(path("heatmap"), Heat, weeks=weeks, job=job)
+            heat: Heat = await api.get(path("heatmap"), weeks=weeks, job=job)
         if as_json:
             print_json(heat)
             return
-        columns = [heat.day(weekday) for weekday in range(DAYS)]
+        columns = [heat.hours[day * _HOURS : (day + 1) * _HOURS] for day in range(_DAYS)]
         print_table(
             ["HOUR", "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"],
             [
                 [f"{hour:02}:00", *_cells((day[hour].number, day[hour].bad) for day in columns)]
-                for hour in range(HOURS)
+                for hour in range(_HOURS)
             ],
         )
 

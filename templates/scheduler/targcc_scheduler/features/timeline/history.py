@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...core.numbers import MOST_TREND_DAYS, drift
 from ...core.states import RunState
 from ...db.tables import job_stat, logged_job
 from ...kernel.queries.jobs import BAD
@@ -162,7 +163,6 @@ def _by_clock(counts: _Counts, zone: ZoneInfo) -> tuple[Hour, ...]:
 
 # Daily trends of a job: durations and outcomes from the counts in c_JobStat, lateness from the newest attempts.
 
-MOST_DAYS = 90
 _MOST_STARTS = 2_000
 _MOST_OUTLIERS = 8
 _OUTLIER = 3
@@ -170,7 +170,6 @@ _OUTLIER = 3
 _DECIDED = (RunState.SUCCEEDED, RunState.FAILED, RunState.MISSED)
 _WEEK = 7
 _ENOUGH = 5
-_DRIFT = 1.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,17 +222,14 @@ class Trend:
     @property
     def drift(self) -> float | None:
         """Ratio of the recent median to the earlier median; ``None`` if the ratio is insignificant."""
-        if not self.before_ms or self.lately_ms is None:
-            return None
-        ratio = self.lately_ms / self.before_ms
-        return ratio if ratio >= _DRIFT or ratio <= 1 / _DRIFT else None
+        return drift(self.before_ms, self.lately_ms)
 
 
 async def trend(
     connection: AsyncConnection, job: str, now: datetime, *, days: int, zone: ZoneInfo
 ) -> Trend:
-    """Return the trend of ``job`` over the last ``days`` days of ``zone`` including today, at most :data:`MOST_DAYS`."""
-    spans = list(_spans(now, min(days, MOST_DAYS), zone))
+    """Return the trend of ``job`` over the last ``days`` days of ``zone`` including today, at most :data:`MOST_TREND_DAYS`."""
+    spans = list(_spans(now, min(days, MOST_TREND_DAYS), zone))
     counts = await _daily_counts(connection, job, spans)
     starts = await _starts(connection, job, spans[0][1])
     lateness: dict[date, list[int]] = defaultdict(list)

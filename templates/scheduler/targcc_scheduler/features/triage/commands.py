@@ -27,28 +27,26 @@ from ...cli.output import (
 from ...core import humanize
 from ...core.search_language import joined
 from ...core.states import RunState
-from ...scheduler import Scheduler
-from ...web.api.schema import DoneOut
-from . import bulk_actions
-from .bulk_actions import BACKFILL
-from .bulk_queries import ACTIONS
-from .schemas import (
-    AnswerOut,
-    BackfillIn,
-    BackfillOut,
-    BulkIn,
-    BulkOut,
-    ConcernOut,
-    CountOut,
-    FailedRunOut,
-    FailureActIn,
-    FailureOut,
-    InboxOut,
-    RunFilterIn,
-)
 
 if TYPE_CHECKING:
     from ...cli.transport import Api
+    from ...scheduler import Scheduler
+    from ...web.api.schema import DoneOut
+    from .schemas import (
+        AnswerOut,
+        BackfillOut,
+        BulkIn,
+        BulkOut,
+        ConcernOut,
+        CountOut,
+        FailedRunOut,
+        FailureOut,
+        InboxOut,
+    )
+
+
+ACTIONS = (*("retry", "cancel", "delete", "run-now", "pause", "queue", "priority", "discard"),)
+BACKFILL = "Backfill"
 
 
 # ``targcc bulk``: an action on all runs that match a filter.
@@ -114,7 +112,7 @@ def do(action: str, *, dry_run: bool, yes: bool, as_json: bool, **options: Any) 
     async def work() -> None:
         async with connect() as api:
             wish = _wish(api.now, action, **options)
-            matches = await api.post(path("bulk", "count"), CountOut, wish)
+            matches: CountOut = await api.post(path("bulk", "count"), body=wish)
             if dry_run:
                 _say_found(matches, as_json=as_json)
                 return
@@ -143,6 +141,8 @@ def _wish(
     run_ids: tuple[int, ...],
     **rest: Any,
 ) -> BulkIn:
+    from .schemas import BulkIn, RunFilterIn
+
     wanted = RunFilterIn(
         q=joined(*search),
         states=list(states),
@@ -170,7 +170,7 @@ def _say_found(counts: CountOut, *, as_json: bool, err: bool = False) -> None:
 
 async def begin(api: Api, wish: BulkIn, *, as_json: bool) -> None:
     """Begin an operation, show its progress, then print the result."""
-    await _follow(api, await api.post(path("bulk"), BulkOut, wish), as_json=as_json)
+    await _follow(api, await api.post(path("bulk"), body=wish), as_json=as_json)
 
 
 async def _follow(api: Api, operation: BulkOut, *, as_json: bool) -> None:
@@ -179,7 +179,7 @@ async def _follow(api: Api, operation: BulkOut, *, as_json: bool) -> None:
         await _work_off(api.scheduler, operation.id)
     with progress_line() as say:
         while True:
-            operation = await api.get(path("bulk", operation.id), BulkOut)
+            operation = await api.get(path("bulk", operation.id))
             if operation.state != "running":
                 break
             say(f"{operation.done + operation.refused:,} of {operation.total:,}")
@@ -196,6 +196,8 @@ async def _follow(api: Api, operation: BulkOut, *, as_json: bool) -> None:
 
 
 async def _work_off(scheduler: Scheduler, bulk_id: int) -> None:
+    from . import bulk_actions
+
     with progress_line() as say:
         await bulk_actions.work_off(
             scheduler, bulk_id, lambda now: say(f"{now.done + now.refused:,} of {now.total:,}")
@@ -215,7 +217,7 @@ def list_bulks(*, limit: int, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            operations = await api.pages(path("bulk"), list[BulkOut], limit, rows=list)
+            operations: list[BulkOut] = await api.rows(path("bulk"), limit=limit)
         if as_json:
             print_json(operations)
         else:
@@ -259,7 +261,8 @@ def show(bulk_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            operation, now = await api.get(path("bulk", bulk_id), BulkOut), api.now
+            operation: BulkOut = await api.get(path("bulk", bulk_id))
+            now = api.now
         if as_json:
             print_json(operation)
             return
@@ -293,7 +296,7 @@ def stop(bulk_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            answer = await api.post(path("bulk", bulk_id, "stop"), DoneOut)
+            answer: DoneOut = await api.post(path("bulk", bulk_id, "stop"))
         done(answer.message, as_json=as_json, id=bulk_id)
 
     run(work())
@@ -312,7 +315,7 @@ def undo(bulk_id: int, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            back = await api.post(path("bulk", bulk_id, "undo"), BulkOut)
+            back: BulkOut = await api.post(path("bulk", bulk_id, "undo"))
             await _follow(api, back, as_json=as_json)
 
     run(work())
@@ -342,8 +345,8 @@ def list_inbox(*, search: tuple[str, ...], everything: bool, check: bool, as_jso
 
     async def work() -> bool:
         async with connect() as api:
-            response = await api.get(
-                path("inbox"), InboxOut, all=everything or None, q=joined(*search)
+            response: InboxOut = await api.get(
+                path("inbox"), all=everything or None, q=joined(*search)
             )
         if as_json:
             print_json(response)
@@ -393,8 +396,8 @@ def show_failure(cause: str, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            failure = await api.get(path("inbox", cause), FailureOut)
-            runs = await api.get(path("inbox", cause, "runs"), list[FailedRunOut], limit=20)
+            failure: FailureOut = await api.get(path("inbox", cause))
+            runs: list[FailedRunOut] = await api.rows(path("inbox", cause, "runs"), limit=20)
         now = api.now
         if as_json:
             print_json({"failure": failure, "runs": [failed_run.id for failed_run in runs]})
@@ -441,13 +444,13 @@ def _runs_option(command: Function) -> Function:
     return option(command)
 
 
-def _act(cause: str, act: FailureActIn, *, as_json: bool) -> None:
+def _act(cause: str, act: dict[str, Any], *, as_json: bool) -> None:
     async def work() -> None:
         async with connect() as api:
-            answer = await api.post(path("inbox", cause), DoneOut, act)
+            answer: DoneOut = await api.post(path("inbox", cause), body=act)
         message = answer.message
-        if act.until is not None:
-            message = f"acknowledged until {when(act.until, api.now)}"
+        if act.get("until") is not None:
+            message = f"acknowledged until {when(act['until'], api.now)}"
         done(message, as_json=as_json, cause=cause)
 
     run(work())
@@ -470,6 +473,8 @@ def retry(
     Example:
       targcc inbox retry 3f2504e04f8911d3 --rate 60
     """
+    from .schemas import BulkIn, RunFilterIn
+
     wanted = RunFilterIn(cause=cause, open=True, runs=list(run_ids))
     wish = BulkIn(action="retry", filter=wanted, rate=rate, newest_first=newest_first)
 
@@ -502,7 +507,7 @@ def acknowledge(
     Example:
       targcc inbox acknowledge 3f2504e04f8911d3 --note "the bank knows" --until 2d
     """
-    act = FailureActIn(action="acknowledge", runs=list(run_ids), note=note, until=until)
+    act = {"action": "acknowledge", "runs": run_ids, "note": note, "until": until}
     _act(cause, act, as_json=as_json)
 
 
@@ -517,7 +522,7 @@ def discard(cause: str, *, run_ids: tuple[int, ...], as_json: bool) -> None:
     Example:
       targcc inbox discard 3f2504e04f8911d3
     """
-    _act(cause, FailureActIn(action="discard", runs=list(run_ids)), as_json=as_json)
+    _act(cause, {"action": "discard", "runs": run_ids}, as_json=as_json)
 
 
 @inbox_group.command("mute")
@@ -531,7 +536,7 @@ def mute(cause: str, *, note: str | None, as_json: bool) -> None:
     Example:
       targcc inbox mute 3f2504e04f8911d3 --note "a test customer"
     """
-    _act(cause, FailureActIn(action="mute", note=note), as_json=as_json)
+    _act(cause, {"action": "mute", "note": note}, as_json=as_json)
 
 
 @inbox_group.command("reopen")
@@ -544,7 +549,7 @@ def reopen(cause: str, *, as_json: bool) -> None:
     Example:
       targcc inbox reopen 3f2504e04f8911d3
     """
-    _act(cause, FailureActIn(action="reopen"), as_json=as_json)
+    _act(cause, {"action": "reopen"}, as_json=as_json)
 
 
 @inbox_group.command("assign")
@@ -558,7 +563,7 @@ def assign(cause: str, name: str | None, *, as_json: bool) -> None:
     Example:
       targcc inbox assign 3f2504e04f8911d3 dana
     """
-    _act(cause, FailureActIn(action="assign", assignee=name), as_json=as_json)
+    _act(cause, {"action": "assign", "assignee": name}, as_json=as_json)
 
 
 @inbox_group.command("link")
@@ -572,7 +577,7 @@ def link(cause: str, ticket: str | None, *, as_json: bool) -> None:
     Example:
       targcc inbox link 3f2504e04f8911d3 https://tickets.example.com/7
     """
-    _act(cause, FailureActIn(action="link", ticket=ticket), as_json=as_json)
+    _act(cause, {"action": "link", "ticket": ticket}, as_json=as_json)
 
 
 @inbox_group.command("seen")
@@ -589,7 +594,7 @@ def seen(kind: str, subject: str, *, as_json: bool) -> None:
 
     async def work() -> None:
         async with connect() as api:
-            answer = await api.post(path("seen"), DoneOut, {"kind": kind, "subject": subject})
+            answer: DoneOut = await api.post(path("seen"), body={"kind": kind, "subject": subject})
         done(answer.message, as_json=as_json)
 
     run(work())
@@ -637,6 +642,7 @@ def backfill(
     Example:
       targcc backfill DailyReport --since 2026-11-01 --until 2026-11-08 --rate 10
     """
+    from .schemas import BackfillIn
 
     async def work() -> None:
         request = BackfillIn(
@@ -646,12 +652,12 @@ def backfill(
         async with connect() as api:
             if dry_run or not yes:
                 look = request.model_copy(update={"dry_run": True})
-                preview = await api.post(address, BackfillOut, look)
+                preview: BackfillOut = await api.post(address, body=look)
                 _say(preview, as_json=as_json and dry_run, err=not dry_run)
                 if dry_run:
                     return
                 click.confirm(f"run {len(preview.missing)} slots?", abort=True, err=True)
-            made = await api.post(address, BackfillOut, request)
+            made: BackfillOut = await api.post(address, body=request)
         if as_json:
             print_json({"job": made.job, "created": made.created})
             return
@@ -692,7 +698,7 @@ def why(name: str, *, as_json: bool) -> None:
     async def work() -> None:
         async with connect() as api:
             kind = "runs" if name.isdecimal() else "jobs"
-            answer = await api.get(path(kind, name, "why"), AnswerOut)
+            answer: AnswerOut = await api.get(path(kind, name, "why"))
         if as_json:
             print_json(answer)
             return

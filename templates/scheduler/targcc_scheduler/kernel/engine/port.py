@@ -111,6 +111,12 @@ class Engine(Protocol):
     async def create(self, store: Store, run: NewRun) -> RunId | None:
         """Insert and submit a run that stands alone, in one statement that commits by itself; ``None``: the engine has no such statement."""
 
+    def create_at_once(self, store: Store, run: NewRun) -> RunId | None:
+        """Do as :meth:`create` in the calling thread, without waiting; ``None``: not possible, or not possible now. Called from any thread."""
+
+    async def create_within(self, connection: AsyncConnection, run: NewRun) -> RunId | None:
+        """Do as :meth:`create` in the transaction of ``connection``, by a statement that writes; ``None``: not with this driver."""
+
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
         """Submit runs that wait from now on. Part of ``connection``'s transaction, which may belong to another loop."""
 

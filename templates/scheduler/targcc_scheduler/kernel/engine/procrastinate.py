@@ -35,7 +35,7 @@ from ...core.pools import BEHIND_ALL, LEAST_PLAIN, Pool, Turns, entry_priority
 from ...core.states import RunState
 from ...db.dialects import known
 from ...db.dialects.frequent import FrequentStatement, listed
-from ...db.dialects.psycopg_driver import QuietConnection
+from ...db.dialects.psycopg_driver import QuietConnection, driver_of
 from ...db.tables import job_run
 from ...db.transactions import Store
 from ..runs.claim import Entries, Taken, lock_queue
@@ -638,14 +638,30 @@ class ProcrastinateEngine:
 
     async def create(self, store: Store, run: NewRun) -> RunId:
         """Insert a run and write its entry in one statement."""
+        async with store.write_at_once() as connection:
+            return await self._insert_with_entry(connection, run)
+
+    async def create_within(self, connection: AsyncConnection, run: NewRun) -> RunId | None:
+        """Insert a run and write its entry in one statement of the application's transaction, if its driver is psycopg."""
+        plain = connection.sync_connection
+        if plain is None or plain.invalidated:
+            await connection.get_raw_connection()  # reconnects, or raises the reason
+        if not isinstance(driver_of(connection), psycopg.Connection | psycopg.AsyncConnection):
+            return None  # another driver, or a connection that SQLAlchemy did not open
+        return await self._insert_with_entry(connection, run)
+
+    async def _insert_with_entry(self, connection: AsyncConnection, run: NewRun) -> RunId:
         now = self._clock.now()
         submission = Submission(0, run.queue, run.priority, run.due_at)
         row = new_row(run, now)
         ((_, points, later),) = _alike([submission], now, self._aging)
-        async with store.write_at_once() as connection:
-            statement = _insert_with_entry(tuple(row))
-            (new,) = await statement.all(connection, row | {"points": points, "later": later})
+        statement = _insert_with_entry(tuple(row))
+        (new,) = await statement.all(connection, row | {"points": points, "later": later})
         return RunId(new.id)
+
+    def create_at_once(self, store: Store, run: NewRun) -> None:
+        """Return ``None``: a server needs waiting."""
+        del store, run
 
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
         """Write an entry for each run, or bundles for many runs."""

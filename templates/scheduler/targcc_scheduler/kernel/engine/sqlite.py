@@ -27,7 +27,8 @@ from ...core.errors import NodeUnknown
 from ...core.outage import OUTAGES, Outage
 from ...core.pools import Pool, Turns
 from ...db.transactions import Store
-from ..runs.values import Claim, NewRun, Offer, Shared
+from ..runs.create import insert_many, new_row
+from ..runs.values import Claim, NewRun, Offer, RunId, Shared
 from .port import Submission, Worker
 
 # Wake the other processes of a machine that use the same database file.
@@ -37,6 +38,7 @@ log = logging.getLogger("targcc.engine.sqlite")
 _LOOPBACK = "127.0.0.1"
 _PORTS = range(20_000, 30_000)
 """Port range below the ports that systems assign to outgoing connections."""
+_WAKE_SECONDS = 0.001
 _GATHER_SECONDS = 0.005
 """Interval after a wake-up in which further wake-ups are merged."""
 
@@ -201,6 +203,7 @@ class EmbeddedEngine:
         """The queues that may have more runs: the last claim filled all free workers of the queue or its pool."""
         self._staged = float("-inf")
         self._outage = Outage(log, "claiming runs")
+        self._is_woken = self._is_asked = False
 
     async def open(self) -> None:
         """Remember the scheduler's loop."""
@@ -212,6 +215,16 @@ class EmbeddedEngine:
     async def create(self, store: Store, run: NewRun) -> None:
         """Return ``None``: a transaction on SQLite has no round trips to save."""
         del store, run
+
+    def create_at_once(self, store: Store, run: NewRun) -> RunId | None:
+        """Insert the run's row in the calling thread, which takes less time than to pass the call to the scheduler's loop."""
+        run_id = store.insert_run_at_once(new_row(run, self._clock.now()))
+        return None if run_id is None else RunId(run_id)
+
+    async def create_within(self, connection: AsyncConnection, run: NewRun) -> RunId:
+        """Insert the run's row in the application's transaction."""
+        [run_id] = await insert_many(connection, [run], self._clock.now())
+        return run_id
 
     async def submits_on(self, connection: AsyncConnection) -> bool:
         """Return true: there is nothing to write."""
@@ -235,8 +248,13 @@ class EmbeddedEngine:
         """Write nothing: the run's own row records its refusals."""
 
     def wake(self) -> None:
-        """Look for work now, here and in other processes."""
-        if self._loop is not None and not self._loop.is_closed():
+        """Look for work now, here and in other processes; within a millisecond after another wake-up, at its end. For any thread.
+
+        A wake-up from another thread costs as much as the insert of a run, and one of a thousand calls a second is enough.
+        """
+        self._is_asked = True
+        if self._loop is not None and not self._loop.is_closed() and not self._is_woken:
+            self._is_woken = True
             self._loop.call_soon_threadsafe(self._wake_all)
 
     async def work(
@@ -272,9 +290,18 @@ class EmbeddedEngine:
             self._nudge.close()
 
     def _wake_all(self) -> None:
+        self._is_asked = False  # first, so that a wake-up from now on counts
         self._wake.set()
         if self._nudge is not None:
             self._nudge.send()
+        asyncio.get_running_loop().call_later(_WAKE_SECONDS, self._wake_again)
+
+    def _wake_again(self) -> None:
+        """Look for work once more if another wake-up came meanwhile."""
+        self._is_woken = False
+        if self._is_asked:  # read last: a thread that asks from here on wakes the loop itself
+            self._is_woken = True
+            self._wake_all()
 
     def _free(self, queues: Mapping[str, int], pools: Sequence[Turns]) -> Offer:
         """Return the free workers of each queue and pool."""

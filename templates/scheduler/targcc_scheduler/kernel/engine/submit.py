@@ -10,7 +10,7 @@ from typing import Any, Protocol, get_args, runtime_checkable
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
-from ...core.states import RunState
+from ...core.states import On, RunState
 from ...core.stored_values import MOST_BYTES
 from ...schedules.words import parse_duration
 from .. import deferred_keys, dependencies, idempotency
@@ -25,7 +25,6 @@ from ..runs.values import (
     After,
     Effects,
     NewRun,
-    On,
     Options,
     Otherwise,
     Quorum,
@@ -61,6 +60,10 @@ class DeferredSubmit:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
+
+    async def create_within(self, connection: AsyncConnection, run: NewRun) -> None:
+        """Return ``None``: the real engine would submit."""
+        del connection, run
 
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
         """Collect the submissions."""

@@ -26,25 +26,17 @@ from ...core.stored_values import (
     LARGE,
     LONGEST_ARGUMENTS,
     LONGEST_CONTENT_TYPE,
-    LONGEST_FILE_NAME,
     REFERENCE,
     FileReference,
     Here,
     is_large,
     may_refer,
     references_in,
+    safe_name,
 )
 
 # The parameter type of a file: ``async def execute(self, ctx: JobContext, report: File)``.
 
-_SEPARATORS = re.compile(r"[/\\]")
-_UNWANTED = re.compile(
-    '[\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069\\ufeff\\ud800-\\udfff<>:"|?*]'
-)
-_DEVICES = {"CON", "PRN", "AUX", "NUL"} | {
-    f"{port}{number}" for port in ("COM", "LPT") for number in range(10)
-}
-"""Windows device names, which cannot be file names with any extension."""
 _CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(; ?charset=[\w-]+)?")
 _UNKNOWN_TYPE = "application/octet-stream"
 
@@ -226,15 +218,6 @@ def _from_json(value: Mapping[str, Any]) -> File:
     except (binascii.Error, ValueError):
         raise ValueError("the content of a file in JSON is base64") from None
     return File(content, name=value.get("name"), content_type=value.get("content_type"))
-
-
-def safe_name(name: str) -> str:
-    """Return a file name without folders and without characters that some operating system forbids; a long name keeps its end."""
-    last = _UNWANTED.sub("_", _SEPARATORS.split(name)[-1])
-    short = last.encode()[-LONGEST_FILE_NAME:].decode("utf-8", "ignore").strip(" .")
-    if short.partition(".")[0].rstrip().upper() in _DEVICES:
-        short = f"_{short}"
-    return short or "file"
 
 
 def safe_type(given: str | None, name: str) -> str:

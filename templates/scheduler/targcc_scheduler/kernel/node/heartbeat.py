@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.clock import CLOCK_OFF_MS, DatabaseClock, together, uptime
+from ...core.clock import DatabaseClock, together, uptime
+from ...core.numbers import CLOCK_OFF_MS
 from ...core.outage import OUTAGES, Outage
 from ...core.pools import Workers
 from ...core.processes import is_running

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from ...core.clock import CLOCK_OFF_MS
+from ...core.humanize import node_trouble
 from ...core.states import FINAL, WAITING, RunState
 from ..jobs.tracing import trace_id_of
 from ..pauses import Window
@@ -245,16 +245,7 @@ class Server:
     @property
     def trouble(self) -> str:
         """The node's problems in one line; empty without problems."""
-        problems = []
-        if self.stuck_since is not None:
-            where = (self.stuck_in or "").partition("\n")[0]
-            since = self.stuck_since.isoformat(" ", "seconds")
-            problems.append(f"alive, stuck in {where or 'the scheduler itself'} since {since}")
-        if abs(self.clock_offset_ms or 0) > CLOCK_OFF_MS:
-            way = "ahead of" if (self.clock_offset_ms or 0) > 0 else "behind"
-            seconds = abs(self.clock_offset_ms or 0) / 1000
-            problems.append(f"its clock is {seconds:.1f} s {way} the database's")
-        return "; ".join(problems)
+        return node_trouble(self.stuck_since, self.stuck_in, self.clock_offset_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
-from ...core.numbers import PRIORITIES, is_priority
+from ...core.numbers import MOST_OWN_RETRIES, PRIORITIES, is_priority
 from ...core.pools import Turns
-from ...core.states import FINAL, WAITING, RunState
+from ...core.states import FINAL, WAITING, On, RunState
 from ...core.stored_values import may_refer
 from ...db.tables import job_run
 from ..jobs.files import Content
@@ -36,7 +36,6 @@ its workers fails, and not a run beside it."""
 
 _NEVER_RAN = frozenset({RunState.MISSED, RunState.SKIPPED})
 
-On = Literal["success", "failure", "finish"]
 Quorum = Literal["all", "any"]
 Otherwise = Literal["discard", "wait"]
 
@@ -515,9 +514,7 @@ class Tie(IntFlag):
     KEYED = 256  # other runs wait, or have waited, for its unique key, or the run itself has waited for the key
 
 
-_OWN_RETRIES_BIT, _OWN_RETRIES_MASK = 16, 0xFF
-MOST_OWN_RETRIES = _OWN_RETRIES_MASK - 1
-"""Most retries that a run may have in place of its job's."""
+_OWN_RETRIES_BIT, _OWN_RETRIES_MASK = 16, MOST_OWN_RETRIES + 1
 
 
 def own_retries_tie(retries: int | None) -> int:

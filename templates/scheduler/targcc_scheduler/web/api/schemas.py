@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from ...core.states import RunState
+from ...core.numbers import MOST_OWN_RETRIES
+from ...core.states import On, RunState
 from ...core.version import MODE, __version__
 from ...kernel.job_owner import Owner
 from ...kernel.jobs.definition import JobDefinition, shown_arguments
@@ -20,7 +21,7 @@ from ...kernel.queries.chains import Chain, ChainStep, Lineage, Relative
 from ...kernel.queries.jobs import JobOverview, JobWithRuns
 from ...kernel.queries.models import Attempt, LogLine, Pause, PoolUse, Queue, Run, StateChange, Step
 from ...kernel.runs.eligibility import Refusal
-from ...kernel.runs.values import MOST_OWN_RETRIES, On, Otherwise, Quorum
+from ...kernel.runs.values import Otherwise, Quorum
 from ...kernel.unique import LONGEST_CALL_KEY
 from ...project import current
 from ...schedules.words import parse_duration
