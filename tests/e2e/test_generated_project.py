@@ -328,3 +328,23 @@ def test_the_tests_of_a_new_project_pass(project: DemoProject):
     tested = text_of(project, "pytest", "-q", "-p", "no:cacheprovider")
     assert re.search(r"\d\d passed", tested), tested
     assert "skipped" not in tested
+
+
+def test_its_tests_name_every_job_that_cannot_run(project: DemoProject):
+    jobs = project.root / "src" / "shop_jobs" / "jobs"
+    head = "from shop_jobs.scheduler import job\n\n\n"
+    asks = "class Ledger: ...\n\n\n@job()\nclass TaxJob:\n    def __init__(self, ledger: Ledger) -> None: ...\n    def execute(self) -> None: ...\n"
+    for name, text in {
+        "tax": asks,
+        "never": '@job("0 0 30 2 *")\ndef never() -> None: ...\n',
+        "misspelt": '@job("0 2 * * *", retires=3)\ndef misspelt() -> None: ...\n',
+    }.items():
+        (jobs / f"{name}.py").write_text(head + text, encoding="utf-8")
+    tested = run(project, "pytest", "-q", "-p", "no:cacheprovider", "tests/test_project.py", "-k", "can_run")  # fmt: skip
+    assert tested.returncode == 1
+    for words in (
+        "tax.py:9  TaxJob asks for Ledger, which no provider makes: add a @provide method",
+        "never.py:4  the schedule of Never, 0 0 30 2 *, has no date to come: correct",
+        "misspelt.py:4  Misspelt: a job has no option 'retires': did you mean 'retries'?",
+    ):
+        assert words in tested.stdout

@@ -69,13 +69,14 @@ def _of_team(team: TeamBlueprint) -> Blueprint:
 
 @lru_cache
 def _own(name: str) -> Blueprint:
+    from targcc_gen.spec.errors import nearest
     from targcc_gen.spec.loader import parse_tree
 
     path = assets.blueprints() / name / "blueprint.yaml"
-    if name not in blueprint_names():
-        raise UnknownBlueprintError(
-            f"no blueprint {name}", hint=f"use one of {', '.join(blueprint_names())}"
-        )
+    names = blueprint_names()
+    if name not in names:
+        hint = nearest(name, names) or f"use one of {', '.join(names)}"
+        raise UnknownBlueprintError(f"no blueprint {name}", hint=hint)
     tree, _ = parse_tree(path.read_text(encoding="utf-8"), str(path))
     data = tree.data()
     return Blueprint(name, data["summary"], data["docstring"], data.get("defaults", {}))

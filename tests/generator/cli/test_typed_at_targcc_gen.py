@@ -47,7 +47,8 @@ TYPED = [
     # names that exist, or do not
     (["job", "DailyReportJob", "--cron", "0 3 * * *"], "there is a job DailyReport already"),
     (["job", "daily_reprot", "--remove"], 'did you mean "DailyReport"?'),
-    (["job", "Report", "--manual", "--blueprint", "reprot"], "use one of alert-check, backup"),
+    (["job", "Report", "--manual", "--blueprint", "reprot"], 'did you mean "report"?'),
+    (["job", "Report", "--manual", "--blueprint", "xyzzy"], "use one of alert-check, backup"),
     (["explain", "jobs.DalyReport.cron"], 'did you mean "DailyReport"?'),
     (["explain", "TG2O1"], "did you mean TG201?"),
     (["restore", "nothing.py"], "targcc-gen status lists what changed"),

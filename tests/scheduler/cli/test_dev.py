@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
 from projects import WEB
@@ -18,8 +19,10 @@ from targcc_gen.sync import apply, make_plan
 from targcc_scheduler.cli.commands import dev
 from targcc_scheduler.cli.dev_database import development_environment
 from targcc_scheduler.cli.dev_keys import keys
+from targcc_scheduler.cli.dev_server import for_development
 from targcc_scheduler.cli.group import CliError
 from targcc_scheduler.cli.main import main
+from targcc_scheduler.kernel.jobs.discovery import discover
 from targcc_scheduler.project import Project
 
 SECRET = "s3cret-word"
@@ -49,6 +52,19 @@ from acme_jobs.scheduler import job
 @job(retries=3)
 def report() -> str:
     return "12 lines mailed"
+"""
+STOPPED = """
+import asyncio
+from acme_jobs.scheduler import job
+from acme_jobs.services import WORD
+
+@job(every="1s", overlap="skip")
+async def waits() -> str:
+    print("WAITS", flush=True)
+    try:
+        await asyncio.sleep(600)
+    finally:
+        print("TOLD", flush=True)
 """
 
 
@@ -242,6 +258,20 @@ def test_a_key_does_what_the_help_says(
     assert ("q  quit" in capsys.readouterr().out) == (key == "?")
 
 
+def test_jobs_have_no_retries_and_no_alerts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / "tried_jobs"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    job = '@job(retries=3, alerts=Alerts(slack="https://hooks.example.com/1"))'
+    text = f"from targcc_scheduler import Alerts, job\n\n{job}\ndef report() -> None: ...\n"
+    (folder / "report.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    project = Project(name="tried", package="tried", retries=5, job_options={"Report": {"retries": 4}})  # fmt: skip
+    monkeypatch.setattr("targcc_scheduler.project._configured", for_development(project))
+    [report] = discover("tried_jobs").definitions.values()
+    assert (report.retries, report.alerts) == (0, None)
+
+
 # The whole, with processes.
 
 
@@ -368,3 +398,40 @@ def test_the_serving_process_runs_the_edited_job_and_ends_with_its_input(
     process.stdin.close()
     process.stdin = None  # communicate() would flush it
     assert process.wait(60) == 0
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_running_job_is_told_to_stop_when_a_service_is_saved(project: Path, start: Start):
+    services = project / "src" / "acme_jobs" / "services.py"
+    text = services.read_text(encoding="utf-8")
+    services.write_text(f"{text}\nWORD = 1\n", encoding="utf-8")
+    job_file(project, "waits").write_text(STOPPED, encoding="utf-8")
+    process = start("--no-open")
+    lines_until(process, "WAITS")
+    services.write_text(f"{text}\nWORD = 2\n", encoding="utf-8")
+    lines_until(process, "TOLD")
+    changed = lines_until(process, ", reloaded in ")[-1]
+    assert str(services.relative_to(project)) in changed
+    spec = project / "targcc.yaml"
+    spec.write_text(f"{spec.read_text(encoding='utf-8')}# a note\n", encoding="utf-8")
+    lines_until(process, "changed     targcc.yaml: targcc-gen regenerate applies it to the code")
+
+
+@pytest.mark.usefixtures("processes")
+def test_the_browser_opens_signed_in(
+    project: Path, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    program, opened = tmp_path / "browser.py", tmp_path / "opened.txt"
+    program.write_text(
+        f"import pathlib, sys\npathlib.Path({str(opened)!r}).write_text(sys.argv[1])\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("BROWSER", f"{sys.executable} {program} %s")
+    job_file(project, "report").write_text(FAILS, encoding="utf-8")
+    process = start()
+    while not (opened.exists() and opened.read_text(encoding="utf-8")):
+        lines_until(process, "IndexError")  # the job fails each second
+    with httpx.Client(follow_redirects=True) as browser:
+        page = browser.get(opened.read_text(encoding="utf-8"))
+    assert (page.status_code, page.url.path) == (200, "/jobs")
+    assert "Sign out" in page.text

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -321,6 +322,9 @@ async def test_people_and_programs_see_flows(site: Site, database_url, monkeypat
         {"enqueued": 1},
     )
     page = await viewer.page("/jobs/flows/1")
+    after = re.findall(r'<td[^>]* data-label="After">(.*?)</td>', page)
+    assert after[0] == ""  # a card shows no label for an empty cell
+    assert "import" in after[1]
     assert '<title id="flow-title">Steps of the flow MonthEnd</title>' in page
     assert page.count('class="flow-line"') == 5
     assert page.count('class="flow-box"') == 5

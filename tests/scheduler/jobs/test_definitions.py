@@ -295,6 +295,13 @@ def test_a_broken_file_is_shown_with_its_traceback_and_the_others_run(package):
     assert "line 2" in broken.traceback
 
 
+def test_an_error_of_the_scheduler_is_shown_without_its_class(package):
+    text = "@job(retires=3)\nclass ReportJob:\n    def execute(self, ctx): ...\n"
+    [broken] = discover(package(bad=text)).broken
+    assert broken.error == "Report: a job has no option 'retires': did you mean 'retries'?"
+    assert "targcc_scheduler.core.errors.JobError: Report" in broken.traceback
+
+
 def test_the_error_of_a_broken_file_shows_no_password(package):
     discovered = discover(
         package(bad="raise OSError('postgresql://me:hunter2hunter2@db/x is away')\n")

@@ -11,6 +11,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler.core.search_language import parse
+from targcc_scheduler.db.dialects import postgresql
+from targcc_scheduler.db.dialects.text_index import grams
 from targcc_scheduler.db.engines import make_engine
 from targcc_scheduler.db.tables import job_run, job_setting, job_text_due
 from targcc_scheduler.kernel import text_index as index_keeper
@@ -101,6 +103,21 @@ async def find(db: AsyncConnection, text: str, **more: Any) -> list[int]:
 async def index(db: AsyncConnection) -> None:
     while await index_keeper.step(db, 3) or await index_keeper.catch_up(db, 4):
         pass
+
+
+def test_grams_keep_their_numbers_when_the_known_numbers_are_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    text = "the warehouse answered 503 to 12 customers"
+    numbers = postgresql.numbers(text)
+    monkeypatch.setattr(postgresql, "_MOST_KNOWN", 5)
+    monkeypatch.setattr(postgresql, "_KNOWN", postgresql._KnownNumbers())
+    assert postgresql.numbers(text) == numbers == sorted(set(numbers))
+    assert len(postgresql._KNOWN) <= 5
+    assert postgresql.numbers("ab") == []
+    wanted = postgresql._numbers(grams("warehouse")).value
+    assert wanted is not None
+    assert set(wanted) <= set(numbers)
 
 
 @pytest.mark.slow

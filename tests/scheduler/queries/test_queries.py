@@ -189,17 +189,17 @@ async def test_ended_runs_are_counted_by_quarter_and_bad_runs_by_job(db: AsyncCo
         for minutes in (0, 20)
         for outcome in outcomes
     ]
-    await kernel_statistics.add(db, endings, shard=0)
+    fails = Ending(job="Fails", at=NOW, outcome=RunState.FAILED)
+    await kernel_statistics.add(db, [*endings, fails], shard=0)
     later = NOW + timedelta(hours=1)
     ended = await statistics.ended_runs(db, NOW, later)
-    assert ended.total == 16
+    assert ended.total == 17
     assert ended.by_quarter[NOW + timedelta(minutes=15), RunState.SUCCEEDED] == 4
-    assert ended.by_job == {
-        (job, state): 2
-        for job in ("Report", "Import")
-        for state in (RunState.FAILED, RunState.MISSED)
-    }
+    bad = [(job, state) for job in ("Report", "Import") for state in ("failed", "missed")]
+    assert ended.by_job == {("Fails", "failed"): 1} | dict.fromkeys(bad, 2)
+    assert {state for _, state in ended.by_quarter} == {"succeeded", "failed", "missed"}
     assert ended.jobs(RunState.MISSED) == {"Report", "Import"}
+    assert ended.jobs(RunState.MISSED, RunState.FAILED) == {"Report", "Import", "Fails"}
 
 
 async def test_a_run_tells_its_life_progress_and_duration(db: AsyncConnection):

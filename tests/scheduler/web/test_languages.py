@@ -25,7 +25,8 @@ from targcc_scheduler.core.states import RunState
 from targcc_scheduler.core.text import harmless, isolated
 from targcc_scheduler.db.columns import metadata
 from targcc_scheduler.features.triage import bulk_queries, inbox
-from targcc_scheduler.web.dashboard import rendering
+from targcc_scheduler.kernel.queries.models import RecentRun
+from targcc_scheduler.web.dashboard import charts, rendering
 from web_fixtures import Site, running
 
 HEBREW = re.compile("[\u05d0-\u05ea]")
@@ -142,6 +143,20 @@ def test_texts_of_people_keep_their_direction_to_themselves():
     with reading(Reader(catalogue("en"))):
         text = gettext("Queue %(name)s is paused", name=f"{NAME}{TURNED}")
     assert text == f"Queue \u2068{NAME}<U+202E>gpj.exe\u2069 is paused"
+
+
+def test_a_chart_that_is_kept_is_drawn_again_for_another_language_and_state():
+    at = datetime(2026, 11, 30, tzinfo=UTC)
+    failed, succeeded = (
+        RecentRun(1, "Report", state, at, at, at) for state in (RunState.FAILED, RunState.SUCCEEDED)
+    )
+    english = charts.spark([failed])
+    with reading(Reader(catalogue("he"))):
+        hebrew = charts.spark([failed])
+    assert "1 failed" in english
+    assert hebrew != english
+    assert charts.spark([failed]) == english
+    assert "1 succeeded" in charts.spark([succeeded])
 
 
 async def test_everybody_reads_in_their_language(site: Site, settings):

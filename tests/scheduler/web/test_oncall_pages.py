@@ -1,9 +1,12 @@
 """Inbox, bulk operations and "why?" on the pages and in the API."""
 
+import html
 import json
+import re
 
 import pytest
 from targcc_scheduler.core.actor import Actor, ActorKind
+from targcc_scheduler.features.triage import pages
 from targcc_scheduler.kernel.error_groups import fingerprint_of
 from web_fixtures import Site
 
@@ -18,6 +21,25 @@ async def many_failures(site: Site, number: int = 7) -> str:
             ArgumentsJson=json.dumps({"user_id": customer}),
         )
     return fingerprint_of("MailUser", "ConnectionError: no answer for 1").key
+
+
+async def test_the_inbox_has_pages_with_the_most_open_runs_first(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pages, "MOST_FAILURES", 2)
+    for number, fault in enumerate(("ValueError", "OSError", "KeyError"), 1):
+        for _ in range(number):
+            await site.add_run("SyncStock", "failed", Message=f"{fault}: broken")
+    viewer = await site.user("viewer")
+    first = await viewer.page("/jobs/inbox")
+    assert re.findall(r"(\w+): broken", first) == ["KeyError", "OSError"]
+    assert "Previous page" not in first
+    assert "(4) Inbox" in first  # and that no server is up
+    [following] = re.findall(r'rel="next" href="([^"]+)"', first)
+    second = await viewer.page(html.unescape(following))
+    assert re.findall(r"(\w+): broken", second) == ["ValueError"]
+    assert ("Previous page" in second, "Next page" in second) == (True, False)
+    assert "ValueError: broken" in await viewer.page("/jobs/inbox?page=99")
 
 
 async def test_the_inbox_shows_each_cause_once_and_all_of_it_can_be_done_again(busy_site: Site):

@@ -27,7 +27,7 @@ from ..kernel.jobs.definition import JobDefinition
 from ..kernel.jobs.discovery import place_of
 from ..kernel.queries.models import Attempt
 from ..kernel.queries.system import history
-from ..project import EVERY_JOB, adopt, current
+from ..project import EVERY_JOB, Project, adopt, current
 from ..schedules.zones import parse_zone
 from ..schema_setup import prepare
 from ..settings import Settings
@@ -47,12 +47,16 @@ _NO_RETRIES = {"retries": 0, "alerts": None, "ping": None}
 """Options of each job during development."""
 
 
+def for_development(project: Project) -> Project:
+    """Return a project whose jobs are not retried and send no alerts."""
+    options = {**project.job_options, EVERY_JOB: _NO_RETRIES}
+    return replace(project, retries=0, job_options=options, alerts={}, oncall={})
+
+
 def serve_child() -> None:
     """Serve until stdin ends. The first line is the order, an object with ``opens``, ``first``, ``changed`` and ``since``."""
     order = json.loads(sys.stdin.readline())
-    project = current()
-    options = {**project.job_options, EVERY_JOB: _NO_RETRIES}
-    adopt(replace(project, retries=0, job_options=options, alerts={}, oncall={}))
+    adopt(for_development(current()))
     from ..web.state import shared_state
     from .log_setup import configure_logging
 

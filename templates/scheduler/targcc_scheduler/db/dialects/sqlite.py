@@ -375,7 +375,7 @@ class SQLiteDialect:
     ) -> sa.Select[Any]:
         """Join a list in JSON with the ids from a correlated subquery; SQLite has no ``LATERAL``."""
         job = sa.func.json_each(json.dumps(list(jobs))).table_valued("value", name="job")
-        c, newest = job_run.c, job_run.alias("newest")
+        c, newest = job_run.c, _newest_run()
         ids = sa.select(c.Id).where(c.JobName == job.c.value, *where)
         ids = ids.order_by(c.Id.desc()).limit(each).correlate(job)
         both = job.join(newest, newest.c.Id.in_(ids))
@@ -391,6 +391,10 @@ class SQLiteDialect:
             for runs in base.newest_in_states(job.c.key, job.c.value, each, states)
         )
         return sa.select(job.c.key, *(listed.scalar_subquery() for listed in lists))
+
+    def joined(self, texts: sa.ColumnElement[Any], separator: str) -> sa.ColumnElement[str]:
+        """Use ``group_concat``."""
+        return sa.func.group_concat(texts, separator, type_=sa.Text)
 
     async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
         """Run ``incremental_vacuum`` on files created for it. Free page by page, because the pragma frees a page for each row that is read."""
@@ -408,6 +412,12 @@ class SQLiteDialect:
 
 
 DIALECT: Dialect = SQLiteDialect()
+
+
+@cache
+def _newest_run() -> sa.FromClause:
+    """Return an alias of the runs, built once: it has all columns."""
+    return job_run.alias("newest")
 
 
 async def _main_file(connection: AsyncConnection) -> str:

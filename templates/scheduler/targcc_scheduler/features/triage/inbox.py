@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -353,15 +354,20 @@ async def _opened(
 
 async def _in_hand(connection: AsyncConnection) -> dict[str, int]:
     """Count waiting and running reruns by error group."""
+    return {row[0]: row[1] for row in await connection.execute(_active_reruns())}
+
+
+@cache
+def _active_reruns() -> sa.Select[Any]:
+    """Build the statement once: an alias has all columns."""
     new, old = job_run.alias("new"), job_run.alias("old")
-    rows = await connection.execute(
+    return (
         sa.select(old.c.Cause, sa.func.count())
         .select_from(new.join(old, new.c.RetryOf == old.c.Id))
         .where(new.c.RetryOf.is_not(None), new.c.State.in_(sorted(ACTIVE)))
         .where(old.c.Cause.is_not(None))
         .group_by(old.c.Cause)
     )
-    return {row[0]: row[1] for row in rows}
 
 
 async def _failures(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ from ...kernel.queries.run_search import RunFilter
 from ...scheduler import Scheduler
 from ...web.authentication import actor
 from ...web.dashboard.common import SchedulerOf as CommonSchedulerOf
-from ...web.dashboard.common import Viewer, find_job, local_time, query_of
+from ...web.dashboard.common import Viewer, find_job, id_of, local_time, query_of
 from ...web.dashboard.flash import Flash, back, base_path
 from ...web.dashboard.page_route import PageRoute, page_needs
 from ...web.dashboard.rendering import render
@@ -39,13 +40,21 @@ from .issues import besides_failures
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _RUNS_SHOWN = 100
+MOST_FAILURES = 100
+"""Limit of error groups on a page of the inbox."""
 
 
 @router.get("/inbox")
 async def inbox_page(
-    request: Request, principal: Viewer, scheduler: CommonSchedulerOf, show: str = "", q: str = ""
+    request: Request,
+    principal: Viewer,
+    scheduler: CommonSchedulerOf,
+    *,
+    show: str = "",
+    q: str = "",
+    page: str = "",
 ) -> Response:
-    """Everything that needs a person."""
+    """Everything that needs a person; the error groups with the most open runs first, a hundred on a page."""
     search, error = q.strip()[:MOST], None
     try:
         wanted = looked_for(scheduler, search)
@@ -63,6 +72,9 @@ async def inbox_page(
         }
 
     content = await scheduler.read(query)
+    failures = content["failures"]
+    pages = max(1, math.ceil(len(failures) / MOST_FAILURES))
+    number = min(max(id_of(page) or 1, 1), pages)
     return render(
         request,
         "oncall/inbox.html",
@@ -70,6 +82,9 @@ async def inbox_page(
         everything=everything,
         search=search,
         error=error,
+        shown=failures[(number - 1) * MOST_FAILURES : number * MOST_FAILURES],
+        number=number,
+        pages=pages,
         **content,
     )
 

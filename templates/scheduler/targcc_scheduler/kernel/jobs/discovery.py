@@ -295,9 +295,15 @@ def _broken(name: str, error: BaseException, line: int | None = None) -> BrokenM
         line = error.lineno
     in_file = [frame.lineno for frame in shown.stack if frame.filename == path]
     line = in_file[-1] if in_file else line
+    return BrokenModule(name, path, _summary(error, shown), "".join(lines), line, _advice(error))
+
+
+def _summary(error: BaseException, shown: traceback.TracebackException) -> str:
+    """Return an error in one line, without the class if the error is the scheduler's: its message says all."""
+    if type(error).__module__ == JobError.__module__ and str(error):
+        return mask(str(error)).splitlines()[0]
     message = mask("".join(shown.format_exception_only())).strip().splitlines()
-    summary = message[-1] if isinstance(error, SyntaxError) else message[0]
-    return BrokenModule(name, path, summary, "".join(lines), line, _advice(error))
+    return message[-1] if isinstance(error, SyntaxError) else message[0]
 
 
 def _path(name: str) -> str | None:

@@ -23,7 +23,7 @@ _BESIDE_WORK = 30.0
 
 The index may fall behind by :data:`.text_index.BEHIND` runs: searches read unindexed runs directly.
 """
-_LEAST_AT_ONCE = 600
+_LEAST_AT_ONCE = 1_000
 """Least number of runs in a transaction on PostgreSQL. Their texts are split on the event loop, in about 30 ms."""
 _STEPS = 50
 """Number of steps between two looks whether the index is behind."""

@@ -154,9 +154,12 @@ class JobWithRuns(JobEntry, Generic[R]):
     @property
     def recovered(self) -> bool:
         """Whether a run succeeded after the last failure or missed slot."""
-        ends = [run.happened_at for run in self.outcomes if run.state is RunState.SUCCEEDED]
+        successes = (run for run in self.outcomes if run.state is RunState.SUCCEEDED)
         failures = [run.happened_at for run in self.outcomes if run.state in BAD]
-        return bool(ends) and (not failures or max(ends) > max(failures))
+        if not failures:
+            return any(successes)
+        last = max(failures)  # few times are read: a page asks this of hundreds of jobs
+        return any(run.happened_at > last for run in successes)
 
     @property
     def active(self) -> tuple[R, ...]:

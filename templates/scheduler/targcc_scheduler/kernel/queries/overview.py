@@ -17,7 +17,7 @@ from ..job_owner import Ownership
 from ..jobs.definition import JobDefinition
 from . import runs, system
 from .chains import Chain, chains
-from .jobs import BAD, JobEntry, JobOverview, JobStates, job_entries, with_runs, with_states
+from .jobs import BAD, JobEntry, JobOverview, job_entries, with_runs, with_states
 from .models import Run, Server
 from .statistics import EndedRuns, ended_runs
 from .upcoming import Upcoming, coming_slots, upcoming
@@ -53,7 +53,7 @@ class Overview:
     usual: Mapping[str, timedelta | None]
     has_run: bool
     chains: tuple[Chain, ...] = ()
-    recovered: tuple[JobStates, ...]
+    recovered: tuple[JobEntry, ...]
     window: EndedRuns
     running: tuple[Run, ...]
     upcoming: tuple[Upcoming, ...]
@@ -89,7 +89,7 @@ async def overview(
 ) -> Overview:
     """Read the overview page data in about a dozen queries; the cost does not grow with the number of runs.
 
-    Recent runs are read of the jobs on the board and of running jobs, and their states alone of jobs that failed in the window.
+    Recent runs are read of the jobs on the board and of running jobs, and their states alone of other jobs that failed in the window.
     """
     definitions = list(definitions)
     jobs = await job_entries(connection, definitions, now)
@@ -105,7 +105,10 @@ async def overview(
     read = {
         job.name: job for job in await with_runs(connection, (j for j in jobs if j.name in shown))
     }
-    states = await with_states(connection, (job for job in jobs if job.name in failed))
+    unread = failed.difference(read)
+    states = await with_states(connection, (job for job in jobs if job.name in unread))
+    recovered = {name for name, job in read.items() if name in failed and job.recovered}
+    recovered |= {job.name for job in states if job.recovered}
     return Overview(
         now=now,
         since=since,
@@ -115,7 +118,7 @@ async def overview(
         usual={run.job: read[run.job].usual_duration for run in running if run.job in read},
         has_run=await runs.are_any(connection),
         chains=chained,
-        recovered=tuple(job for job in states if job.recovered),
+        recovered=tuple(job for job in jobs if job.name in recovered),
         window=window,
         running=running,
         upcoming=upcoming(jobs, waiting, now),

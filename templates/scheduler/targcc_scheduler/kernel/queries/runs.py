@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -68,12 +69,17 @@ async def running_runs(connection: AsyncConnection) -> tuple[Run, ...]:
     return tuple(run_of(row) for row in await connection.execute(statement))
 
 
-async def waiting_runs(connection: AsyncConnection, limit: int = 50) -> tuple[Run, ...]:
-    """Return the runs that wait for their due time, a retry or a worker, sorted by due time."""
+async def waiting_runs(connection: AsyncConnection) -> tuple[Run, ...]:
+    """Return the first runs that wait for their due time, a retry or a worker, at most 50, sorted by due time."""
+    return tuple(run_of(row) for row in await connection.execute(_waiting()))
+
+
+@cache
+def _waiting() -> sa.Select[Any]:
+    """Build the statement once: its subqueries have hundreds of columns."""
     c = job_run.c
     parts = [sa.select(job_run).where(c.State == state) for state in sorted(WAITING)]
-    statement = first_of(parts, [c.DueAt.asc(), c.Id.asc()], limit)
-    return tuple(run_of(row) for row in await connection.execute(statement))
+    return first_of(parts, [c.DueAt.asc(), c.Id.asc()], 50)
 
 
 async def recent_runs(

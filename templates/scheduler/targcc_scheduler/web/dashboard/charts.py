@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -194,15 +195,24 @@ def spark(runs: Sequence[RecentRun], most: int = 24) -> Markup:
         runs: Runs, newest first.
         most: Number of places; fewer runs leave places on the left empty.
     """
-    shown = list(reversed(runs[:most]))
-    times = [run.duration for run in shown]
-    longest = max([time.total_seconds() for time in times if time] or [1.0]) or 1.0
+    shown = tuple((run.id, run.state, run.duration) for run in reversed(runs[:most]))
+    return _spark(shown, most, reader().catalogue.language)
+
+
+_Bar = tuple[int, RunState, timedelta | None]
+"""A run's id, state and duration."""
+
+
+@lru_cache(maxsize=512)
+def _spark(shown: tuple[_Bar, ...], most: int, _language: str) -> Markup:
+    """Draw runs, newest last. Cached: an open page is drawn again and again, and few of its jobs have run since."""
+    longest = max([time.total_seconds() for _, _, time in shown if time] or [1.0]) or 1.0
     offset = most - len(shown)
-    counts = Counter(run.state for run in shown)
+    counts = Counter(state for _, state, _ in shown)
     title = _BarTitles(counts)
     bars = (
-        _spark_bar(run, time, (offset + index) * _SPARK_STEP, longest, title)
-        for index, (run, time) in enumerate(zip(shown, times, strict=True))
+        _spark_bar(bar, (offset + index) * _SPARK_STEP, longest, title)
+        for index, bar in enumerate(shown)
     )
     summary = ", ".join(humanize.count_state(counts[s], s) for s in RunState if counts[s])
     return Markup(
@@ -228,25 +238,25 @@ class _BarTitles:
         self._direction = reader().catalogue.direction
         self._words = {state: self._isolated(humanize.STATE_WORDS[state]) for state in states}
 
-    def of(self, run: RecentRun, time: timedelta | None) -> str:
+    def of(self, bar: _Bar) -> str:
         """Return the title of a run's bar."""
-        state = self._words[run.state]
+        run_id, run_state, time = bar
+        state = self._words[run_state]
         if not time:
-            return self._plain % {"id": run.id, "state": state}
+            return self._plain % {"id": run_id, "state": state}
         took = self._isolated(humanize.duration(time))
-        return self._timed % {"id": run.id, "state": state, "time": took}
+        return self._timed % {"id": run_id, "state": state, "time": took}
 
     def _isolated(self, text: str) -> str:
         return isolated(text, self._direction)
 
 
-def _spark_bar(
-    run: RecentRun, time: timedelta | None, x: int, longest: float, title: _BarTitles
-) -> str:
+def _spark_bar(bar: _Bar, x: int, longest: float, title: _BarTitles) -> str:
+    _, state, time = bar
     seconds = time.total_seconds() if time else 0.0
     height = max(4.0, (_SPARK_HEIGHT - 2) * math.sqrt(seconds / longest))
     return (
-        f'<g><title>{escape(title.of(run, time))}</title><rect class="k-{run.state}" x="{x}" y="{_SPARK_HEIGHT - height:.1f}"'
+        f'<g><title>{escape(title.of(bar))}</title><rect class="k-{state}" x="{x}" y="{_SPARK_HEIGHT - height:.1f}"'
         f' width="{_SPARK_BAR}" height="{height:.1f}"/></g>'
     )
 
@@ -277,15 +287,17 @@ def strip(view: Overview, zone: ZoneInfo, runs_url: str) -> Markup:
     slots = Counter((at - start) // _STRIP_BIN for at in view.slots)
     most = max([*(total.total() for total in bins.values()), *slots.values(), 1])
     columns = _Columns(axis, most, zone, runs_url)
+    spans = {n: columns.span(n) for n in {*bins, *slots}}
+    said = {n: _said(states) for n, states in bins.items() if n >= 0}
     parts = [
         *(_hour(axis, at, zone) for at in _hours(axis, zone)),
-        *(columns.runs(n, bins[n]) for n in sorted(bins) if n >= 0),
-        *(columns.slots(n, slots[n]) for n in sorted(slots) if n >= 0),
+        *(columns.runs(n, spans[n], bins[n], said[n]) for n in sorted(said)),
+        *(columns.slots(n, spans[n], slots[n]) for n in sorted(slots) if n >= 0),
         _now_mark(axis, view.now),
     ]
     label = _strip_label(view)
-    rows = [(columns.span(n), _said(bins[n])) for n in sorted(bins) if n >= 0]
-    rows += [(columns.span(n), columns.coming(slots[n])) for n in sorted(slots) if n >= 0]
+    rows = [(spans[n], said[n]) for n in sorted(said)]
+    rows += [(spans[n], columns.coming(slots[n])) for n in sorted(slots) if n >= 0]
     return Markup(
         '<svg class="strip" role="group" aria-label="{}" width="100%" height="82">{}</svg>'
     ).format(label, joined(parts)) + table(label, (gettext("When"), gettext("Runs")), rows)
@@ -311,29 +323,29 @@ class _Columns:
     zone: ZoneInfo
     runs_url: str
 
-    def runs(self, n: int, states: Counter[RunState]) -> Markup:
+    def runs(self, n: int, span: str, states: Counter[RunState], said: str) -> Markup:
         start = self.axis.start + n * _STRIP_BIN
         end = start + _STRIP_BIN
         whole = scaled(states.total(), self.most, _STRIP_HEIGHT)
         x, width, base = self.axis.x(start), self.axis.width(_STRIP_BIN), float(_STRIP_BASE)
         parts = [rect("hit", x, 0, width=width, height=_STRIP_BASE)]
         for kind, members in STACK:
-            number = sum(states[state] for state in members)
+            number = sum(states.get(state, 0) for state in members)
             if number:
                 height = max(3.0, whole * number / states.total())
                 base -= height
                 parts.append(self._bar(kind, x, base, height))
         query = urlencode({"since": start.isoformat(), "until": end.isoformat()})
-        words = escape(f"{self.span(n)}: {_said(states)}")
+        words = escape(f"{span}: {said}")
         return drawn(
             f'<a href="{escape(self.runs_url)}?{escape(query)}" tabindex="-1">'
             f"<title>{words}</title>{''.join(parts)}</a>"
         )
 
-    def slots(self, n: int, number: int) -> Markup:
+    def slots(self, n: int, span: str, number: int) -> Markup:
         start = self.axis.start + n * _STRIP_BIN
         height = scaled(number, self.most, _STRIP_HEIGHT)
-        words = escape(f"{self.span(n)}: {self.coming(number)}")
+        words = escape(f"{span}: {self.coming(number)}")
         bar = self._bar("slot", self.axis.x(start), _STRIP_BASE - height, height)
         return drawn(f"<g><title>{words}</title>{bar}</g>")
 
@@ -354,7 +366,7 @@ class _Columns:
 
 
 def _said(states: Counter[RunState]) -> str:
-    return ", ".join(humanize.count_state(states[s], s) for s in RunState if states[s])
+    return ", ".join(humanize.count_state(states[s], s) for s in RunState if states.get(s))
 
 
 def _hours(axis: Axis, zone: ZoneInfo) -> Iterable[datetime]:

@@ -13,12 +13,14 @@ SCHEDULER = Scheduler()
 
 
 def test_every_job_file_imports() -> None:
-    assert [broken.traceback for broken in SCHEDULER.broken] == []
+    broken = [module.traceback for module in SCHEDULER.broken]
+    assert not broken, "\n".join(broken)
 
 
 def test_every_job_can_run() -> None:
     """Check the services that constructors ask for, the schedules and the alerts."""
-    assert [str(finding) for finding in SCHEDULER.check_jobs() if finding.fails] == []
+    findings = [str(finding) for finding in SCHEDULER.check_jobs() if finding.fails]
+    assert not findings, "\n".join(findings)
 
 
 @pytest.mark.parametrize("definition", SCHEDULER.definitions.values(), ids=str)
