@@ -1,5 +1,6 @@
 """Admission of runs that wait for capacity of a limit key, by tables; on both databases."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -140,6 +141,24 @@ async def test_a_run_that_another_transaction_has_locked_does_not_ask(migrated_p
         await other.execute(sa.select(job_run.c.Id).with_for_update())
         assert await limits.admit(connection, ["K"], NOW) == []
         assert await connection.scalar(sa.select(job_limit.c.WakeId)) is None
+    await store.dispose()
+
+
+async def test_a_key_that_another_transaction_has_locked_is_waited_for(migrated_postgresql_url):
+    store = Store(migrated_postgresql_url)
+    async with store.write() as connection:
+        await _limit(connection)
+        await _insert(connection, 1, **WAITS)
+    waiting = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    async with store.write() as other:
+        await limits.lock(other, ["K"])
+        assert await store.change(lambda db: limits.lock(db, ["K"], waits=False)) == []
+        admitting = asyncio.create_task(store.change(lambda db: limits.admit(db, ["K"], NOW)))
+        async with asyncio.timeout(30):
+            while not admitting.done() and not await other.scalar(waiting):
+                pass
+        assert not admitting.done()
+    assert [run.run_id for run in await admitting] == [1]
     await store.dispose()
 
 

@@ -4,6 +4,10 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
+from targcc_scheduler import RunState
+from targcc_scheduler.db.tables import job_run
+from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.kernel.runs import create
 
 NOW = datetime(2026, 11, 30, 9, tzinfo=UTC)
@@ -40,3 +44,25 @@ async def test_staging_returns_the_number_of_runs(monkeypatch):
 
     monkeypatch.setattr(create, "_STAGE", SimpleNamespace(counts=counts))
     assert await create.stage_due(None, NOW) == 3
+
+
+@pytest.mark.parametrize(
+    ("state", "due", "number"),
+    [
+        ("scheduled", NOW - SECOND, 1),
+        ("scheduled", NOW, 1),
+        ("retrying", NOW, 1),
+        ("scheduled", NOW + timedelta(microseconds=1), 0),
+        ("awaiting", NOW, 0),
+    ],
+)
+async def test_a_run_is_due_at_its_instant(migrated_url, state, due, number):
+    store = Store(migrated_url)
+    row = {"JobName": "A", "JobType": "Manual", "State": state, "Queue": "q", "Priority": 0}
+    row |= {"DueAt": due, "CreatedAt": NOW, "TriggeredBy": "dana"}
+    async with store.write() as connection:
+        await connection.execute(sa.insert(job_run).values(row))
+        assert await create.stage_due(connection, NOW) == number
+        now = await connection.scalar(sa.select(job_run.c.State))
+    assert now == (RunState.ENQUEUED if number else state)
+    await store.dispose()

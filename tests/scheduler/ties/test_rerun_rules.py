@@ -315,3 +315,28 @@ async def test_old_runs_with_dependents_are_locked_before_anything_is_created(
     monkeypatch.setattr(rerun, "_create", create)
     await rerun.rerun(None, [_new(*run) for run in runs], "dana", NOW)
     assert acts[:2] == ([len(runs)] if held is None else [held, len(runs)])
+
+
+@pytest.mark.parametrize(
+    ("condition", "outcome", "is_unmet"),
+    [
+        ("success", SUCCEEDED, False),
+        ("success", FAILED, True),
+        ("success", CANCELLED, True),
+        ("success", dependencies.DELETED, False),
+        ("success", None, False),
+        ("failure", FAILED, False),
+        ("failure", SUCCEEDED, True),
+        ("finish", FAILED, False),
+        ("finish", dependencies.DELETED, False),
+    ],
+)
+async def test_a_rerun_of_the_parent_may_help_where_its_outcome_does_not(
+    store, condition, outcome, is_unmet
+):
+    link = {"ChildId": 2, "ParentKind": RUN, "ParentId": 1, "Condition": condition}
+    link |= {"Quorum": "all", "Otherwise": "discard", "Outcome": outcome}
+    async with store.write() as connection:
+        await connection.execute(sa.insert(job_link).values(link))
+        rows = await connection.execute(sa.select(job_link).where(dependencies._IS_UNMET))
+        assert len(rows.all()) == is_unmet
