@@ -101,14 +101,15 @@ class Names:
         )
 
     def whole(self, module: str) -> str | None:
-        """Return the only module that has every name of a module of the earlier release, or None."""
+        """Return the only module that has every public name of a module of the earlier release, or None."""
         places, path = self.places(module), self.old_path(module)
         if path is None or len(places) != 1:
             return None
         new = self._new(f"{places[0].replace('.', '/')}.py") or self._new(
             f"{places[0].replace('.', '/')}/__init__.py"
         )
-        return places[0] if new is not None and self._old(path).defined <= new.names else None
+        public = {name for name in self._old(path).defined if not name.startswith("_")}
+        return places[0] if new is not None and public <= new.names else None
 
     @cached_property
     def public(self) -> Mapping[str, str]:
