@@ -11,10 +11,10 @@ import uuid
 import black
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from targcc_gen.render.literals import docstring, mdtext, pyliteral, tomlstr, yamlstr
+from targcc_gen.render.literals import docstring, is_visible, mdtext, pyliteral, tomlstr, yamlstr
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 
@@ -56,6 +56,7 @@ MARKUP = st.lists(
 
 
 @given(TEXT | MARKUP)
+@example("\U000e0100")  # a selector of glyphs, which hides text
 def test_markdown_shows_the_text_and_nothing_else(text):
     written = mdtext(text)
     assert "\n" not in written
@@ -64,7 +65,7 @@ def test_markdown_shows_the_text_and_nothing_else(text):
     inner = [child for token in tokens for child in token.children or ()]
     assert (kinds, {child.type for child in inner} - {"text", "text_special"}) == (set(), set())
     shown = "".join(child.content for child in inner)
-    visible = "".join(c if c.isprintable() or c == " " else " " for c in text)
+    visible = "".join(c if is_visible(c) else " " for c in text)
     assert shown.split() == visible.split() or not text.isprintable()
     for machine in ("p://", "www.", "<", "!["):
         assert machine not in written
