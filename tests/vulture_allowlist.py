@@ -3,6 +3,7 @@
 # Python itself, by PEP 562.
 __getattr__
 __dir__
+_.create_module  # importlib
 
 # Public interface for people's jobs and applications.
 _.raise_if_cancelled

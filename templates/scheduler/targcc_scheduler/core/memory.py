@@ -8,13 +8,15 @@ import sys
 import time
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from threading import RLock
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .processes import resident_bytes
+
+if TYPE_CHECKING:  # the module takes a tenth of the start of a command that is sent to a server
+    from importlib.abc import Loader
 
 _FRESH_SECONDS = 0.005
 _ASYNCIO = "sqlalchemy.ext.asyncio"
@@ -63,7 +65,7 @@ def leave_orm_until_asked() -> None:
         sys.meta_path.insert(0, _Finder())
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Find ``sqlalchemy.ext.asyncio`` and give it a loader that delays its sessions."""
 
     def find_spec(
@@ -73,11 +75,11 @@ class _Finder(MetaPathFinder):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _WithoutSessions(spec.loader)
+            spec.loader = _WithoutSessions(spec.loader)  # type: ignore[assignment]  # what importlib calls
         return spec
 
 
-class _WithoutSessions(Loader):
+class _WithoutSessions:
     """Load the parts of the package that need no ORM.
 
     Args:
@@ -86,6 +88,10 @@ class _WithoutSessions(Loader):
 
     def __init__(self, whole: Loader) -> None:
         self.whole = whole
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Return ``None``: the import system creates the module."""
+        del spec
 
     def exec_module(self, module: ModuleType) -> None:
         """Set connections and engines on the package; load the rest at the first access."""
