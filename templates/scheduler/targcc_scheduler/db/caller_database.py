@@ -44,7 +44,9 @@ class Home:
 
     @asynccontextmanager
     async def writing(self, connection: AsyncConnection) -> AsyncIterator[None]:
-        """Check the tables around statements whose first one writes: on SQLite it takes the write lock, which a look would make impossible.
+        """Check the tables before or after a block of statements. The first statement of the block has to write.
+
+        On SQLite a query before the block could make the database refuse the write lock, so the block's own error shows a missing table.
 
         Raises:
             OtherDatabase: as of :meth:`enter`.

@@ -226,9 +226,6 @@ class Dialect(Protocol):
             states: The states.
         """
 
-    def joined(self, texts: sa.ColumnElement[Any], separator: str) -> sa.ColumnElement[str]:
-        """Aggregate texts into one text, in no order; NULLs are left out."""
-
     async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
         """Return up to ``pages`` unused pages of the database to the system, in a transaction; return whether more may be left."""
 

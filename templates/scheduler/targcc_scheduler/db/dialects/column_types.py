@@ -157,17 +157,28 @@ def _as_integer(element: whole_seconds, compiler: Any, **options: Any) -> str:
 
 
 class joined_texts(FunctionElement[str]):  # noqa: N801
-    """The texts of a group of rows, with commas between them; NULL for no row."""
+    """The texts of a group of rows, in no order, with a separator between them; NULLs are left out; NULL for no text.
+
+    Args:
+        texts: The texts.
+        separator: A constant of the scheduler's, without quotes.
+    """
 
     type = sa.String()
     inherit_cache = True
 
-
-@compiles(joined_texts, "postgresql")
-def _as_string_agg(element: joined_texts, compiler: Any, **options: Any) -> str:
-    return f"string_agg({compiler.process(element.clauses, **options)}, ',')"
+    def __init__(self, texts: sa.ColumnElement[Any], separator: str = ",") -> None:
+        super().__init__(texts, sa.literal_column(f"'{separator}'"))
 
 
-@compiles(joined_texts, "sqlite")
-def _as_group_concat(element: joined_texts, compiler: Any, **options: Any) -> str:
-    return f"group_concat({compiler.process(element.clauses, **options)}, ',')"
+def _joined_by(function: str) -> Callable[..., str]:
+    """Return the compiler of :class:`joined_texts` for a database with this function."""
+
+    def compiled(element: joined_texts, compiler: Any, **options: Any) -> str:
+        return f"{function}({compiler.process(element.clauses, **options)})"
+
+    return compiled
+
+
+compiles(joined_texts, "postgresql")(_joined_by("string_agg"))
+compiles(joined_texts, "sqlite")(_joined_by("group_concat"))

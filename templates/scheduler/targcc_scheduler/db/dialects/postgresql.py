@@ -408,10 +408,6 @@ class PostgreSQLDialect:
         )
         return sa.select(job.c.name, *(listed.scalar_subquery() for listed in lists))
 
-    def joined(self, texts: sa.ColumnElement[Any], separator: str) -> sa.ColumnElement[str]:
-        """Use ``string_agg``."""
-        return sa.func.string_agg(texts, separator, type_=sa.Text)
-
     async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
         """Return false: autovacuum reuses the pages."""
         del connection, pages

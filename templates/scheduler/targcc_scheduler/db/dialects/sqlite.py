@@ -392,10 +392,6 @@ class SQLiteDialect:
         )
         return sa.select(job.c.key, *(listed.scalar_subquery() for listed in lists))
 
-    def joined(self, texts: sa.ColumnElement[Any], separator: str) -> sa.ColumnElement[str]:
-        """Use ``group_concat``."""
-        return sa.func.group_concat(texts, separator, type_=sa.Text)
-
     async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
         """Run ``incremental_vacuum`` on files created for it. Free page by page, because the pragma frees a page for each row that is read."""
         if not await _is_incremental(connection):

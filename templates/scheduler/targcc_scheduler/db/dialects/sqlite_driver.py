@@ -135,8 +135,8 @@ async def connect(database: str) -> InlineConnection:
 class QuickConnection:
     """A connection for single statements from any thread, each in a transaction of its own. No statement waits for a lock.
 
-    The transaction takes microseconds: in WAL mode a commit writes to the operating system and does not wait for the disk. Checkpoints,
-    which do, are left to the other connections.
+    The transaction takes microseconds: in WAL mode a commit writes to the operating system and does not wait for the disk. The other
+    connections write the checkpoints, because a checkpoint waits for the disk.
 
     Args:
         database: The path of the file.

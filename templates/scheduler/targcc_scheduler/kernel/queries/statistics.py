@@ -16,8 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.states import RunState
-from ...db.columns import whole_seconds
-from ...db.dialects import known
+from ...db.columns import joined_texts, whole_seconds
 from ...db.tables import job_stat, logged_job
 from .. import statistics
 from ..runs.values import NO_DURATION, QUARTER, duration_of, quarter_of
@@ -97,7 +96,7 @@ async def ended_runs(connection: AsyncConnection, since: datetime, until: dateti
     c = job_stat.c
     record = c.Outcome + " " + sa.cast(c.Count, sa.String) + " " + c.JobName
     others = sa.case((c.Outcome != RunState.SUCCEEDED, record))
-    records = known.of(connection).joined(others, _BETWEEN_RECORDS)
+    records = joined_texts(others, _BETWEEN_RECORDS)
     statement = sa.select(c.BeginsAt, sa.func.sum(c.Count), records)
     rows = await connection.execute(statement.where(*_between(since, until)).group_by(c.BeginsAt))
     by_quarter: Counter[tuple[datetime, RunState]] = Counter()
