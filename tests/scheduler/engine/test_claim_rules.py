@@ -405,3 +405,35 @@ async def test_runs_that_no_node_knows_are_told_once_by_job(store):
         assert await eligibility.to_tell(connection, NOW - HOUR) == {}
         waits = await eligibility.unknown(connection)
         assert (waits.since, waits.untold_since) == (NOW - 2 * HOUR, NOW - SECOND)
+
+
+async def test_the_claims_of_a_node_are_the_runs_that_it_performs(store):
+    on_node = {"State": RUNNING, "ServerId": "n1", "StartedAt": NOW}
+    rows = [on_node, on_node | {"ServerId": "n2"}, {"ServerId": "n1"}, on_node | {"Queue": "r"}]
+    async with store.write() as connection:
+        for run_id, row in enumerate(rows, 1):
+            await _insert(connection, run_id, **row)
+        claims = await claim.claims_of_node(connection, "n1", "q")
+        running = await claim.running_on(connection, "n1")
+    assert [item.run_id for item in claims] == [1]
+    assert sorted(run_id for run_id, *_ in running) == [1, 4]
+
+
+@pytest.mark.parametrize("row", [{"ExpiresAt": NOW - SECOND}, {"JobName": "B"}])
+async def test_runs_that_a_claim_cannot_take_are_read_by_fifties(store, monkeypatch, row):
+    looked_at = []
+
+    class Counted:
+        async def all(self, connection, parameters):
+            looked_at.append(parameters["count"])
+            return await next_waiting.all(connection, parameters)
+
+    next_waiting = claim._NEXT_WAITING
+    monkeypatch.setattr(claim, "_NEXT_WAITING", Counted())
+    terms = _terms(fits=lambda job, *_: "no job" if job == "B" else None)
+    async with store.write() as connection:
+        for run_id in range(1, 61):
+            await _insert(connection, run_id, **row)
+        await _insert(connection, 61)
+        choice = await claim.next_waiting(connection, _waiting(q=1), terms)
+    assert (choice.run_ids, looked_at) == ([61], [1, 50, 50])

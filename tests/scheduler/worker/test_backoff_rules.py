@@ -344,3 +344,8 @@ def test_when_the_next_attempt_is_due(wait, due_at):
 @pytest.mark.parametrize("wait", [None, timedelta(seconds=1.5), FUTURE])
 def test_a_wait_comes_through_the_pipe_of_a_worker_process(wait):
     assert read_wait(json.loads(json.dumps(written_wait(wait)))) == wait
+
+
+def test_retries_are_spread_by_a_fifth_around_their_back_off(monkeypatch):
+    monkeypatch.setattr(outcome.random, "uniform", lambda least, most: (least, most))
+    assert outcome._jitter() == (0.8, 1.2)
