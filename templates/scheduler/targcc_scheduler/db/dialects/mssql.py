@@ -267,12 +267,14 @@ class MSSQLDialect:
     async def try_lease(self, connection: AsyncConnection, name: str) -> bool:
         """Take an application lock for the session, unless the session has the lock."""
         mode, is_free = (await connection.execute(_HELD, {"name": name})).one()
-        if (
-            mode == "Exclusive" or not is_free
-        ):  # a refused lock ends a server of Babelfish at the second time
-            return bool(mode == "Exclusive")
-        answer = await connection.scalar(_TRY_LEASE, {"name": name})
-        return answer is not None and answer >= 0
+        if mode == "Exclusive":
+            return True
+        if is_free:
+            answer = await connection.scalar(_TRY_LEASE, {"name": name})
+            return answer is not None and answer >= 0
+        if await _is_babelfish(connection):  # a few refused locks in a session end its server
+            await connection.invalidate()
+        return False
 
     async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
         """Read the row with a shared lock; update it on Babelfish, which ignores hints of locks."""
