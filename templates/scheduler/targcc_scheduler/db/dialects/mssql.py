@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -75,6 +75,10 @@ _SAVEPOINT = base.Savepoint(
 _SNAPSHOTS = sa.text(
     "SELECT is_read_committed_snapshot_on, DB_NAME() FROM sys.databases WHERE database_id = DB_ID()"
 )
+_SAME_NAMES = sa.text(
+    "SELECT STRING_AGG(CAST(value AS nvarchar(max)), ', ') FROM OPENJSON(:names) WITH (value nvarchar(200) '$')"
+    " GROUP BY value HAVING COUNT(*) > 1"
+)
 _HOLD_SETTING = sa.text(
     "UPDATE c_JobSetting SET Value = Value OUTPUT inserted.Value WHERE Name = :name"
 )
@@ -86,6 +90,9 @@ class MSSQLDialect:
     """The SQL Server dialect; :class:`~.base.Dialect` describes the methods."""
 
     name = "mssql"
+    most_rows = (
+        1_000  # the server locks the table instead of 5,000 rows, among them those of indexes
+    )
     commits_cost = True
     many_writers = True
     wait_briefly: sa.TextClause | None = sa.text("SET LOCK_TIMEOUT 100")
@@ -275,6 +282,11 @@ class MSSQLDialect:
         if await _is_babelfish(connection):  # a few refused locks in a session end its server
             await connection.invalidate()
         return False
+
+    async def same_names(self, connection: AsyncConnection, names: Collection[str]) -> list[str]:
+        """Group the names by the collation of the database."""
+        listed = {"names": json.dumps(sorted(names), ensure_ascii=False)}
+        return list(await connection.scalars(_SAME_NAMES, listed))
 
     async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
         """Read the row with a shared lock; update it on Babelfish, which ignores hints of locks."""

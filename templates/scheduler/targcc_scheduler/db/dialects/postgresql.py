@@ -6,7 +6,7 @@ import asyncio
 import json
 import select
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -176,6 +176,7 @@ class PostgreSQLDialect:
     """The PostgreSQL dialect; :class:`~.base.Dialect` describes the methods."""
 
     name = "postgresql"
+    most_rows = 5_000
     commits_cost = True
     many_writers = True
     wait_briefly: sa.TextClause | None = sa.text("SET LOCAL lock_timeout = '100ms'")
@@ -360,6 +361,11 @@ class PostgreSQLDialect:
         """Return true: every node is active."""
         del connection, name
         return True
+
+    async def same_names(self, connection: AsyncConnection, names: Collection[str]) -> list[str]:
+        """Return nothing: names differ by each character."""
+        del connection, names
+        return []
 
     async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
         """Read the row with a shared lock."""

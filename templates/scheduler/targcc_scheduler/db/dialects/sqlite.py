@@ -7,7 +7,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -146,6 +146,7 @@ class SQLiteDialect:
     """The SQLite dialect; :class:`~.base.Dialect` describes the methods."""
 
     name = "sqlite"
+    most_rows = 5_000
     commits_cost = False
     many_writers = False
     wait_briefly: sa.TextClause | None = None
@@ -334,6 +335,11 @@ class SQLiteDialect:
         """Return true: every node is active."""
         del connection, name
         return True
+
+    async def same_names(self, connection: AsyncConnection, names: Collection[str]) -> list[str]:
+        """Return nothing: names differ by each character."""
+        del connection, names
+        return []
 
     async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
         """Read the row with a shared lock."""
