@@ -18,8 +18,12 @@ OUTAGES = (DBAPIError, PoolTimeoutError, OSError)
 _FIRST, _LONGEST = 0.2, 5.0
 _UNDONE = frozenset({"40001", "40P01"})
 """PostgreSQL's ``serialization_failure`` and ``deadlock_detected``."""
+_UNDONE_NUMBERS = frozenset({1205, 3960, 2601, 2627})
+"""SQL Server's deadlock, snapshot conflict, and duplicate keys: a row that another transaction has inserted first."""
 _HELD_UP = "55P03"
 """PostgreSQL's ``lock_not_available``."""
+_HELD_UP_NUMBER = 1222
+"""SQL Server's error of a lock that was not given in time."""
 MOST_UNDONE = 5
 """The number of consecutive tries that the database may roll back for a conflict before the failure counts as an error."""
 _AGAIN_SECONDS = 0.02, 0.06
@@ -33,12 +37,19 @@ def is_undone(error: BaseException) -> bool:
     """
     # In this order: errors of psycopg, SQLAlchemy and Procrastinate.
     causes = (error, getattr(error, "orig", None), error.__cause__)
-    return any(getattr(cause, "sqlstate", None) in _UNDONE for cause in causes)
+    return any(
+        getattr(cause, "sqlstate", None) in _UNDONE
+        or getattr(cause, "number", None) in _UNDONE_NUMBERS
+        for cause in causes
+    )
 
 
 def is_held_up(error: DBAPIError) -> bool:
     """Return whether a statement gave up waiting for a lock: see ``wait_briefly`` of :class:`~..db.dialects.base.Dialect`."""
-    return getattr(error.orig, "sqlstate", None) == _HELD_UP
+    return (
+        getattr(error.orig, "sqlstate", None) == _HELD_UP
+        or getattr(error.orig, "number", None) == _HELD_UP_NUMBER
+    )
 
 
 def retry_delay() -> float:

@@ -17,13 +17,13 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ..core.errors import DatabaseReplaced
+from ..core.errors import DatabaseReplaced, LeaseLost
 from ..core.outage import MOST_UNDONE, in_short, is_undone, retry_delay
 from .dialects import known
 from .dialects.base import WRITES
@@ -40,6 +40,9 @@ class Closeable(Protocol):
 
 
 C = TypeVar("C", bound=Closeable)
+
+Fence: TypeAlias = Callable[[AsyncConnection], Awaitable[None]]
+"""Checks at the begin of a write transaction that this process may write."""
 
 _SPARE = 3
 """A pool with more connections than this keeps two of them open and reserved, for reads and for writes."""
@@ -182,6 +185,8 @@ class Store:
         self._turn = asyncio.Lock()
         self._quick = self.dialect.make_quick_connection(address)
         self._owned: dict[Callable[[Store], Any], Any] = {}
+        self.fence: Fence | None = None
+        """A check at the begin of each write transaction; see :class:`~..kernel.engine.leased.Lease`."""
 
     def own(self, make: Callable[[Store], C]) -> C:
         """Return the object that ``make`` builds for this store: built at the first call, closed with the store."""
@@ -208,6 +213,8 @@ class Store:
         async with turn, self._writer.lend() as connection:
             await self.dialect.begin_write(connection)
             try:
+                if self.fence is not None:
+                    await self.fence(connection)
                 yield connection
             except BaseException:
                 await connection.rollback()
@@ -222,6 +229,9 @@ class Store:
             try:
                 async with self.write() as connection:
                     return await work(connection)
+            except LeaseLost:
+                if tries > 1:  # the next try is that of a standby
+                    raise
             except DBAPIError as error:
                 if not is_undone(error) or tries == MOST_UNDONE:
                     raise
@@ -233,7 +243,7 @@ class Store:
     @contextlib.asynccontextmanager
     async def write_at_once(self) -> AsyncIterator[AsyncConnection]:
         """Provide a connection for a single writing statement. On PostgreSQL the statement commits by itself, which saves round trips."""
-        if not self.dialect.commits_cost:
+        if self.fence is not None or not self.dialect.commits_cost:
             async with self.write() as connection:
                 yield connection
             return

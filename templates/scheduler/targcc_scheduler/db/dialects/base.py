@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql import quoted_name
 
-from ..tables import job_run
+from ..tables import job_run, job_setting
 from .text_index import TextIndex
 
 if TYPE_CHECKING:
@@ -21,18 +22,23 @@ if TYPE_CHECKING:
 
     from .lock import Lock
     from .sqlite_driver import QuickConnection
+    from .tsql import GuardedInsert
 
 
 # The interface to the differences between databases: :class:`Dialect`. ``known.py`` selects the dialect of a connection or a URL.
 
-Insert: TypeAlias = "postgresql.Insert | sqlite.Insert"
+ConflictInsert: TypeAlias = "postgresql.Insert | sqlite.Insert"
 """An insert with a conflict clause for an existing row."""
+Insert: TypeAlias = "postgresql.Insert | sqlite.Insert | GuardedInsert"
+"""An insert that handles an existing row."""
 
 SUMS, MOST = ("Count", "Retried", "SumMs"), "MaxMs"
 """The columns of ``c_JobStat`` that an upsert adds up, and the column whose maximum it keeps."""
 
 
-def added(statement: Insert, sums: Sequence[str], most: str) -> dict[str, sa.ColumnElement[Any]]:
+def added(
+    statement: ConflictInsert, sums: Sequence[str], most: str
+) -> dict[str, sa.ColumnElement[Any]]:
     """Return the new values of an existing row; see :meth:`Dialect.insert_added`."""
     old, new = statement.table.c, statement.excluded
     larger = sa.case((new[most] > old[most], new[most]), else_=old[most])
@@ -43,45 +49,79 @@ WRITES = {"targcc_writes": True}
 """Execution options of a writing connection: on SQLite its transaction takes the write lock at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Savepoint:
+    """Statements of a savepoint.
+
+    Args:
+        set: Sets the savepoint.
+        undo: Undoes the writes since the savepoint and keeps the savepoint.
+        release: Removes the savepoint and keeps the writes; ``None`` where savepoints end with the transaction.
+    """
+
+    set: sa.TextClause
+    undo: sa.TextClause
+    release: sa.TextClause | None
+
+
+SAVEPOINT = Savepoint(
+    *(
+        sa.text(f"{what} c_Savepoint")
+        for what in ("SAVEPOINT", "ROLLBACK TO SAVEPOINT", "RELEASE SAVEPOINT")
+    )
+)
+"""The statements of the SQL standard."""
+
+
 class Dialect(Protocol):
     """A kind of database.
 
     Attributes:
         name: SQLAlchemy's name of the dialect.
+        most_rows: Limit of the rows that a transaction of the maintenance changes.
         commits_cost: Whether each statement is a round trip to another process, so that an autocommit statement saves two.
         many_writers: Whether transactions that write different rows run concurrently.
         wait_briefly: Limits the lock waits of the transaction's statements: a statement that waits longer fails (see ``core.outage.is_held_up``);
             ``None`` where no lock waits occur, because a write transaction runs alone.
         wait_on: Restores the normal lock waits for the following statements of the transaction.
+        savepoint: The statements of a savepoint within a transaction.
         version_table: The name of ``c_AlembicVersion``, without quotes, as the database itself spells it.
         speak_for_sql: The statement with which a keepalive process beats for its node; see :func:`speak_for`.
         running_sql: The statement that lists the node's running runs.
         texts: The index of runs' texts on this database.
         clock: The database's clock as an SQL expression; NULL where the machine's clock counts.
         has_queue: Whether an engine with a queue of its own, Procrastinate, works in the database; otherwise the rows of runs are the queue.
+        has_lease: Whether one node at a time runs jobs, named by a lease; see :meth:`try_lease`.
         locks_readers: Whether another session can lock a table for readers too.
         keepalive_driver: The module of the driver with which a keepalive process connects.
         index_names: A query for the names of the usable indexes.
         changes_in_ctes: Whether a part of a statement (a CTE) can change rows, so that a single statement settles many runs.
+        returns_queries: Whether a ``RETURNING`` can hold a query.
+        concatenates: The operator between two texts.
         names_constraints: Whether the index of a unique constraint has the name of the constraint.
     """
 
     name: str
+    most_rows: int
     commits_cost: bool
     many_writers: bool
     wait_briefly: sa.TextClause | None
     wait_on: sa.TextClause | None
+    savepoint: Savepoint
     version_table: quoted_name
     speak_for_sql: str
     running_sql: str
     texts: TextIndex
     clock: sa.ColumnElement[Any]
     has_queue: bool
+    has_lease: bool
     locks_readers: bool
     keepalive_driver: str
     index_names: sa.TextClause
     names_constraints: bool
     changes_in_ctes: bool
+    returns_queries: bool
+    concatenates: str
 
     def folded(self, name: str) -> str:
         """Return an unquoted name as the database stores it, to check whether a table exists."""
@@ -94,6 +134,13 @@ class Dialect(Protocol):
 
     def plain_address(self, url: sa.URL) -> str:
         """Return the address, with the password, for the driver without SQLAlchemy."""
+
+    def require(self, connection: sa.Connection) -> None:
+        """Check the options of the database without which the scheduler does not work.
+
+        Raises:
+            SchemaError: An option is off; the message names the statement for the administrator.
+        """
 
     async def has_table(self, connection: AsyncConnection, name: str) -> bool:
         """Return whether a table exists, by a statement that does not fail in an application's transaction."""
@@ -173,6 +220,15 @@ class Dialect(Protocol):
     def try_lock_audit(self, connection: sa.Connection) -> bool:
         """Try to lock the audit chain for additions, without waiting; return whether this transaction has the lock."""
 
+    async def try_lease(self, connection: AsyncConnection, name: str) -> bool:
+        """Lock a name for the session of a connection, without waiting; return whether the session has the lock, also from an earlier call."""
+
+    async def same_names(self, connection: AsyncConnection, names: Collection[str]) -> list[str]:
+        """Return the groups of names that the database takes for the same name, such as those that differ in case alone, each as a text."""
+
+    async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
+        """Read a row of ``c_JobSetting``, and keep the row from being changed until the transaction ends; other transactions can hold it too."""
+
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Lock the schema, so that a single process at a time changes the tables."""
 
@@ -199,6 +255,9 @@ class Dialect(Protocol):
 
         The numbers are sent as a single parameter, so that the statement is compiled once.
         """
+
+    def each_value(self, column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> sa.CTE:
+        """Build a list, ``value``, of the distinct values of an indexed column and at most one NULL, with a lookup in the index for each value."""
 
     def newest_each(
         self,
@@ -233,11 +292,30 @@ class Dialect(Protocol):
         """Return the bytes of the database file that are unused and cannot be returned, because of the way in which the file was created."""
 
 
+async def hold_setting(connection: AsyncConnection, name: str) -> str | None:
+    """Read a row of ``c_JobSetting`` with a shared lock; see :meth:`Dialect.hold_setting`."""
+    c = job_setting.c
+    value: str | None = await connection.scalar(
+        sa.select(c.Value).where(c.Name == name).with_for_update(read=True)
+    )
+    return value
+
+
+def each_value(column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> sa.CTE:
+    """Return the values of a column by a recursive query for the next smaller value; see :meth:`Dialect.each_value`."""
+    level = sa.select(sa.func.max(column).label("value")).where(*where).cte("level", recursive=True)
+    lower = sa.select(sa.func.max(column)).where(*where, column < level.c.value)
+    return level.union_all(
+        sa.select(lower.correlate(level).scalar_subquery()).where(level.c.value.is_not(None))
+    )
+
+
 def newest_in_states(
     job: sa.ColumnElement[Any],
     bound: sa.ColumnElement[Any],
     each: int,
     states: Sequence[str | None],
+    source: sa.FromClause | None = None,
 ) -> Iterator[sa.Subquery]:
     """Yield a subquery for each state: ``Id``, ``State`` and ``At`` of a job's newest runs; see :meth:`Dialect.newest_states`.
 
@@ -246,13 +324,14 @@ def newest_in_states(
         bound: A number that is greater than the ids, from the enclosing statement.
         each: Limit of runs.
         states: The states; ``None`` for any state.
+        source: The table of the job in the enclosing statement; default: that of ``job``.
     """
     c = job_run.c
     for state in states:
         where = [c.JobName == job, c.Id < bound, *([] if state is None else [c.State == state])]
         at = sa.func.coalesce(c.CompletedAt, c.StartedAt, c.DueAt).label("At")
         newest = sa.select(c.Id, c.State, at).where(*where).order_by(c.Id.desc()).limit(each)
-        yield newest.correlate(job.table).subquery()
+        yield newest.correlate(job.table if source is None else source).subquery()
 
 
 # A statement that the database's driver executes directly, see ``frequent.py``; SQLAlchemy compiles the statement once.

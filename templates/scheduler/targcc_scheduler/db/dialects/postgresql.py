@@ -6,7 +6,7 @@ import asyncio
 import json
 import select
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -195,11 +195,13 @@ class PostgreSQLDialect:
     """The PostgreSQL dialect; :class:`~.base.Dialect` describes the methods."""
 
     name = "postgresql"
+    most_rows = 5_000
     commits_cost = True
     many_writers = True
     wait_briefly: sa.TextClause | None = sa.text("SET LOCAL lock_timeout = '100ms'")
     wait_on: sa.TextClause | None = sa.text("SET LOCAL lock_timeout = DEFAULT")
     clock: sa.ColumnElement[Any] = _CLOCK
+    savepoint = base.SAVEPOINT
     version_table = quoted_name("c_alembicversion", quote=False)
     speak_for_sql = base.speak_for(
         "%({})s",
@@ -209,6 +211,7 @@ class PostgreSQLDialect:
     running_sql = base.running("%({})s")
     texts: TextIndex = PostgreSQLTexts()
     has_queue = True
+    has_lease = False
     locks_readers = True
     keepalive_driver = "psycopg"
     index_names = sa.text("""
@@ -216,6 +219,8 @@ class PostgreSQLDialect:
         WHERE i.indisvalid AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('c_jobrun'))
         """)  # without the invalid index of an aborted build
     names_constraints = True
+    returns_queries = True
+    concatenates = "||"
     changes_in_ctes = True
 
     def folded(self, name: str) -> str:
@@ -229,6 +234,9 @@ class PostgreSQLDialect:
     def plain_address(self, url: sa.URL) -> str:
         """Return the URL in the form of libpq."""
         return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def require(self, connection: sa.Connection) -> None:
+        """Do nothing: the scheduler needs no option of the database."""
 
     async def has_table(self, connection: AsyncConnection, name: str) -> bool:
         """Look the table up on the search path."""
@@ -368,6 +376,20 @@ class PostgreSQLDialect:
         lock = sa.func.pg_try_advisory_xact_lock(sa.func.hashtext("targcc audit"))
         return bool(connection.scalar(sa.select(lock)))
 
+    async def try_lease(self, connection: AsyncConnection, name: str) -> bool:
+        """Return true: every node is active."""
+        del connection, name
+        return True
+
+    async def same_names(self, connection: AsyncConnection, names: Collection[str]) -> list[str]:
+        """Return nothing: names differ by each character."""
+        del connection, names
+        return []
+
+    async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
+        """Read the row with a shared lock."""
+        return await base.hold_setting(connection, name)
+
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Take an advisory lock until the transaction ends."""
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_KEY)))
@@ -397,6 +419,10 @@ class PostgreSQLDialect:
     def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
         """Compare with an array."""
         return column == sa.any_(sa.literal(list(keys), ARRAY(sa.BigInteger)))
+
+    def each_value(self, column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> sa.CTE:
+        """Look the next smaller value up until there is none."""
+        return base.each_value(column, *where)
 
     def newest_each(
         self,

@@ -26,7 +26,7 @@ from ...core.clock import Clock, together
 from ...core.errors import NodeUnknown
 from ...core.outage import OUTAGES, Outage
 from ...core.pools import Pool, Turns
-from ...db.transactions import Store
+from ...db.transactions import Fence, Store
 from ..runs.create import insert_many, new_row
 from ..runs.values import Claim, NewRun, Offer, RunId, Shared
 from .port import Submission, Worker
@@ -205,6 +205,8 @@ class EmbeddedEngine:
         self._outage = Outage(log, "claiming runs")
         self._is_woken = self._is_asked = False
 
+    fence: Fence | None = None
+
     async def open(self) -> None:
         """Remember the scheduler's loop."""
         self._loop = asyncio.get_running_loop()
@@ -323,10 +325,11 @@ class EmbeddedEngine:
             return [], poll
         try:
             claims, next_due = await self._claim_due(worker, free)
+        except NodeUnknown:  # the next heartbeat registers the node again
+            await self._step_back()
+            return [], poll
         except OUTAGES as error:
             return [], self._clock.now() + self._outage.failed(error)
-        except NodeUnknown:  # the next heartbeat registers the node again
-            return [], poll
         self._outage.over()
         self._plenty = (self._plenty - set(free.queues)) | _used_up(free, claims)
         return claims, min(poll, next_due) if next_due else poll
@@ -334,7 +337,8 @@ class EmbeddedEngine:
     async def _claim_due(self, worker: Worker, free: Offer) -> tuple[list[Claim], datetime | None]:
         """Stage and claim runs; return the claims and, if no run waits, the next due instant."""
 
-        async def offer(_: AsyncConnection) -> Offer:
+        async def offer(connection: AsyncConnection) -> Offer:
+            await self._prove(connection)
             return free
 
         if not self._plenty.isdisjoint(free.queues):
@@ -347,6 +351,12 @@ class EmbeddedEngine:
         if not waiting:
             return [], next_due
         return await worker.claim(offer), None
+
+    async def _step_back(self) -> None:
+        """Let another node claim while this node may not; on SQLite, the nodes need no turn."""
+
+    async def _prove(self, connection: AsyncConnection) -> None:
+        """Check in the transaction of a claim that this process may claim; on SQLite, it may."""
 
     async def _stage_due(
         self, worker: Worker, queues: Sequence[str]

@@ -1,0 +1,367 @@
+"""SQL Server from the event loop: ``mssql-python``, which is sync, in a small pool of threads, behind SQLAlchemy's async interface."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, Self, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.connectors.asyncio import (
+    AsyncAdapt_dbapi_connection,
+    AsyncAdapt_dbapi_cursor,
+    AsyncAdapt_dbapi_module,
+)
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.mssql.mssqlpython import MSDialect_mssqlpython
+from sqlalchemy.util.concurrency import await_
+
+T = TypeVar("T")
+
+DRIVER = "mssql+targcc"
+"""The drivername of URLs for async engines with this driver."""
+
+
+_NULL = "CAST(NULL AS nvarchar(4000))"
+_NAME = re.compile(r"%\(([^)]+)\)s")
+_MOST_PARAMETERS = 2_000
+"""Limit of parameters, below the server's own of 2,100."""
+_SETS_PATIENCE = "SET LOCK_TIMEOUT"
+
+
+class Threads:
+    """The threads of an engine: as many calls of the driver as there are connections may wait for the server at once.
+
+    Args:
+        most: The number of threads.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def run(self, work: Callable[..., T], *arguments: Any, stop: Any = None) -> T:
+        """Run a call of the driver in a thread.
+
+        A cancelled caller stops the call: ``stop`` sends the attention of the protocol, and the call's end is awaited, because a
+        connection serves a single call at a time.
+        """
+        loop = asyncio.get_running_loop()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="targcc-mssql")
+        call = loop.run_in_executor(self._pool, functools.partial(work, *arguments))
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            if not call.done() and stop is not None:
+                with contextlib.suppress(Exception):  # the call has ended meanwhile
+                    stop()
+            with contextlib.suppress(Exception):
+                await asyncio.wait({call})
+            raise
+
+    def close(self) -> None:
+        """End the threads once their calls have ended."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False)
+
+
+class ThreadedCursor:
+    """A cursor whose statement and rows take a single turn of a thread."""
+
+    def __init__(self, connection: ThreadedConnection) -> None:
+        self._connection = connection
+        self._cursor: Any = None
+        self._rows: list[Any] = []
+        self.description: Any = None
+        self.rowcount = -1
+        self.lastrowid: Any = None
+        self.arraysize = 1
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def execute(self, operation: str, parameters: Any = None) -> Self:
+        """Execute a statement and fetch all its rows."""
+        await self._run(self._execute, operation, parameters)
+        return self
+
+    async def executemany(self, operation: str, parameters: Sequence[Any]) -> Self:
+        """Execute a statement for each set of parameters."""
+        await self._run(self._executemany, operation, parameters)
+        return self
+
+    async def fetchall(self) -> list[Any]:
+        """Return the rows of the statement."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    async def fetchone(self) -> Any:
+        """Return the next row; ``None`` after the last."""
+        return self._rows.pop(0) if self._rows else None
+
+    async def nextset(self) -> bool:
+        """Return false: :meth:`execute` has read every result of the batch."""
+        return False
+
+    async def setinputsizes(self, *sizes: Any) -> None:
+        """Do nothing: the driver derives the types."""
+
+    async def close(self) -> None:
+        """Close the cursor."""
+        cursor, self._cursor = self._cursor, None
+        if cursor is not None:
+            await self._connection.threads.run(cursor.close)
+
+    async def _run(self, work: Callable[..., None], *arguments: Any) -> None:
+        await self._connection.threads.run(work, *arguments, stop=self._stop)
+
+    def _stop(self) -> None:
+        if (cancel := getattr(self._cursor, "cancel", None)) is not None:
+            cancel()
+
+    def _open(self) -> Any:
+        if self._cursor is None:
+            self._cursor = self._connection.driver.cursor()
+        return self._cursor
+
+    def _execute(self, operation: str, parameters: Any) -> None:
+        cursor = self._open()
+        with self._connection.numbered():
+            if parameters:
+                cursor.execute(*_typed(operation, parameters))
+            else:
+                cursor.execute(operation)
+                if operation.startswith(_SETS_PATIENCE):
+                    self._connection.is_impatient = operation != self._connection.patience
+            self._read(cursor)
+
+    def _executemany(self, operation: str, parameters: Sequence[Any]) -> None:
+        cursor = self._open()
+        changed = 0
+        # the driver's own executemany guesses the types from the first rows
+        with self._connection.numbered():
+            for values in parameters:
+                cursor.execute(*_typed(operation, values))
+                changed += max(cursor.rowcount, 0)
+        self.description, self._rows, self.rowcount = None, [], changed
+
+    def _read(self, cursor: Any) -> None:
+        """Read the rows of the last result with rows, and the last row count, of a batch of statements."""
+        self.description, self._rows, self.rowcount = None, [], cursor.rowcount
+        while True:
+            if cursor.description:
+                self.description = cursor.description
+                self._rows = [tuple(row) for row in cursor.fetchall()]
+            elif cursor.rowcount >= 0:
+                self.rowcount = cursor.rowcount
+            if not cursor.nextset():
+                return
+
+
+def _typed(operation: str, parameters: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Write missing values, and numbers and texts above the server's limit of parameters, into the statement.
+
+    A missing value has a type that the server converts to any other. The driver would ask the server for the type of each missing value: a
+    round trip each, and on Babelfish a failed question ends the transaction.
+    """
+    literals = {name: _NULL for name, value in parameters.items() if value is None}
+    surplus = len(parameters) - len(literals) - _MOST_PARAMETERS
+    if surplus > 0:
+        plain = [name for name, value in parameters.items() if type(value) in {int, str}]
+        literals |= {name: _literal(parameters[name]) for name in plain[:surplus]}
+    if not literals:
+        return operation, parameters
+    operation = _NAME.sub(lambda match: literals.get(match[1], match[0]), operation)
+    return operation, {name: parameters[name] for name in parameters if name not in literals}
+
+
+def _literal(value: int | str) -> str:
+    """Return a literal of T-SQL, where a quote is the only special character, in the form of a statement with parameters."""
+    if isinstance(value, int):
+        return str(value)
+    quoted = value.replace("'", "''").replace("%", "%%")
+    return f"N'{quoted}'"
+
+
+class ThreadedConnection:
+    """A connection whose calls run in threads of its engine, one after the other."""
+
+    def __init__(self, driver: Any, threads: Threads) -> None:
+        self.driver = driver
+        self.threads = threads
+        self.patience = f"{_SETS_PATIENCE} -1"
+        """The statement with the connection's own limit of lock waits."""
+        self.is_impatient = False
+        """Whether another limit is set, which would outlive the transaction."""
+
+    def cursor(self) -> ThreadedCursor:
+        """Return a new cursor."""
+        return ThreadedCursor(self)
+
+    @property
+    def autocommit(self) -> bool:
+        """Return whether each statement commits by itself."""
+        return bool(self.driver.autocommit)
+
+    async def be_patient(self, milliseconds: int) -> None:
+        """Limit the lock waits of the connection."""
+        self.patience = f"{_SETS_PATIENCE} {milliseconds}"
+        self.is_impatient = True
+        await self.threads.run(self._wait_on)
+
+    async def set_autocommit(self, value: bool) -> None:  # noqa: FBT001 - the value of a property
+        """Set whether each statement commits by itself."""
+        if self.driver.autocommit != value:
+            await self.threads.run(self.driver.setautocommit, value)
+
+    async def commit(self) -> None:
+        """Commit the transaction."""
+        await self.threads.run(self._commit)
+
+    async def rollback(self) -> None:
+        """Roll the transaction back."""
+        await self.threads.run(self._rollback)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self.threads.run(self.driver.close)
+
+    @contextlib.contextmanager
+    def numbered(self) -> Iterator[None]:
+        """Add the server's number of an error to the driver's error, which has the text alone, in the language of the login."""
+        try:
+            yield
+        except Exception as error:
+            with contextlib.suppress(Exception):  # the connection is lost
+                error.number = self._scalar("SELECT @@ERROR")  # type: ignore[attr-defined]
+            raise
+
+    def _scalar(self, query: str) -> Any:
+        cursor = self.driver.cursor()
+        try:
+            cursor.execute(query)
+            return cursor.fetchone()[0]
+        finally:
+            cursor.close()
+
+    def _commit(self) -> None:
+        self.driver.commit()
+        self._wait_on()
+
+    def _rollback(self) -> None:
+        """Roll back; the server may have ended the transaction itself, as with a deadlock."""
+        try:
+            self.driver.rollback()
+        except Exception:
+            if self._scalar("SELECT @@TRANCOUNT"):
+                raise
+        self._wait_on()
+
+    def _wait_on(self) -> None:
+        """Restore the connection's own limit of lock waits, after a transaction that has set another."""
+        if self.is_impatient:
+            cursor = self.driver.cursor()
+            cursor.execute(self.patience)
+            cursor.close()
+            self.is_impatient = False
+
+
+class _Connection(AsyncAdapt_dbapi_connection):
+    """SQLAlchemy's view of a connection."""
+
+    _cursor_cls = AsyncAdapt_dbapi_cursor
+    _connection: Any
+
+    @property
+    def autocommit(self) -> bool:
+        return bool(self._connection.autocommit)
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        await_(self._connection.set_autocommit(value))
+
+
+class _Module(AsyncAdapt_dbapi_module):
+    """The driver's module with an async ``connect``."""
+
+    def __init__(self, driver: Any) -> None:
+        super().__init__(driver, dbapi_module=driver)
+        self._driver = driver
+        self.paramstyle = driver.paramstyle
+        for name in (
+            *("Warning", "Error", "InterfaceError", "DatabaseError", "DataError", "OperationalError"),
+            *("IntegrityError", "InternalError", "ProgrammingError", "NotSupportedError", "Binary"),
+        ):  # fmt: skip
+            setattr(self, name, getattr(driver, name))
+        self.__version__ = driver.__version__
+
+    def pooling(self, **options: Any) -> None:
+        """Set the driver's own pool of connections, which SQLAlchemy turns off."""
+        self._driver.pooling(**options)
+
+    def connect(
+        self,
+        *arguments: Any,
+        threads: Threads,
+        lock_milliseconds: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """Connect in a thread; limit the lock waits."""
+
+        async def opened() -> Any:
+            driver = await threads.run(
+                functools.partial(self._driver.connect, *arguments, **options)
+            )
+            connection = ThreadedConnection(driver, threads)
+            if lock_milliseconds is not None:
+                await connection.be_patient(lock_milliseconds)
+            return connection
+
+        return await_(_Connection.create(self, opened()))
+
+
+class AsyncMSDialect(MSDialect_mssqlpython):
+    """SQLAlchemy's dialect of the driver, for async engines."""
+
+    driver = "targcc"
+    is_async = True
+    supports_statement_cache = True
+    use_insertmanyvalues = False
+    tuple_in_values = True
+
+    def get_default_isolation_level(self, dbapi_conn: Any) -> Literal["READ COMMITTED"]:
+        """Return the level of new connections, without a look at the views of the system."""
+        del dbapi_conn
+        return "READ COMMITTED"
+
+    def do_rollback_to_savepoint(self, connection: sa.Connection, name: str) -> None:
+        """Undo the writes since the savepoint, unless the server has ended the transaction, as with a deadlock."""
+        quoted = self.identifier_preparer.quote(name)
+        connection.exec_driver_sql(f"IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION {quoted}")
+
+    @classmethod
+    def import_dbapi(cls) -> Any:
+        """Return the driver's module with an async ``connect``."""
+        return _Module(super().import_dbapi())
+
+    @classmethod
+    def get_pool_class(cls, url: sa.URL) -> type[sa.Pool]:
+        """Return the pool for async connections."""
+        del url
+        return sa.AsyncAdaptedQueuePool
+
+    def get_driver_connection(self, connection: Any) -> Any:
+        """Return the connection of the driver in threads."""
+        return connection._connection  # noqa: SLF001 - SQLAlchemy's own name
+
+
+registry.register(DRIVER.replace("+", "."), __name__, AsyncMSDialect.__name__)
