@@ -101,6 +101,9 @@ class Worker(Protocol):
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
         """Return whether runs wait for a worker in these queues, and the next due instant."""
 
+    def spread(self, seconds: float) -> float:
+        """Return an interval of polls of which any node's is enough: longer with many nodes."""
+
 
 class Engine(Protocol):
     """Engine: make runs claimable, wake workers, call the executor."""

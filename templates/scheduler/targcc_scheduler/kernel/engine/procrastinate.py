@@ -544,7 +544,7 @@ _SWEEP_SIZE = 200
 """Maximum number of runs that a sweep offers again for one job."""
 _LISTENING_ENDS_SECONDS, _CANCELLED_AGAIN_SECONDS = 5.0, 0.2
 """Time limit for closing the listening connections, after which the node stops anyway; interval between repeated cancellations."""
-_BEHIND, _SHORTEST_LOOK = timedelta(seconds=1), timedelta(seconds=0.02)
+_BEHIND, _SHORTEST_LOOK = 1.0, 0.02
 
 _WAITS = f"""(
     State = '{RunState.ENQUEUED}'
@@ -825,7 +825,7 @@ class ProcrastinateEngine:
             if waiting:
                 for queue in self._queues:
                     queue.look()
-            await pause(self._due_later, self._until(due))
+            await pause(self._due_later, self._until(worker, due))
 
     async def _waiting(self, worker: Worker, queues: list[str]) -> tuple[bool, datetime | None]:
         """Return whether runs wait for a worker, and the next due instant. Stage runs that are due."""
@@ -837,14 +837,15 @@ class ProcrastinateEngine:
             return False, None
         return waiting, due
 
-    def _until(self, due: datetime | None) -> timedelta:
+    def _until(self, worker: Worker, due: datetime | None) -> timedelta:
         """Return the time until the next poll."""
-        left = self._poll if due is None else due - self._clock.now()
+        poll = worker.spread(self._poll.total_seconds())
+        left = poll if due is None else (due - self._clock.now()).total_seconds()
         if left < -_BEHIND:  # overdue: the run is blocked
             return self._poll
-        if left < self._poll:
-            return max(left, _SHORTEST_LOOK)
-        return timedelta(seconds=together(self._poll.total_seconds()))
+        if left < poll:
+            return timedelta(seconds=max(left, _SHORTEST_LOOK))
+        return timedelta(seconds=together(poll))
 
 
 def _due(row: Any, now: datetime) -> Submission:
