@@ -641,6 +641,11 @@ class ProcrastinateEngine:
         async with store.write_at_once() as connection:
             return await self._insert_with_entry(connection, run)
 
+    async def create_here(self, store: Store, run: NewRun) -> RunId | None:
+        """Insert a run and write its entry in one statement, on a connection of the calling loop."""
+        rows = await store.execute_here(*self._with_entry(run))
+        return None if rows is None else RunId(rows[0].id)
+
     async def create_within(self, connection: AsyncConnection, run: NewRun) -> RunId | None:
         """Insert a run and write its entry in one statement of the application's transaction, if its driver is psycopg."""
         plain = connection.sync_connection
@@ -651,13 +656,17 @@ class ProcrastinateEngine:
         return await self._insert_with_entry(connection, run)
 
     async def _insert_with_entry(self, connection: AsyncConnection, run: NewRun) -> RunId:
+        statement, parameters = self._with_entry(run)
+        (new,) = await statement.all(connection, parameters)
+        return RunId(new.id)
+
+    def _with_entry(self, run: NewRun) -> tuple[FrequentStatement, Mapping[str, Any]]:
+        """Return the statement that inserts a run with its entry, and the parameters."""
         now = self._clock.now()
         submission = Submission(0, run.queue, run.priority, run.due_at)
         row = new_row(run, now)
         ((_, points, later),) = _alike([submission], now, self._aging)
-        statement = _insert_with_entry(tuple(row))
-        (new,) = await statement.all(connection, row | {"points": points, "later": later})
-        return RunId(new.id)
+        return _insert_with_entry(tuple(row)), row | {"points": points, "later": later}
 
     def create_at_once(self, store: Store, run: NewRun) -> None:
         """Return ``None``: a server needs waiting."""
