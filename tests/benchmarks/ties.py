@@ -52,10 +52,12 @@ class Bench:
     Args:
         folder: The folder for SQLite databases.
         server: The server for PostgreSQL databases.
+        statistics: When PostgreSQL's tables are analysed.
     """
 
-    def __init__(self, folder: Path, server: PostgreSQL) -> None:
+    def __init__(self, folder: Path, server: PostgreSQL, statistics: str) -> None:
         self._folder = folder
+        self._statistics = statistics
         self._server = server
         self._number = 0
 
@@ -63,18 +65,19 @@ class Bench:
         """Run a measurement with the scheduler of a tree."""
         self._number += 1
         if database == "sqlite":
-            url, postmaster = f"sqlite:///{self._folder / f'{self._number}.db'}", 0
-            return _probed(tree, what, url, count, postmaster)
+            url = f"sqlite:///{self._folder / f'{self._number}.db'}"
+            return _probed(tree, what, url, str(count), "0", self._statistics)
         name, postmaster = self._server.create(), self._server.postmaster
         try:
-            return _probed(tree, what, self._server.url(name), count, postmaster)
+            words = str(count), str(postmaster), self._statistics
+            return _probed(tree, what, self._server.url(name), *words)
         finally:
             self._server.drop(name)
 
 
-def _probed(tree: Path, what: str, url: str, count: int, postmaster: int) -> Found:
+def _probed(tree: Path, *probe: str) -> Found:
     path = os.pathsep.join([str(tree / SCHEDULER), str(HERE)])
-    words = [sys.executable, str(HERE / "ties_probe.py"), what, url, str(count), str(postmaster)]
+    words = [sys.executable, str(HERE / "ties_probe.py"), *probe]
     done = subprocess.run(
         words, env={**os.environ, "PYTHONPATH": path}, check=True, stdout=subprocess.PIPE, text=True
     )
@@ -122,6 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("what", nargs="*", choices=[*COUNTS, []], help="default: all")
     parser.add_argument("--before", metavar="REVISION", help="a revision to compare with")
     parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
+    parser.add_argument("--statistics", choices=["fresh", "analysed", "stale"], default="analysed")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, help="runs, instead of " + str(COUNTS))
     options = parser.parse_args(arguments)
@@ -132,7 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
         server = PostgreSQL(folder)
         try:
             with tree_of(options.before, folder) as before:
-                bench = Bench(folder, server)
+                bench = Bench(folder, server, options.statistics)
                 for what in options.what or COUNTS:
                     sides = [("now", ROOT, what)]
                     if what in {"keyed", "crowded"}:

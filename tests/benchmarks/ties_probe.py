@@ -1,8 +1,8 @@
 """Measure once in this process, with the scheduler on its path, and print the result as JSON.
 
-``ties_probe.py batch|many|plain|keyed|crowded URL COUNT POSTMASTER``: create COUNT runs as a batch or in one call; or execute COUNT
+``ties_probe.py batch|many|plain|keyed|crowded URL COUNT POSTMASTER fresh|analysed|stale``: create COUNT runs as a batch or in one call; or execute COUNT
 waiting runs without a limit, or with 1,000 keys at one run a time, with keys alternating or each key's runs together. POSTMASTER is the
-process whose children serve the database, 0 for none.
+process whose children serve the database, 0 for none. The tables are analysed never, once the runs exist, or before.
 """
 
 from __future__ import annotations
@@ -71,8 +71,12 @@ async def _created(
     return spent.so_far()
 
 
-async def _done(scheduler: Scheduler, what: str, count: int, postmaster: int) -> dict[str, float]:
+async def _done(
+    scheduler: Scheduler, what: str, count: int, postmaster: int, statistics: str
+) -> dict[str, float]:
     await scheduler.start(work=False, schedule=False)
+    if statistics == "stale":
+        await _analyze(scheduler)
     if what in KEYED:
         runs_per_key = count // KEYS
         given = [
@@ -83,7 +87,8 @@ async def _done(scheduler: Scheduler, what: str, count: int, postmaster: int) ->
     else:
         await scheduler.enqueue_many("Plain", [{"number": number} for number in range(count)])
     await scheduler.stop()
-    await _analyze(scheduler)
+    if statistics == "analysed":
+        await _analyze(scheduler)
     spent = Spent(postmaster)
     await scheduler.start(schedule=False)
     await _until_all_are_over(scheduler)
@@ -92,7 +97,7 @@ async def _done(scheduler: Scheduler, what: str, count: int, postmaster: int) ->
 
 
 async def _analyze(scheduler: Scheduler) -> None:
-    """Analyse the tables: a new table has no statistics, and its plans are bad."""
+    """Analyse the tables on PostgreSQL."""
     url = sa.make_url(scheduler.settings.database_url)
     if url.get_backend_name() == "postgresql":
         engine = sa.create_engine(url.set(drivername="postgresql+psycopg"), poolclass=sa.NullPool)
@@ -109,17 +114,19 @@ async def _until_all_are_over(scheduler: Scheduler) -> None:
             await asyncio.sleep(0.2)
 
 
-async def main(what: str, url: str, count: int, postmaster: int) -> None:
+async def main(what: str, url: str, count: int, postmaster: int, statistics: str) -> None:
     """Measure and print the result."""
     migrate(url)
     settings = Settings(_env_file=None, database_url=url, migrate_on_start=False)
     package = "ties_keyed" if what in KEYED else "ties_plain"
     scheduler = Scheduler(settings, jobs_package=package)
-    measure = _created if what in {"batch", "many"} else _done
-    measures = await measure(scheduler, what, count, postmaster)
+    if what in {"batch", "many"}:
+        measures = await _created(scheduler, what, count, postmaster)
+    else:
+        measures = await _done(scheduler, what, count, postmaster, statistics)
     print(json.dumps(measures), flush=True)  # noqa: T201 - the benchmark reads it
     await scheduler.stop()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]))

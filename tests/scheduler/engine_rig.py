@@ -187,6 +187,9 @@ class Node:
             self.seen.update(claim.job_name for claim in claimed.claims)
             return list(claimed.claims)
 
+    def spread(self, seconds: float) -> float:
+        return seconds
+
     async def claim_at_once(
         self, entries: Entries, queue: str, asked: Mapping[str, Any]
     ) -> Taken | None:

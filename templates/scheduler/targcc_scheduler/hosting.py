@@ -217,12 +217,14 @@ class Host:
             run_id = await self._create_within(caller, run)
             return await self.operate(create_run, caller, run) if run_id is None else run_id
         run_id = self._create_at_once(run)
-        if run_id is None:
-            run_id = await self.call(self._create_alone(run))
-        else:
+        if run_id is not None:
             await asyncio.sleep(
                 0
             )  # let the caller's other tasks run, as a call of another loop does
+        else:
+            run_id = await self._create_here(run)
+        if run_id is None:
+            run_id = await self.call(self._create_alone(run))
         self.engine.wake()
         return run_id
 
@@ -244,6 +246,16 @@ class Host:
             return None
         with for_nobody():
             return self.engine.create_at_once(self._store, run)
+
+    async def _create_here(self, run: NewRun) -> RunId | None:
+        """Create a run on the calling loop if the engine can; ``None`` as for :meth:`_create_at_once`, and on the scheduler's loop."""
+        if self._store is None or uptime() - self._opened_at > _AT_ONCE_SECONDS:
+            return None
+        thread = self._loop.started
+        if thread is None or asyncio.get_running_loop() is thread.loop:
+            return None
+        with for_nobody():
+            return await self.engine.create_here(self._store, run)
 
     async def _create_alone(self, run: NewRun) -> RunId:
         run_id = await self.engine.create(self.store, run)

@@ -188,7 +188,7 @@ async def test_a_claim_by_one_statement_tells_what_it_looked_at(monkeypatch, key
     given, places = [], []
 
     class Statement:
-        async def all(self, connection, parameters):
+        async def planned_once(self, connection, parameters):
             assert connection == "connection"
             given.append(parameters)
             return [

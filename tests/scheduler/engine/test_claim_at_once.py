@@ -102,6 +102,52 @@ async def keyed_runs(node: Node, keys: str, **limit: object) -> list[int]:
     return ids
 
 
+async def answers(node: Node, query: str) -> list[tuple[object, ...]]:
+    """Return the rows of a query on the connection of the claims."""
+    async with node.store.write_at_once() as connection:
+        return [tuple(row) for row in await connection.execute(sa.text(query))]
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+async def test_a_claim_is_planned_once(node, keyed):
+    """Planning the statement takes longer than executing it."""
+    for _ in range(20):
+        await node.create("Work")
+        await take(node, keyed=keyed)
+    plans = await answers(
+        node,
+        "SELECT generic_plans > 0, custom_plans FROM pg_prepared_statements WHERE statement LIKE 'WITH found AS%'",
+    )
+    assert plans == [(True, 0)]
+    assert await answers(node, "SHOW plan_cache_mode") == [("auto",)]
+    assert await answers(node, "SHOW enable_seqscan") == [("on",)]
+
+
+@pytest.mark.parametrize("statistics", ["fresh", "analysed", "stale"])
+async def test_a_claim_reads_no_table_from_end_to_end(node, statistics):
+    """Whatever the statistics say: a claim reads the rows that it takes."""
+    scans = """
+        SELECT relname, seq_tup_read FROM pg_stat_user_tables
+        WHERE relname IN ('c_jobrun', 'c_joblimit') ORDER BY relname
+    """
+
+    async def analyse() -> None:
+        async with node.store.write() as connection:
+            await connection.execute(sa.text("ANALYZE"))
+
+    if statistics == "stale":
+        await analyse()
+    await keyed_runs(node, "abcdefghijkl", Most=1)
+    if statistics == "analysed":
+        await analyse()
+    await answers(node, "SELECT pg_stat_force_next_flush()")
+    before = await answers(node, scans)
+    for _ in range(12):
+        assert len((await take(node, count=1, keyed=True)).claims) == 1
+    await answers(node, "SELECT pg_stat_force_next_flush()")
+    assert await answers(node, scans) == before
+
+
 async def test_a_key_has_no_more_runs_than_room_and_no_run_goes_before_those_that_wait(node):
     ids = await keyed_runs(node, "aaab", Most=2)
     taken = await take(node, keyed=True)

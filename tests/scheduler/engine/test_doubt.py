@@ -26,9 +26,18 @@ NOTES = {}
 class Noting(psycopg.AsyncRawCursor):
     async def execute(self, statement, parameters=(), **options):
         await super().execute(statement, parameters, **options)
-        if (told_of := NOTES.get(self.connection)) is not None:
-            told_of(None, self, statement, parameters)
+        self._noted = statement, parameters
+        if self.rowcount >= 0:  # else in a pipeline, without an answer yet
+            self._note()
         return self
+
+    async def fetchall(self):
+        self._note()
+        return await super().fetchall()
+
+    def _note(self):
+        if (told_of := NOTES.get(self.connection)) is not None:
+            told_of(None, self, *self._noted)
 
 
 @pytest.fixture(autouse=True)

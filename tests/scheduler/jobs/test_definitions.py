@@ -15,7 +15,7 @@ from targcc_scheduler import Alerts, ArgumentsError, JobError, JobResult, JobTyp
 from targcc_scheduler.core.actor import Actor, ActorKind
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.jobs.definition import in_words, name_of, shown_arguments
-from targcc_scheduler.kernel.jobs.discovery import discover
+from targcc_scheduler.kernel.jobs.discovery import Discovered, discover
 from targcc_scheduler.kernel.jobs.registry import JobRegistry
 from targcc_scheduler.schedules.errors import CronError
 
@@ -408,3 +408,15 @@ def test_a_job_is_found_by_an_earlier_name_and_no_other_job_may_have_it(tmp_path
     assert "Toil and Work are two jobs" in discovered.broken[0].error
     second.unlink()
     assert JobRegistry("earlier_names", project=RIG).find("Toil").name == "Work"
+
+
+def test_jobs_registered_by_hand_are_added_without_a_look_at_all_others(monkeypatch):
+    """Thousands of jobs in a loop take linear time."""
+    registry = JobRegistry("rig_jobs_none")
+    registry._discovered = Discovered()
+    registry.add(define(_work, JobType.MANUAL, name="First"))
+    monkeypatch.setattr(JobRegistry, "_hold", None)  # looks at all jobs
+    for name in ("Second", "Third"):
+        registry.add(define(_work, name=name, after=["First"]))
+    first = registry.definitions["First"]
+    assert [job.name for job in first.followers()] == ["Second", "Third"]

@@ -15,9 +15,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -27,6 +27,9 @@ from ..core.errors import DatabaseReplaced, LeaseLost
 from ..core.outage import MOST_UNDONE, in_short, is_undone, retry_delay
 from .dialects import known
 from .dialects.base import WRITES
+
+if TYPE_CHECKING:
+    from .dialects.frequent import FrequentStatement
 
 log = logging.getLogger("targcc.db.transactions")
 T = TypeVar("T")
@@ -184,6 +187,7 @@ class Store:
         self._beater = _Kept(self._for_beats, is_open)
         self._turn = asyncio.Lock()
         self._quick = self.dialect.make_quick_connection(address)
+        self._of_loops = self.dialect.make_loop_connections(address) if spare else None
         self._owned: dict[Callable[[Store], Any], Any] = {}
         self.fence: Fence | None = None
         """A check at the begin of each write transaction; see :class:`~..kernel.engine.leased.Lease`."""
@@ -264,6 +268,22 @@ class Store:
         self.watch.check()
         return self.dialect.insert_run_at_once(self._quick, row)
 
+    async def execute_here(
+        self, statement: FrequentStatement, parameters: Mapping[str, Any]
+    ) -> Sequence[Any] | None:
+        """Execute a statement that commits by itself on the calling event loop, which may be any loop of the process.
+
+        Returns:
+            The rows; ``None``, and nothing was executed, if the loop has no free connection.
+
+        Raises:
+            DatabaseReplaced: The database is not the one that was opened.
+        """
+        if self._of_loops is None:
+            return None
+        self.watch.check()
+        return await statement.on_this_loop(self._of_loops, parameters)
+
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Provide a connection for short queries; each query sees the data committed before it begins.
@@ -299,6 +319,8 @@ class Store:
         """Close every connection."""
         if self._quick is not None:
             self._quick.close()
+        if self._of_loops is not None:
+            self._of_loops.close()
         for owned in self._owned.values():
             await owned.close()
         await self._reader.close()

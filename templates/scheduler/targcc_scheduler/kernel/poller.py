@@ -122,6 +122,17 @@ async def see(connection: AsyncConnection) -> PollResult:
 # Poll the database for changes: all waiting callers share a poll, which begins at the earliest requested time.
 
 _ENDS_SECONDS = 1.0
+_LONGEST_POLL_SECONDS = 3.0
+_FEW = 5
+"""Number of nodes up to which intervals stay as they are."""
+
+
+def spread(seconds: float, nodes: int, longest: float) -> float:
+    """Return an interval for a number of nodes: beyond five nodes, in proportion to the nodes, at most ``longest``.
+
+    Each node's load on the database falls with the number of nodes, so that hundreds of idle nodes do not keep the database busy.
+    """
+    return max(seconds, min(seconds * nodes / _FEW, longest))
 
 
 def poller_of(store: Store) -> Poller:
@@ -141,6 +152,7 @@ class Poller:
         self._next: asyncio.Future[PollResult] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._looking: set[asyncio.Task[None]] = set()
+        self._nodes = 1
 
     async def look(self) -> PollResult:
         """Poll now, for the caller alone.
@@ -150,10 +162,21 @@ class Poller:
             DatabaseReplaced: The database is another.
         """
         async with self._read() as connection:
-            return await see(connection)
+            result = await see(connection)
+        self._nodes = len(result.beats)
+        return result
+
+    def spread(self, seconds: float, longest: float) -> float:
+        """Return an interval for the number of nodes that the last poll saw; see :func:`spread`."""
+        return spread(seconds, self._nodes, longest)
 
     async def next(self, within: float) -> PollResult:
-        """Return the result of the next poll, which begins within the given seconds; raise the errors of :meth:`look`."""
+        """Return the result of the next poll; raise the errors of :meth:`look`.
+
+        Args:
+            within: Seconds until the poll begins at the latest; longer with many nodes, at most :data:`_LONGEST_POLL_SECONDS`.
+        """
+        within = self.spread(within, _LONGEST_POLL_SECONDS)
         loop = asyncio.get_running_loop()
         if self._next is None:
             self._next = loop.create_future()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
 
     from .lock import Lock
+    from .psycopg_driver import LoopConnections
     from .sqlite_driver import QuickConnection
     from .tsql import GuardedInsert
 
@@ -174,6 +175,9 @@ class Dialect(Protocol):
 
     def make_quick_connection(self, url: sa.URL) -> QuickConnection | None:
         """Create a connection for :meth:`insert_run_at_once`; ``None`` where a statement needs waiting."""
+
+    def make_loop_connections(self, url: sa.URL) -> LoopConnections | None:
+        """Create the connections of event loops of the application; ``None`` where waiting costs nothing."""
 
     def insert_run_at_once(self, connection: QuickConnection, row: Mapping[str, Any]) -> int | None:
         """Insert a run without a slot, in a transaction of its own and in the calling thread.

@@ -16,7 +16,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from . import known
 
 if TYPE_CHECKING:
-    from .psycopg_driver import PsycopgStatement
+    from .psycopg_driver import LoopConnections, PsycopgStatement
     from .sqlite_driver import QuickConnection, SQLiteStatement
 
 
@@ -49,11 +49,28 @@ class FrequentStatement:
                 return await self._on_psycopg.rows(connection, parameters)
         return (await connection.execute(self._statement, dict(parameters))).all()
 
+    async def planned_once(
+        self, connection: AsyncConnection, parameters: Mapping[str, Any]
+    ) -> Sequence[Any]:
+        """Execute as :meth:`all` does, on PostgreSQL by a plan that is kept. For large statements, whose planning takes longer than their execution.
+
+        Each part of the statement has to find its rows by an index, with any values of the parameters.
+        """
+        if isinstance(connection, AsyncConnection) and connection.dialect.driver == "psycopg":
+            return await self._on_psycopg.rows_planned_once(connection, parameters)
+        return await self.all(connection, parameters)
+
     def at_once(
         self, connection: QuickConnection, parameters: Mapping[str, Any]
     ) -> Sequence[Any] | None:
         """Execute the statement in a transaction of its own and return its rows as named tuples; ``None`` if that is not possible now."""
         return connection.rows(self._on_sqlite, parameters)
+
+    async def on_this_loop(
+        self, connections: LoopConnections, parameters: Mapping[str, Any]
+    ) -> Sequence[Any] | None:
+        """Execute the statement on the connection of the calling loop and return its rows; ``None`` if the loop has no free connection."""
+        return await connections.rows(self._on_psycopg, parameters)
 
     async def counts(
         self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import select
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -27,6 +26,7 @@ from .text_index import GRAM, Clause, TextIndex, own_number, together
 
 if TYPE_CHECKING:
     from .lock import Lock
+    from .psycopg_driver import LoopConnections
 
 # PostgreSQL text index: an array of small integers for each run, with a GIN index. Needs no extension.
 #
@@ -323,15 +323,21 @@ class PostgreSQLDialect:
         """Return ``None``: a server needs waiting."""
         del url
 
+    def make_loop_connections(self, url: sa.URL) -> LoopConnections:
+        """Create the connections of event loops."""
+        from .psycopg_driver import LoopConnections
+
+        return LoopConnections(self.plain_address(url), _PATIENCE)
+
     def insert_run_at_once(self, connection: Any, row: Mapping[str, Any]) -> None:
         """Return ``None``; see :meth:`make_quick_connection`."""
         del connection, row
 
     def is_open(self, connection: AsyncConnection) -> bool:
         """Return whether the connection has nothing to read; a connection that the server closes becomes readable."""
-        from .psycopg_driver import driver_of
+        from .psycopg_driver import driver_of, is_readable
 
-        return not _is_readable(driver_of(connection))
+        return not is_readable(driver_of(connection))
 
     def set_up(self, engine: sa.Engine) -> None:
         """Do nothing; connections need no set-up."""
@@ -500,19 +506,7 @@ def _on_connect(connection: Any, _record: Any) -> None:
 
 def _on_checkout(connection: Any, _record: Any, _proxy: Any) -> None:
     """Refuse to check out a connection that the server has closed."""
-    if _is_readable(connection.driver_connection):
+    from .psycopg_driver import is_readable
+
+    if is_readable(connection.driver_connection):
         raise InvalidatePoolError("PostgreSQL has closed the connection")
-
-
-def _is_readable(driver: Any) -> bool:
-    """Return whether a connection has data to read or is closed.
-
-    The check costs a system call; ``pool_pre_ping`` would cost a round trip for each transaction.
-    """
-    if driver.closed:
-        return True
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(driver.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([driver.fileno()], [], [], 0)[0])

@@ -372,6 +372,10 @@ class SQLiteDialect:
         """Return the connection for single inserts; ``None`` for a database in memory."""
         return sqlite_driver.QuickConnection(url.database) if url.database else None
 
+    def make_loop_connections(self, url: sa.URL) -> None:
+        """Return ``None``: the thread of the caller inserts."""
+        del url
+
     def insert_run_at_once(
         self, connection: sqlite_driver.QuickConnection, row: Mapping[str, Any]
     ) -> int | None:

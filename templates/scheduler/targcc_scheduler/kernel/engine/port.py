@@ -101,6 +101,9 @@ class Worker(Protocol):
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
         """Return whether runs wait for a worker in these queues, and the next due instant."""
 
+    def spread(self, seconds: float) -> float:
+        """Return an interval of polls of which any node's is enough: longer with many nodes."""
+
 
 class Engine(Protocol):
     """Engine: make runs claimable, wake workers, call the executor.
@@ -119,6 +122,9 @@ class Engine(Protocol):
 
     def create_at_once(self, store: Store, run: NewRun) -> RunId | None:
         """Do as :meth:`create` in the calling thread, without waiting; ``None``: not possible, or not possible now. Called from any thread."""
+
+    async def create_here(self, store: Store, run: NewRun) -> RunId | None:
+        """Do as :meth:`create` on the calling event loop, which may be any loop; ``None``: not possible, or not possible now."""
 
     async def create_within(self, connection: AsyncConnection, run: NewRun) -> RunId | None:
         """Do as :meth:`create` in the transaction of ``connection``, by a statement that writes; ``None``: not with this driver."""

@@ -544,7 +544,7 @@ _SWEEP_SIZE = 200
 """Maximum number of runs that a sweep offers again for one job."""
 _LISTENING_ENDS_SECONDS, _CANCELLED_AGAIN_SECONDS = 5.0, 0.2
 """Time limit for closing the listening connections, after which the node stops anyway; interval between repeated cancellations."""
-_BEHIND, _SHORTEST_LOOK = timedelta(seconds=1), timedelta(seconds=0.02)
+_BEHIND, _SHORTEST_LOOK = 1.0, 0.02
 
 _WAITS = f"""(
     State = '{RunState.ENQUEUED}'
@@ -643,6 +643,11 @@ class ProcrastinateEngine:
         async with store.write_at_once() as connection:
             return await self._insert_with_entry(connection, run)
 
+    async def create_here(self, store: Store, run: NewRun) -> RunId | None:
+        """Insert a run and write its entry in one statement, on a connection of the calling loop."""
+        rows = await store.execute_here(*self._with_entry(run))
+        return None if rows is None else RunId(rows[0].id)
+
     async def create_within(self, connection: AsyncConnection, run: NewRun) -> RunId | None:
         """Insert a run and write its entry in one statement of the application's transaction, if its driver is psycopg."""
         plain = connection.sync_connection
@@ -653,13 +658,17 @@ class ProcrastinateEngine:
         return await self._insert_with_entry(connection, run)
 
     async def _insert_with_entry(self, connection: AsyncConnection, run: NewRun) -> RunId:
+        statement, parameters = self._with_entry(run)
+        (new,) = await statement.all(connection, parameters)
+        return RunId(new.id)
+
+    def _with_entry(self, run: NewRun) -> tuple[FrequentStatement, Mapping[str, Any]]:
+        """Return the statement that inserts a run with its entry, and the parameters."""
         now = self._clock.now()
         submission = Submission(0, run.queue, run.priority, run.due_at)
         row = new_row(run, now)
         ((_, points, later),) = _alike([submission], now, self._aging)
-        statement = _insert_with_entry(tuple(row))
-        (new,) = await statement.all(connection, row | {"points": points, "later": later})
-        return RunId(new.id)
+        return _insert_with_entry(tuple(row)), row | {"points": points, "later": later}
 
     def create_at_once(self, store: Store, run: NewRun) -> None:
         """Return ``None``: a server needs waiting."""
@@ -827,7 +836,7 @@ class ProcrastinateEngine:
             if waiting:
                 for queue in self._queues:
                     queue.look()
-            await pause(self._due_later, self._until(due))
+            await pause(self._due_later, self._until(worker, due))
 
     async def _waiting(self, worker: Worker, queues: list[str]) -> tuple[bool, datetime | None]:
         """Return whether runs wait for a worker, and the next due instant. Stage runs that are due."""
@@ -839,14 +848,15 @@ class ProcrastinateEngine:
             return False, None
         return waiting, due
 
-    def _until(self, due: datetime | None) -> timedelta:
+    def _until(self, worker: Worker, due: datetime | None) -> timedelta:
         """Return the time until the next poll."""
-        left = self._poll if due is None else due - self._clock.now()
+        poll = worker.spread(self._poll.total_seconds())
+        left = poll if due is None else (due - self._clock.now()).total_seconds()
         if left < -_BEHIND:  # overdue: the run is blocked
             return self._poll
-        if left < self._poll:
-            return max(left, _SHORTEST_LOOK)
-        return timedelta(seconds=together(self._poll.total_seconds()))
+        if left < poll:
+            return timedelta(seconds=max(left, _SHORTEST_LOOK))
+        return timedelta(seconds=together(poll))
 
 
 def _due(row: Any, now: datetime) -> Submission:

@@ -218,6 +218,10 @@ class EmbeddedEngine:
         """Return ``None``: a transaction on SQLite has no round trips to save."""
         del store, run
 
+    async def create_here(self, store: Store, run: NewRun) -> None:
+        """Return ``None``: the thread of the caller inserts."""
+        del store, run
+
     def create_at_once(self, store: Store, run: NewRun) -> RunId | None:
         """Insert the run's row in the calling thread, which takes less time than to pass the call to the scheduler's loop."""
         run_id = store.insert_run_at_once(new_row(run, self._clock.now()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -58,6 +58,8 @@ class JobRegistry:
         self._effective: dict[str, tuple[JobDefinition, tuple[Override, ...], JobDefinition]] = {}
         self._definitions: dict[str, JobDefinition] = {}
         """The jobs with people's overrides, as callers get the jobs. ``_discovered`` has the jobs without overrides."""
+        self._following: dict[str, list[str]] = {}
+        """The names of the jobs that follow a job."""
 
     @property
     def definitions(self) -> Mapping[str, JobDefinition]:
@@ -123,7 +125,11 @@ class JobRegistry:
         if known is not None and known.target is not definition.target:
             raise ValueError(f"the job name {definition.name!r} is taken by {known.module}")
         definitions[definition.name] = definition
-        self._hold(definition.name)
+        if known is None:  # one job more, without a look at all others
+            self._follow(definition)
+            self._publish((definition.name,))
+        else:
+            self._hold(definition.name)
 
     def override(self, overrides: Iterable[Override], apply: Apply) -> set[str]:
         """Replace all overrides by ``overrides``, which ``apply`` applies to jobs; return the jobs whose overrides changed."""
@@ -143,6 +149,16 @@ class JobRegistry:
 
     def _hold(self, *names: str) -> None:
         """Recompute the public definitions for these jobs and for the jobs that these jobs follow."""
+        self._following = {}
+        for job in self._found().definitions.values():
+            self._follow(job)
+        self._publish(names)
+
+    def _follow(self, job: JobDefinition) -> None:
+        for parent in job.after:
+            self._following.setdefault(parent, []).append(job.name)
+
+    def _publish(self, names: Collection[str]) -> None:
         definitions = self._found().definitions
         touched = {
             *names,
@@ -153,15 +169,12 @@ class JobRegistry:
                 for parent in definitions[name].after
             ),
         }
-        following: dict[str, list[str]] = {}
-        for job in definitions.values():
-            for parent in job.after:
-                following.setdefault(parent, []).append(job.name)
         for name in touched:
             if name in definitions:
                 changed = self._changed(definitions[name])
-                if name in following:
-                    changed = replace(changed, followers=partial(self._some, following[name]))
+                if name in self._following:
+                    names_after = tuple(self._following[name])
+                    changed = replace(changed, followers=partial(self._some, names_after))
                 self._definitions[name] = changed
             else:
                 self._definitions.pop(name, None)

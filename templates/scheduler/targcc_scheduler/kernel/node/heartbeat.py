@@ -233,6 +233,8 @@ class FailureDetector:
 
 
 _BEATS_BETWEEN_RESCUES = 5
+_BEATS_WHILE_ALIVE = 5
+"""Least heartbeats in the time after which a node is lost, with any number of nodes."""
 
 
 class Heartbeat:
@@ -311,13 +313,13 @@ class Heartbeat:
     async def run(self) -> None:
         """Send heartbeats until :meth:`end` or a cancellation."""
         settings, outage = self._services.settings, Outage(log, "the heartbeat")
-        most = settings.heartbeat_seconds
+        most, longest = settings.heartbeat_seconds, settings.lost_after_seconds / _BEATS_WHILE_ALIVE
         while not self._ending.is_set():
             try:
                 async with asyncio.timeout(max(settings.lost_after_seconds / 4, most)):
                     await self.beat()
                 outage.over()
-                wait = most
+                wait = poller_of(self._services.store).spread(most, longest)
             except (*OUTAGES, TimeoutError) as error:
                 wait = min(outage.failed(error).total_seconds(), most)
             await self._pause(together(wait))

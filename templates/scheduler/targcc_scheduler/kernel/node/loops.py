@@ -91,7 +91,7 @@ class Every:
         context: The node.
         what: Description of the work, for the log.
         once: The work; may check ``context.ending`` between its transactions.
-        seconds: The pause.
+        seconds: The pause; with many nodes up to four times as long.
     """
 
     def __init__(self, context: NodeContext, what: str, once: Once, seconds: float) -> None:
@@ -104,7 +104,8 @@ class Every:
         """Work until the node ends its loops."""
         context, outage = self._context, Outage(log, self._what)
         while not context.ending.is_set():
-            wait = self._seconds
+            # Any node's work is enough. With many nodes, each does a share.
+            wait = poller_of(context.services.store).spread(self._seconds, self._seconds * 4)
             try:
                 await self._once()
                 outage.over()

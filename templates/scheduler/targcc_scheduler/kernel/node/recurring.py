@@ -432,7 +432,8 @@ class RecurringScheduler:
         """Handle every due slot; return the instant of the next slot, or ``None``."""
         if self._owners is None:
             self._owners = (await poller_of(self._store).look()).owners
-        if time.monotonic() - self._refreshed >= _REFRESH_SECONDS:
+        refresh = poller_of(self._store).spread(_REFRESH_SECONDS, 2 * _REFRESH_SECONDS)
+        if time.monotonic() - self._refreshed >= refresh:
             await self._refresh()
         while due := self._due():
             for start in range(0, len(due), _JOBS_A_TRANSACTION):

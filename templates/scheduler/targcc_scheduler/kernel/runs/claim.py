@@ -793,7 +793,7 @@ async def claim_fast(
     parameters = {**options, **parameters_of(terms, POISON_AFTER - 1), "plain": plain}
     if keyed:
         parameters["terms"] = policies_of(terms.keyed)
-    rows = await _statement(entries, keyed=keyed).all(connection, parameters)
+    rows = await _statement(entries, keyed=keyed).planned_once(connection, parameters)
     seen = rows[0]
     count = seen.looked_at
     if not count:

@@ -27,6 +27,7 @@ from ..engine.port import MakeOffer
 from ..jobs.chains import Parents
 from ..jobs.context import JobContext, StopReason
 from ..jobs.definition import JobDefinition
+from ..poller import poller_of
 from ..runs import create, values
 from ..runs.claim import Entries, Taken
 from ..runs.values import (
@@ -237,6 +238,8 @@ def _culprits(jobs: JobLoop) -> str:
 
 # The executor: claim runs, run jobs, settle runs.
 
+_LONGEST_SPREAD = 10
+"""Most times that an interval is longer with many nodes."""
 _LAST_CHANCE_SECONDS = 2.0
 """Seconds that a coroutine may take to end after ``CancelledError``."""
 _STOP_FOLLOWS_SECONDS = 1.0
@@ -343,6 +346,10 @@ class Executor:
         async with self._store.read() as connection:
             now = self._clock.now()
             return await create.waiting_work(connection, queues, now, self.fingerprint)
+
+    def spread(self, seconds: float) -> float:
+        """Return an interval for the number of nodes; see :class:`~..engine.port.Worker`."""
+        return poller_of(self._store).spread(seconds, seconds * _LONGEST_SPREAD)
 
     async def perform(self, claim: Claim) -> None:
         """Run the job and settle the run; see :class:`~..engine.port.Worker`."""
