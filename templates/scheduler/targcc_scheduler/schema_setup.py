@@ -70,6 +70,15 @@ def feature_tables_sql(dialect: str) -> str:
     )
 
 
+def roles_sql() -> str:
+    """Return the T-SQL that creates database roles with the rights that processes need on SQL Server; repeatable."""
+    from .db.columns import metadata
+    from .db.dialects.mssql_script import VERSION_TABLE, roles_script
+
+    tables = {*map(str, metadata.tables), *(str(table.name) for table in load(OwnedTable))}
+    return roles_script([VERSION_TABLE, *sorted(tables)])
+
+
 def _sorted_indexes(table: sa.Table) -> list[sa.Index]:
     """Return the indexes of a table, by name."""
     return sorted(table.indexes, key=lambda index: str(index.name))

@@ -37,6 +37,15 @@ def version_table(name: str) -> quoted_name:
     return quoted_name("c_AlembicVersion", quote=False)
 
 
+def as_script(name: str, text: str) -> str:
+    """Return migrations that Alembic has printed for a database as a script for its tools; SQL Server's tools need more than the statements."""
+    if name != "mssql":
+        return text
+    from .mssql_script import as_script as tsql_script
+
+    return tsql_script(text)
+
+
 @cache
 def named(name: str) -> Dialect:
     """Return the dialect with SQLAlchemy's name of a database.

@@ -304,7 +304,8 @@ def sql_script(dialect: str, since: str = "", revision: str = "head") -> str:
     config = _config(dialect, output, dialect=dialect)
     with _ALEMBIC:
         command.upgrade(config, f"{since}:{revision}" if since else revision, sql=True)
-    return "".join(f"{line.rstrip()}\n" for line in output.getvalue().strip().splitlines())
+    text = "".join(f"{line.rstrip()}\n" for line in output.getvalue().strip().splitlines())
+    return known.as_script(dialect, text)
 
 
 def _hand_back(connection: sa.Connection) -> None:
