@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+import sql_server
 from hypothesis import HealthCheck, settings
 from projects import RIG
 from targcc_scheduler import configure
 
 if TYPE_CHECKING:
     from postgresql import PostgreSQL
+    from sql_server import SQLServer
 
 pytest_plugins = ["rings", "touched"]
 
@@ -202,7 +204,23 @@ def migrated_sqlite_url(tmp_path: Path, _sqlite_template: Path) -> str:
     return f"sqlite:///{file}"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session")
+def _sql_server() -> "Iterator[SQLServer]":
+    """A database on the server that ``TARGCC_TEST_SQL_SERVER`` names."""
+    import sql_server
+
+    with sql_server.running() as server:
+        yield server
+
+
+@pytest.fixture
+def migrated_mssql_url(_sql_server: "SQLServer") -> str:
+    """URL of a database of SQL Server with the scheduler's tables."""
+    _sql_server.empty()
+    return _sql_server.url
+
+
+@pytest.fixture(params=["sqlite", "postgresql", *sql_server.PARAMS])
 def migrated_url(request: pytest.FixtureRequest) -> str:
     """URL of a database with the scheduler's tables, on either database."""
     url: str = request.getfixturevalue(f"migrated_{request.param}_url")

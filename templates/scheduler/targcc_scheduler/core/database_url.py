@@ -6,7 +6,11 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
-STORES = {"sqlite": None, "postgresql": ("postgresql", "PostgreSQL")}
+STORES = {
+    "sqlite": None,
+    "postgresql": ("postgresql", "PostgreSQL"),
+    "mssql": ("mssql", "SQL Server"),
+}
 """The databases that can hold the scheduler's tables, by SQLAlchemy's name: the extra with the driver, and the name of the system for messages.
 
 Everything else that depends on the database is in ``db/dialects/``.

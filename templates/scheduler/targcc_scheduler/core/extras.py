@@ -11,6 +11,7 @@ from .version import DISTRIBUTION
 
 _MODULES = {
     "postgresql": {"psycopg": "psycopg", "procrastinate": "procrastinate"},
+    "mssql": {"mssql-python": "mssql_python"},
     "oidc": {"joserfc": "joserfc"},
     "otel": {"opentelemetry-api": "opentelemetry"},
     "secrets": {"cryptography": "cryptography"},

@@ -18,8 +18,12 @@ OUTAGES = (DBAPIError, PoolTimeoutError, OSError)
 _FIRST, _LONGEST = 0.2, 5.0
 _UNDONE = frozenset({"40001", "40P01"})
 """PostgreSQL's ``serialization_failure`` and ``deadlock_detected``."""
+_UNDONE_TEXTS = ("Serialization failure", "Snapshot isolation transaction aborted", "duplicate key")
+"""Words of mssql-python's errors: a deadlock (1205), a snapshot conflict (3960), a row that another transaction inserted first (2601, 2627)."""
 _HELD_UP = "55P03"
 """PostgreSQL's ``lock_not_available``."""
+_HELD_UP_TEXT = "Lock request time out"
+"""Words of SQL Server's error 1222."""
 MOST_UNDONE = 5
 """The number of consecutive tries that the database may roll back for a conflict before the failure counts as an error."""
 _AGAIN_SECONDS = 0.02, 0.06
@@ -33,12 +37,18 @@ def is_undone(error: BaseException) -> bool:
     """
     # In this order: errors of psycopg, SQLAlchemy and Procrastinate.
     causes = (error, getattr(error, "orig", None), error.__cause__)
-    return any(getattr(cause, "sqlstate", None) in _UNDONE for cause in causes)
+    return any(
+        getattr(cause, "sqlstate", None) in _UNDONE
+        or (hasattr(cause, "ddbc_error") and any(words in str(cause) for words in _UNDONE_TEXTS))
+        for cause in causes
+    )
 
 
 def is_held_up(error: DBAPIError) -> bool:
     """Return whether a statement gave up waiting for a lock: see ``wait_briefly`` of :class:`~..db.dialects.base.Dialect`."""
-    return getattr(error.orig, "sqlstate", None) == _HELD_UP
+    return getattr(error.orig, "sqlstate", None) == _HELD_UP or (
+        hasattr(error.orig, "ddbc_error") and _HELD_UP_TEXT in str(error.orig)
+    )
 
 
 def retry_delay() -> float:

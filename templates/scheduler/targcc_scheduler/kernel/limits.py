@@ -511,7 +511,7 @@ async def _look(
     connection: AsyncConnection, keys: Collection[str], now: datetime, line: str
 ) -> Mapping[str, Row]:
     """Read keys; on PostgreSQL, where each statement is a round trip, the same statement admits the first runs."""
-    if known.of(connection).many_writers:
+    if known.of(connection).changes_in_ctes:
         return await look_and_admit(connection, keys, now, line)
     return await look(connection, keys)
 

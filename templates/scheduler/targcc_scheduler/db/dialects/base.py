@@ -21,18 +21,23 @@ if TYPE_CHECKING:
 
     from .lock import Lock
     from .sqlite_driver import QuickConnection
+    from .tsql import GuardedInsert
 
 
 # The interface to the differences between databases: :class:`Dialect`. ``known.py`` selects the dialect of a connection or a URL.
 
-Insert: TypeAlias = "postgresql.Insert | sqlite.Insert"
+ConflictInsert: TypeAlias = "postgresql.Insert | sqlite.Insert"
 """An insert with a conflict clause for an existing row."""
+Insert: TypeAlias = "postgresql.Insert | sqlite.Insert | GuardedInsert"
+"""An insert that handles an existing row."""
 
 SUMS, MOST = ("Count", "Retried", "SumMs"), "MaxMs"
 """The columns of ``c_JobStat`` that an upsert adds up, and the column whose maximum it keeps."""
 
 
-def added(statement: Insert, sums: Sequence[str], most: str) -> dict[str, sa.ColumnElement[Any]]:
+def added(
+    statement: ConflictInsert, sums: Sequence[str], most: str
+) -> dict[str, sa.ColumnElement[Any]]:
     """Return the new values of an existing row; see :meth:`Dialect.insert_added`."""
     old, new = statement.table.c, statement.excluded
     larger = sa.case((new[most] > old[most], new[most]), else_=old[most])
@@ -59,10 +64,13 @@ class Dialect(Protocol):
         texts: The index of runs' texts on this database.
         clock: The database's clock as an SQL expression; NULL where the machine's clock counts.
         has_queue: Whether an engine with a queue of its own, Procrastinate, works in the database; otherwise the rows of runs are the queue.
+        has_lease: Whether one node at a time runs jobs, named by a lease; see :meth:`try_lease`.
         locks_readers: Whether another session can lock a table for readers too.
         keepalive_driver: The module of the driver with which a keepalive process connects.
         index_names: A query for the names of the usable indexes.
         changes_in_ctes: Whether a part of a statement (a CTE) can change rows, so that a single statement settles many runs.
+        returns_queries: Whether a ``RETURNING`` can hold a query.
+        concatenates: The operator between two texts.
         names_constraints: Whether the index of a unique constraint has the name of the constraint.
     """
 
@@ -77,11 +85,14 @@ class Dialect(Protocol):
     texts: TextIndex
     clock: sa.ColumnElement[Any]
     has_queue: bool
+    has_lease: bool
     locks_readers: bool
     keepalive_driver: str
     index_names: sa.TextClause
     names_constraints: bool
     changes_in_ctes: bool
+    returns_queries: bool
+    concatenates: str
 
     def folded(self, name: str) -> str:
         """Return an unquoted name as the database stores it, to check whether a table exists."""
@@ -94,6 +105,13 @@ class Dialect(Protocol):
 
     def plain_address(self, url: sa.URL) -> str:
         """Return the address, with the password, for the driver without SQLAlchemy."""
+
+    def require(self, connection: sa.Connection) -> None:
+        """Check the options of the database without which the scheduler does not work.
+
+        Raises:
+            SchemaError: An option is off; the message names the statement for the administrator.
+        """
 
     async def has_table(self, connection: AsyncConnection, name: str) -> bool:
         """Return whether a table exists, by a statement that does not fail in an application's transaction."""
@@ -173,6 +191,9 @@ class Dialect(Protocol):
     def try_lock_audit(self, connection: sa.Connection) -> bool:
         """Try to lock the audit chain for additions, without waiting; return whether this transaction has the lock."""
 
+    async def try_lease(self, connection: AsyncConnection, name: str) -> bool:
+        """Lock a name for the session of a connection, without waiting; return whether the session has the lock, also from an earlier call."""
+
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Lock the schema, so that a single process at a time changes the tables."""
 
@@ -238,6 +259,7 @@ def newest_in_states(
     bound: sa.ColumnElement[Any],
     each: int,
     states: Sequence[str | None],
+    source: sa.FromClause | None = None,
 ) -> Iterator[sa.Subquery]:
     """Yield a subquery for each state: ``Id``, ``State`` and ``At`` of a job's newest runs; see :meth:`Dialect.newest_states`.
 
@@ -246,13 +268,14 @@ def newest_in_states(
         bound: A number that is greater than the ids, from the enclosing statement.
         each: Limit of runs.
         states: The states; ``None`` for any state.
+        source: The table of the job in the enclosing statement; default: that of ``job``.
     """
     c = job_run.c
     for state in states:
         where = [c.JobName == job, c.Id < bound, *([] if state is None else [c.State == state])]
         at = sa.func.coalesce(c.CompletedAt, c.StartedAt, c.DueAt).label("At")
         newest = sa.select(c.Id, c.State, at).where(*where).order_by(c.Id.desc()).limit(each)
-        yield newest.correlate(job.table).subquery()
+        yield newest.correlate(job.table if source is None else source).subquery()
 
 
 # A statement that the database's driver executes directly, see ``frequent.py``; SQLAlchemy compiles the statement once.

@@ -12,7 +12,7 @@ from sqlalchemy.sql import quoted_name
 from ...core.database_url import STORES
 from .base import Dialect
 
-SCRIPTS = (*STORES, "mssql")
+SCRIPTS = tuple(STORES)
 """The databases for which the migrations can be printed as SQL."""
 
 

@@ -190,6 +190,7 @@ class PostgreSQLDialect:
     running_sql = base.running("%({})s")
     texts: TextIndex = PostgreSQLTexts()
     has_queue = True
+    has_lease = False
     locks_readers = True
     keepalive_driver = "psycopg"
     index_names = sa.text("""
@@ -197,6 +198,8 @@ class PostgreSQLDialect:
         WHERE i.indisvalid AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('c_jobrun'))
         """)  # without the invalid index of an aborted build
     names_constraints = True
+    returns_queries = True
+    concatenates = "||"
     changes_in_ctes = True
 
     def folded(self, name: str) -> str:
@@ -210,6 +213,9 @@ class PostgreSQLDialect:
     def plain_address(self, url: sa.URL) -> str:
         """Return the URL in the form of libpq."""
         return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def require(self, connection: sa.Connection) -> None:
+        """Do nothing: the scheduler needs no option of the database."""
 
     async def has_table(self, connection: AsyncConnection, name: str) -> bool:
         """Look the table up on the search path."""
@@ -348,6 +354,11 @@ class PostgreSQLDialect:
         """Try to take an advisory lock until the transaction ends."""
         lock = sa.func.pg_try_advisory_xact_lock(sa.func.hashtext("targcc audit"))
         return bool(connection.scalar(sa.select(lock)))
+
+    async def try_lease(self, connection: AsyncConnection, name: str) -> bool:
+        """Return true: every node is active."""
+        del connection, name
+        return True
 
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Take an advisory lock until the transaction ends."""

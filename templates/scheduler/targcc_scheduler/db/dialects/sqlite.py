@@ -160,10 +160,13 @@ class SQLiteDialect:
     running_sql = base.running(":{}")
     texts: TextIndex = SQLiteTexts()
     has_queue = False
+    has_lease = False
     locks_readers = False
     keepalive_driver = "sqlite3"
     index_names = sa.text("SELECT name FROM sqlite_master WHERE type = 'index'")
     names_constraints = False
+    returns_queries = True
+    concatenates = "||"
     changes_in_ctes = False
 
     def folded(self, name: str) -> str:
@@ -181,6 +184,9 @@ class SQLiteDialect:
     def plain_address(self, url: sa.URL) -> str:
         """Return a URI that opens the file only if it exists."""
         return sqlite_driver.existing(url.database or "")
+
+    def require(self, connection: sa.Connection) -> None:
+        """Do nothing: the scheduler needs no option of the database."""
 
     async def has_table(self, connection: AsyncConnection, name: str) -> bool:
         """Look the table up in the file's schema."""
@@ -321,6 +327,11 @@ class SQLiteDialect:
     def try_lock_audit(self, connection: sa.Connection) -> bool:
         """Return true: a write transaction runs alone."""
         del connection
+        return True
+
+    async def try_lease(self, connection: AsyncConnection, name: str) -> bool:
+        """Return true: every node is active."""
+        del connection, name
         return True
 
     def lock_migrations(self, connection: sa.Connection) -> None:

@@ -74,6 +74,7 @@ def upgrade(url: str | sa.URL, *, also: Sequence[SchemaStep] = ()) -> str:
     head = head_revision()
     with sync_engine(url) as engine:
         with engine.connect() as connection:
+            known.of(connection).require(connection)
             if _is_current(connection, head, also):
                 return current_revision(connection) or head
         with _exclusive(engine) as connection:
@@ -120,6 +121,7 @@ def require_current(url: str | sa.URL) -> str:
     """
     head = head_revision()
     with sync_engine(url) as engine, engine.connect() as connection:
+        known.of(connection).require(connection)
         revision = current_revision(connection)
         if revision is not None and _is_newer(connection):
             return revision

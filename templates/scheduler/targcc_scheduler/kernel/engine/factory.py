@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -32,8 +31,13 @@ def make_queue_engine(
         aging: For queues with ageing, the waiting seconds that count as one priority point.
     """
     url = make_url(settings.database_url)
-    if not known.for_url(url).has_queue:
-        file = Path(url.database or "")
+    dialect = known.for_url(url)
+    if dialect.has_lease:
+        from .leased import LeasedEngine
+
+        return LeasedEngine(database, clock, poll_seconds=settings.poll_seconds, aging=aging)
+    if not dialect.has_queue:
+        file = dialect.file(url)
         return EmbeddedEngine(file, clock, poll_seconds=settings.poll_seconds, aging=aging)
     from .procrastinate import ProcrastinateEngine  # installed only with the extra
 

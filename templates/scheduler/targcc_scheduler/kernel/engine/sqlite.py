@@ -334,7 +334,8 @@ class EmbeddedEngine:
     async def _claim_due(self, worker: Worker, free: Offer) -> tuple[list[Claim], datetime | None]:
         """Stage and claim runs; return the claims and, if no run waits, the next due instant."""
 
-        async def offer(_: AsyncConnection) -> Offer:
+        async def offer(connection: AsyncConnection) -> Offer:
+            await self._prove(connection)
             return free
 
         if not self._plenty.isdisjoint(free.queues):
@@ -347,6 +348,9 @@ class EmbeddedEngine:
         if not waiting:
             return [], next_due
         return await worker.claim(offer), None
+
+    async def _prove(self, connection: AsyncConnection) -> None:
+        """Check in the transaction of a claim that this process may claim; on SQLite, it may."""
 
     async def _stage_due(
         self, worker: Worker, queues: Sequence[str]

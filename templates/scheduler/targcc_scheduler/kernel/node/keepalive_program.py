@@ -28,6 +28,7 @@ _WAITS_FOR_LOCK = 1.0
 
 _IN_FILES = "sqlite3"
 """The driver whose databases are files of this machine."""
+_OF_SQL_SERVER = "mssql_python"
 _ANSWERS = 0.1
 """Seconds to wait for the stacks after the signal."""
 SPENT = 7
@@ -159,6 +160,10 @@ class Sitter:
             return sqlite3.connect(
                 self.orders["address"], timeout=_WAITS_FOR_LOCK, isolation_level=None, uri=True
             )
+        if self.orders["driver"] == _OF_SQL_SERVER:
+            import mssql_python
+
+            return mssql_python.connect(self.orders["address"], autocommit=True)
         import psycopg  # at /path/of/the/node: this interpreter was started without site-packages
 
         return psycopg.connect(

@@ -122,7 +122,11 @@ async def beat(
         "stuck_in": condition.stuck_in,
     }
     rows = await _beat(connection.dialect.name).all(connection, parameters)
-    return next((Answer(row.database, row.clock) for row in rows), None)
+    if not rows:
+        return None
+    if known.of(connection).returns_queries:
+        return Answer(rows[0].database, rows[0].clock)
+    return Answer(await database_id(connection), rows[0].clock)
 
 
 async def database_id(connection: AsyncConnection) -> str | None:
@@ -218,6 +222,10 @@ def _lost(row: Row, claim: Claim, now: datetime, *, counts: bool) -> Settlement:
 @functools.cache
 def _beat(database: str) -> FrequentStatement:
     """Return the heartbeat statement of a database."""
+    dialect = known.named(database)
+    answers = [dialect.clock.label("clock")]
+    if dialect.returns_queries:
+        answers.append(_ID_OF_DATABASE.scalar_subquery().label("database"))
     return FrequentStatement(
         sa.update(job_server)
         .where(job_server.c.Id == sa.bindparam("server_id"))
@@ -227,10 +235,7 @@ def _beat(database: str) -> FrequentStatement:
             StuckSince=sa.bindparam("stuck_since", type_=UtcDateTime),
             StuckIn=sa.bindparam("stuck_in"),
         )
-        .returning(
-            _ID_OF_DATABASE.scalar_subquery().label("database"),
-            known.named(database).clock.label("clock"),
-        )
+        .returning(*answers)
     )
 
 

@@ -125,7 +125,7 @@ SETTLE = """
         CancelRequestedBy = coalesce({given}cancelled_by, c_JobRun.CancelRequestedBy),
         ProgressDone = coalesce({given}done, c_JobRun.ProgressDone),
         ProgressTotal = coalesce({given}total, c_JobRun.ProgressTotal),
-        LifeLog = c_JobRun.LifeLog || {given}line
+        LifeLog = c_JobRun.LifeLog {concatenates} {given}line
     {source}
     WHERE c_JobRun.Id = {given}run_id AND c_JobRun.State = {given}source AND c_JobRun.Attempt = {given}attempt
     AND coalesce(c_JobRun.ServerId, '') = coalesce({given}server_id, '')
@@ -134,7 +134,7 @@ SETTLE = """
 """Write the settlement of a run if the run is still in the expected state and attempt, on the expected node.
 
 A run that waits for a worker again keeps its capacity under its limit. The statements of each database fill in the placeholders: ``{given}`` is the prefix of
-each value's name, ``{source}`` is the clause that supplies the values.
+each value's name, ``{source}`` the clause that supplies the values, ``{concatenates}`` the operator between two texts.
 """
 
 
@@ -202,9 +202,9 @@ _UNTIED = Tied(0, None, is_awaited=False)
 @cache
 def _single_statements(database: str) -> tuple[FrequentStatement, ...]:
     """Build the statements that settle a run, log its attempt, count its end, and read its ties."""
-    settle = sa.text(SETTLE.format(given=":", source="")).bindparams(
-        *(sa.bindparam(name, type_=UtcDateTime) for name in ("completed_at", "due_at"))
-    )
+    settle = sa.text(
+        SETTLE.format(given=":", source="", concatenates=known.named(database).concatenates)
+    ).bindparams(*(sa.bindparam(name, type_=UtcDateTime) for name in ("completed_at", "due_at")))
     logged = [column.name for column in logged_job.c if not column.primary_key]
     log = sa.insert(logged_job).values({name: sa.bindparam(name) for name in logged})
     count = (
@@ -326,7 +326,7 @@ def _postgresql_statement(*, untied: bool = False, free: bool = False) -> Freque
             retried integer, milliseconds bigint, barred integer
         )
     ), {before} settled AS (
-        {SETTLE.format(given="given.", source="FROM given")}
+        {SETTLE.format(given="given.", source="FROM given", concatenates="||")}
         AND c_JobRun.Id = ANY ({ids}) -- by key, however small the table is
         RETURNING given.run_id, given.attempt, c_JobRun.Ties, c_JobRun.LimitKey
     ), logged AS (

@@ -1,0 +1,295 @@
+"""SQL Server from the event loop: ``mssql-python``, which is sync, in a small pool of threads, behind SQLAlchemy's async interface."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, Self, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.connectors.asyncio import (
+    AsyncAdapt_dbapi_connection,
+    AsyncAdapt_dbapi_cursor,
+    AsyncAdapt_dbapi_module,
+)
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.mssql.mssqlpython import MSDialect_mssqlpython
+from sqlalchemy.util.concurrency import await_
+
+T = TypeVar("T")
+
+DRIVER = "mssql+targcc"
+"""The drivername of URLs for async engines with this driver."""
+
+
+_NULL = "CAST(NULL AS nvarchar(4000))"
+_NO_TRANSACTION = "Invalid transaction state"
+"""Words of the driver's error for the end of a transaction that the server has ended."""
+
+
+class Threads:
+    """The threads of an engine: as many calls of the driver as there are connections may wait for the server at once.
+
+    Args:
+        most: The number of threads.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def run(self, work: Callable[..., T], *arguments: Any, stop: Any = None) -> T:
+        """Run a call of the driver in a thread.
+
+        A cancelled caller stops the call: ``stop`` sends the attention of the protocol, and the call's end is awaited, because a
+        connection serves a single call at a time.
+        """
+        loop = asyncio.get_running_loop()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="targcc-mssql")
+        call = loop.run_in_executor(self._pool, functools.partial(work, *arguments))
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            if not call.done() and stop is not None:
+                with contextlib.suppress(Exception):  # the call has ended meanwhile
+                    stop()
+            with contextlib.suppress(Exception):
+                await asyncio.wait({call})
+            raise
+
+    def close(self) -> None:
+        """End the threads once their calls have ended."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False)
+
+
+class ThreadedCursor:
+    """A cursor whose statement and rows take a single turn of a thread."""
+
+    def __init__(self, connection: ThreadedConnection) -> None:
+        self._connection = connection
+        self._cursor: Any = None
+        self._rows: list[Any] = []
+        self.description: Any = None
+        self.rowcount = -1
+        self.lastrowid: Any = None
+        self.arraysize = 1
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def execute(self, operation: str, parameters: Any = None) -> Self:
+        """Execute a statement and fetch all its rows."""
+        await self._run(self._execute, operation, parameters)
+        return self
+
+    async def executemany(self, operation: str, parameters: Sequence[Any]) -> Self:
+        """Execute a statement for each set of parameters."""
+        await self._run(self._executemany, operation, parameters)
+        return self
+
+    async def fetchall(self) -> list[Any]:
+        """Return the rows of the statement."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    async def fetchone(self) -> Any:
+        """Return the next row; ``None`` after the last."""
+        return self._rows.pop(0) if self._rows else None
+
+    async def nextset(self) -> bool:
+        """Return false: :meth:`execute` has read every result of the batch."""
+        return False
+
+    async def setinputsizes(self, *sizes: Any) -> None:
+        """Do nothing: the driver derives the types."""
+
+    async def close(self) -> None:
+        """Close the cursor."""
+        cursor, self._cursor = self._cursor, None
+        if cursor is not None:
+            await self._connection.threads.run(cursor.close)
+
+    async def _run(self, work: Callable[..., None], *arguments: Any) -> None:
+        await self._connection.threads.run(work, *arguments, stop=self._stop)
+
+    def _stop(self) -> None:
+        if (cancel := getattr(self._cursor, "cancel", None)) is not None:
+            cancel()
+
+    def _open(self) -> Any:
+        if self._cursor is None:
+            self._cursor = self._connection.driver.cursor()
+        return self._cursor
+
+    def _execute(self, operation: str, parameters: Any) -> None:
+        cursor = self._open()
+        if parameters:
+            cursor.execute(*_typed(operation, parameters))
+        else:
+            cursor.execute(operation)
+        self._read(cursor)
+
+    def _executemany(self, operation: str, parameters: Sequence[Any]) -> None:
+        cursor = self._open()
+        changed = 0
+        for (
+            values
+        ) in parameters:  # the driver's own executemany guesses the types from the first rows
+            cursor.execute(*_typed(operation, values))
+            changed += max(cursor.rowcount, 0)
+        self.description, self._rows, self.rowcount = None, [], changed
+
+    def _read(self, cursor: Any) -> None:
+        """Read the rows of the last result with rows, and the last row count, of a batch of statements."""
+        self.description, self._rows, self.rowcount = None, [], cursor.rowcount
+        while True:
+            if cursor.description:
+                self.description = cursor.description
+                self._rows = [tuple(row) for row in cursor.fetchall()]
+            elif cursor.rowcount >= 0:
+                self.rowcount = cursor.rowcount
+            if not cursor.nextset():
+                return
+
+
+def _typed(operation: str, parameters: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Write missing values into the statement with a type that the server converts to any other.
+
+    The driver would ask the server for the type of each missing value: a round trip each, and on Babelfish a failed question ends the
+    transaction.
+    """
+    missing = [name for name, value in parameters.items() if value is None]
+    for name in missing:
+        operation = operation.replace(f"%({name})s", _NULL)
+    if not missing:
+        return operation, parameters
+    return operation, {name: value for name, value in parameters.items() if value is not None}
+
+
+class ThreadedConnection:
+    """A connection whose calls run in threads of its engine, one after the other."""
+
+    def __init__(self, driver: Any, threads: Threads) -> None:
+        self.driver = driver
+        self.threads = threads
+
+    def cursor(self) -> ThreadedCursor:
+        """Return a new cursor."""
+        return ThreadedCursor(self)
+
+    @property
+    def autocommit(self) -> bool:
+        """Return whether each statement commits by itself."""
+        return bool(self.driver.autocommit)
+
+    async def set_autocommit(self, value: bool) -> None:  # noqa: FBT001 - the value of a property
+        """Set whether each statement commits by itself."""
+        if self.driver.autocommit != value:
+            await self.threads.run(self.driver.setautocommit, value)
+
+    async def commit(self) -> None:
+        """Commit the transaction."""
+        await self.threads.run(self.driver.commit)
+
+    async def rollback(self) -> None:
+        """Roll the transaction back."""
+        await self.threads.run(self._rollback)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self.threads.run(self.driver.close)
+
+    def _rollback(self) -> None:
+        """Roll back; the server may have ended the transaction itself, as with a deadlock."""
+        try:
+            self.driver.rollback()
+        except Exception as error:
+            if _NO_TRANSACTION not in str(error):
+                raise
+
+
+class _Connection(AsyncAdapt_dbapi_connection):
+    """SQLAlchemy's view of a connection."""
+
+    _cursor_cls = AsyncAdapt_dbapi_cursor
+    _connection: Any
+
+    @property
+    def autocommit(self) -> bool:
+        return bool(self._connection.autocommit)
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        await_(self._connection.set_autocommit(value))
+
+
+class _Module(AsyncAdapt_dbapi_module):
+    """The driver's module with an async ``connect``."""
+
+    def __init__(self, driver: Any) -> None:
+        super().__init__(driver, dbapi_module=driver)
+        self._driver = driver
+        self.paramstyle = driver.paramstyle
+        for name in (
+            *("Warning", "Error", "InterfaceError", "DatabaseError", "DataError", "OperationalError"),
+            *("IntegrityError", "InternalError", "ProgrammingError", "NotSupportedError", "Binary"),
+        ):  # fmt: skip
+            setattr(self, name, getattr(driver, name))
+        self.__version__ = driver.__version__
+
+    def pooling(self, **options: Any) -> None:
+        """Set the driver's own pool of connections, which SQLAlchemy turns off."""
+        self._driver.pooling(**options)
+
+    def connect(self, *arguments: Any, threads: Threads, **options: Any) -> Any:
+        """Connect in a thread."""
+
+        async def opened() -> Any:
+            driver = await threads.run(
+                functools.partial(self._driver.connect, *arguments, **options)
+            )
+            return ThreadedConnection(driver, threads)
+
+        return await_(_Connection.create(self, opened()))
+
+
+class AsyncMSDialect(MSDialect_mssqlpython):
+    """SQLAlchemy's dialect of the driver, for async engines."""
+
+    driver = "targcc"
+    is_async = True
+    supports_statement_cache = True
+    use_insertmanyvalues = False
+    tuple_in_values = True
+
+    def get_default_isolation_level(self, dbapi_conn: Any) -> Literal["READ COMMITTED"]:
+        """Return the level of new connections, without a look at the views of the system."""
+        del dbapi_conn
+        return "READ COMMITTED"
+
+    @classmethod
+    def import_dbapi(cls) -> Any:
+        """Return the driver's module with an async ``connect``."""
+        return _Module(super().import_dbapi())
+
+    @classmethod
+    def get_pool_class(cls, url: sa.URL) -> type[sa.Pool]:
+        """Return the pool for async connections."""
+        del url
+        return sa.AsyncAdaptedQueuePool
+
+    def get_driver_connection(self, connection: Any) -> Any:
+        """Return the connection of the driver in threads."""
+        return connection._connection  # noqa: SLF001 - SQLAlchemy's own name
+
+
+registry.register(DRIVER.replace("+", "."), __name__, AsyncMSDialect.__name__)

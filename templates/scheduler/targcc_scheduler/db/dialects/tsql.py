@@ -1,0 +1,240 @@
+"""T-SQL: forms of expressions and statements that SQLAlchemy's compiler for SQL Server lacks."""
+
+# ruff: noqa: SLF001 - a compiler reads the parts of SQLAlchemy's statements
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.mssql.base import MSSQLCompiler
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.dml import Insert as PlainInsert
+from sqlalchemy.sql.elements import AsBoolean, BinaryExpression, BooleanClauseList, UnaryExpression
+
+from ..columns import elapsed, joined_texts, whole_seconds
+from .frequent import is_among, is_in_list
+
+# T-SQL: forms of expressions that SQLAlchemy's own compiler leaves as they are on PostgreSQL.
+
+_LOCKED, _SKIPPED = "WITH (UPDLOCK, ROWLOCK)", "WITH (UPDLOCK, ROWLOCK, READPAST)"
+_PREDICATES = (BooleanClauseList, AsBoolean, is_among, is_in_list)
+
+
+def _is_predicate(element: Any) -> bool:
+    """Return whether an expression is a condition, which T-SQL has no type for."""
+    while isinstance(element, sa.Label) or type(element).__name__ == "Grouping":
+        element = element.element
+    if isinstance(element, _PREDICATES):
+        return True
+    if isinstance(element, UnaryExpression):
+        return element.operator in {operators.exists, operators.inv} or (
+            element.operator is None and _is_predicate(element.element)
+        )
+    return isinstance(element, BinaryExpression) and operators.is_comparison(element.operator)
+
+
+_ORDERS = {
+    operators.lt: operators.lt,
+    operators.gt: operators.gt,
+    operators.le: operators.lt,
+    operators.ge: operators.gt,
+}
+"""The operators that order two rows, each with the operator for a first value that decides."""
+
+
+def _ordered(left: Any, right: Any, operator: Any) -> sa.ColumnElement[bool]:
+    (a, *more_left), (b, *more_right) = list(left.clauses), list(right.clauses)
+    if not more_left:
+        last: sa.ColumnElement[bool] = operator(a, b)
+        return last
+    rest = _ordered(sa.tuple_(*more_left), sa.tuple_(*more_right), operator)
+    return sa.or_(_ORDERS[operator](a, b), sa.and_(a == b, rest))
+
+
+class TSQL(MSSQLCompiler):
+    """SQLAlchemy's compiler, with row locks as table hints, conditions as values, and instants in UTC."""
+
+    def translate_select_structure(self, select_stmt: Any, **kwargs: Any) -> Any:
+        """Render ``FOR UPDATE`` as hints of the locked tables."""
+        locks = select_stmt._for_update_arg
+        if locks is not None:
+            hint = _SKIPPED if locks.skip_locked else _LOCKED
+            tables = locks.of or select_stmt.columns_clause_froms
+            select_stmt = select_stmt._generate()
+            select_stmt._for_update_arg = None
+            for source in tables:
+                table = getattr(source, "table", source)
+                select_stmt = select_stmt.with_hint(table, hint, "mssql")
+        return super().translate_select_structure(select_stmt, **kwargs)  # type: ignore[no-untyped-call]
+
+    def _use_top(self, select: Any) -> bool:
+        """Return whether TOP renders the limit, so that a subquery keeps its order."""
+        return select._offset_clause is None and select._limit_clause is not None
+
+    def get_select_precolumns(self, select: Any, **kw: Any) -> str:
+        """Render DISTINCT and TOP."""
+        text = "DISTINCT " if select._distinct else ""
+        if self._use_top(select):
+            text += f"TOP ({self.process(select._limit_clause, **kw)}) "
+        return text
+
+    def _label_select_column(self, select: Any, column: Any, *args: Any, **kwargs: Any) -> Any:
+        """Render a condition among the columns as a bit."""
+        if _is_predicate(column):
+            condition = column.element if isinstance(column, sa.Label) else column
+            bit = sa.cast(
+                sa.case((condition, sa.literal_column("1")), else_=sa.literal_column("0")),
+                sa.Boolean,
+            )
+            column = bit.label(column.name) if isinstance(column, sa.Label) else bit
+        return super()._label_select_column(select, column, *args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def visit_in_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
+        """Render a row that is among rows, as T-SQL compares single values alone."""
+        del operator
+        if not isinstance(binary.left, sa.Tuple):
+            return str(self._generate_generic_binary(binary, " IN ", **kw))
+        columns = list(binary.left.clauses)
+        names = [f"value_{n}" for n in range(len(columns))]
+        same = " AND ".join(
+            f"among.{name} = {self.process(column, **kw)}"
+            for name, column in zip(names, columns, strict=True)
+        )
+        rows = self.process(binary.right, **kw)
+        return f"EXISTS (SELECT 1 FROM {rows} AS among ({', '.join(names)}) WHERE {same})"  # noqa: S608
+
+    def visit_binary(self, binary: Any, override_operator: Any = None, **kw: Any) -> str:  # type: ignore[override]
+        """Render the order of two rows as comparisons of their values."""
+        operator = override_operator or binary.operator
+        if isinstance(binary.left, sa.Tuple) and operator in _ORDERS:
+            return self.process(_ordered(binary.left, binary.right, operator).self_group(), **kw)
+        return str(super().visit_binary(binary, override_operator=override_operator, **kw))  # type: ignore[no-untyped-call]
+
+    def _generate_prefixes(self, stmt: Any, prefixes: Any, **kw: Any) -> str:
+        """Leave out hints of other databases for the planner."""
+        kept = [item for item in prefixes if str(item[0]) != "MATERIALIZED"]
+        return str(super()._generate_prefixes(stmt, kept, **kw))  # type: ignore[no-untyped-call]
+
+    def visit_now_func(self, fn: Any, **kw: Any) -> str:
+        """Render the time in UTC: CURRENT_TIMESTAMP is the server's local time."""
+        del fn, kw
+        return "SYSUTCDATETIME()"
+
+    visit_current_timestamp_func = visit_now_func
+
+    def visit_length_func(self, fn: Any, **kw: Any) -> str:
+        """Render the length of a text."""
+        return f"LEN{self.function_argspec(fn, **kw)}"
+
+    def visit_substr_func(self, fn: Any, **kw: Any) -> str:
+        """Render a part of a text."""
+        return f"SUBSTRING{self.function_argspec(fn, **kw)}"
+
+    def visit_funcfilter(self, funcfilter: Any, **kwargs: Any) -> str:
+        """Render a conditional aggregate, as T-SQL has no FILTER."""
+        fn = funcfilter.func
+        arguments = [part for part in fn.clauses if str(part) != "*"] or [sa.literal_column("1")]
+        inner = sa.case((funcfilter.criterion, arguments[0]))
+        return f"{fn.name}({self.process(inner, **kwargs)})"
+
+    def visit_nulls_last_op_unary_operator(self, element: Any, operator: Any, **kw: Any) -> str:
+        """Sort NULLs last: first by whether the value is missing."""
+        del operator
+        value = (
+            element.element.element
+            if isinstance(element.element, UnaryExpression)
+            else element.element
+        )
+        text = self.process(value, **kw)
+        return f"CASE WHEN {text} IS NULL THEN 1 ELSE 0 END, {self.process(element.element, **kw)}"
+
+    visit_nulls_last_op_unary_modifier = visit_nulls_last_op_unary_operator
+
+
+@compiles(is_among, "mssql")
+def _among(element: is_among, compiler: Any, **options: Any) -> str:
+    column, values = element.clauses
+    kind = values.type.item().dialect_impl(compiler.dialect)  # type: ignore[attr-defined]
+    text = compiler.dialect.type_compiler_instance.process(
+        kind if not isinstance(kind, sa.Text) else sa.Unicode()
+    )
+    return (
+        f"({compiler.process(column, **options)} IN (SELECT value FROM OPENJSON({compiler.process(values, **options)})"  # noqa: S608
+        f" WITH (value {text} '$')))"
+    )
+
+
+@compiles(is_in_list, "mssql")
+def _in_rows(element: is_in_list, compiler: Any, **options: Any) -> str:
+    column, rows = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"({column} IN {rows})"
+
+
+@compiles(elapsed, "mssql")
+def _seconds(element: elapsed, compiler: Any, **options: Any) -> str:
+    begin, end = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"(DATEDIFF_BIG(millisecond, {begin}, {end}) / 1000.0)"
+
+
+@compiles(whole_seconds, "mssql")
+def _whole_seconds(element: whole_seconds, compiler: Any, **options: Any) -> str:
+    begin, end = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"(DATEDIFF_BIG(millisecond, {begin}, {end}) / 1000)"
+
+
+@compiles(joined_texts, "mssql")
+def _string_agg(element: joined_texts, compiler: Any, **options: Any) -> str:
+    texts, separator = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"STRING_AGG(CAST({texts} AS nvarchar(max)), {separator})"  # of a shorter type it fails above 8,000 bytes
+
+
+# Inserts that meet an existing row: T-SQL has no ON CONFLICT, and MERGE has too many faults.
+
+_VALUES = re.compile(
+    r"^(?P<into>INSERT INTO (?P<table>\S+) \((?P<columns>[^)]*)\))(?P<output> OUTPUT .*?)? (?P<values>VALUES .*)$",
+    re.DOTALL,
+)
+
+
+class GuardedInsert(PlainInsert):
+    """An insert that leaves, replaces or adds to an existing row with the same keys; see :class:`~.base.Dialect`."""
+
+    inherit_cache = False
+    keys: tuple[str, ...] = ()
+    changes: Mapping[str, str] = {}
+    """Assignments of the existing row, with ``{old}`` and ``{new}`` for the two values."""
+
+
+def guarded(
+    table: sa.Table, keys: Sequence[sa.Column[Any]], changes: Mapping[str, str] = {}
+) -> GuardedInsert:
+    """Build a guarded insert."""
+    statement = GuardedInsert(table)
+    statement.keys = tuple(str(key.name) for key in keys)
+    statement.changes = dict(changes)
+    return statement
+
+
+@compiles(GuardedInsert, "mssql")
+def _guarded(element: GuardedInsert, compiler: Any, **options: Any) -> str:
+    """Render UPDATE of the existing rows, then INSERT of the others, from one list of values."""
+    match = _VALUES.match(compiler.visit_insert(element, **options).strip())
+    assert match is not None, "an insert of values"
+    table, columns, values = match["table"], match["columns"], match["values"]
+    rows = f"({values}) AS given ({columns})"
+    same = " AND ".join(f"present.{key} = given.{key}" for key in element.keys)
+    insert = (
+        f"{match['into']}{match['output'] or ''} SELECT {', '.join(f'given.{name.strip()}' for name in columns.split(','))} FROM {rows}"  # noqa: S608
+        f" WHERE NOT EXISTS (SELECT 1 FROM {table} AS present WITH (UPDLOCK, HOLDLOCK) WHERE {same})"
+    )
+    if not element.changes:
+        return insert
+    sets = ", ".join(
+        f"{name} = {text.format(old=f'present.{name}', new=f'given.{name}')}"
+        for name, text in element.changes.items()
+    )
+    return f"UPDATE present SET {sets} FROM {table} AS present WITH (UPDLOCK, HOLDLOCK) JOIN {rows} ON {same}; {insert}"  # noqa: S608
