@@ -64,6 +64,7 @@ class Dialect(Protocol):
         texts: The index of runs' texts on this database.
         clock: The database's clock as an SQL expression; NULL where the machine's clock counts.
         has_queue: Whether an engine with a queue of its own, Procrastinate, works in the database; otherwise the rows of runs are the queue.
+        ignores_case: Whether the database may ignore the case of texts.
         has_lease: Whether one node at a time runs jobs, named by a lease; see :meth:`try_lease`.
         locks_readers: Whether another session can lock a table for readers too.
         keepalive_driver: The module of the driver with which a keepalive process connects.
@@ -85,6 +86,7 @@ class Dialect(Protocol):
     texts: TextIndex
     clock: sa.ColumnElement[Any]
     has_queue: bool
+    ignores_case: bool
     has_lease: bool
     locks_readers: bool
     keepalive_driver: str
@@ -107,11 +109,22 @@ class Dialect(Protocol):
         """Return the address, with the password, for the driver without SQLAlchemy."""
 
     def require(self, connection: sa.Connection) -> None:
-        """Check the options of the database without which the scheduler does not work.
+        """Check the server, the options of the database and the user's rights on existing tables.
 
         Raises:
-            SchemaError: An option is off; the message names the statement for the administrator.
+            DatabaseUnfit: The server is too old, or an option is off; the message has the statement for the administrator.
+            RightsMissing: The user lacks rights; the message has the statement that grants them.
         """
+
+    def require_ddl(self, connection: sa.Connection) -> None:
+        """Check that the user may create and change tables.
+
+        Raises:
+            RightsMissing: The user may not; the message has the statement that grants the rights.
+        """
+
+    def same_names(self, connection: sa.Connection, names: Sequence[str]) -> list[tuple[str, str]]:
+        """Return the pairs of names that the database takes for equal, because it ignores case or accents."""
 
     async def has_table(self, connection: AsyncConnection, name: str) -> bool:
         """Return whether a table exists, by a statement that does not fail in an application's transaction."""

@@ -15,7 +15,6 @@ from sqlalchemy.dialects.mssql.base import MSDialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql import quoted_name
 
-from ...core.errors import SchemaError
 from ..columns import UtcDateTime
 from ..tables import job_run
 from . import base
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 
 class MSSQLTexts:
     """Without a text index: searches compare the texts run by run, within their time limit."""
+
+    can_exist = False
 
     async def is_there(self, connection: AsyncConnection) -> bool:
         """Return ``False``: SQL Server has no index of this kind."""
@@ -62,9 +63,6 @@ _HELD = sa.text(
     "SELECT APPLOCK_MODE('public', :name, 'Session'), APPLOCK_TEST('public', :name, 'Exclusive', 'Session')"
 )
 _TRY_LEASE = sa.text(str(_TRY_LOCK).replace("'Transaction'", "'Session'"))
-_SNAPSHOTS = sa.text(
-    "SELECT is_read_committed_snapshot_on, DB_NAME() FROM sys.databases WHERE database_id = DB_ID()"
-)
 _LONGEST_RESOURCE = 255
 """Most characters of the name of an application lock."""
 
@@ -87,6 +85,7 @@ class MSSQLDialect:
     running_sql = "SELECT TOP 10 Id, JobName FROM c_JobRun WHERE State = 'running' AND ServerId = %(id)s ORDER BY Id"
     texts: TextIndex = MSSQLTexts()
     has_queue = False
+    ignores_case = True
     has_lease = True
     locks_readers = True
     keepalive_driver = "mssql_python"
@@ -135,17 +134,22 @@ class MSSQLDialect:
         return []
 
     def require(self, connection: sa.Connection) -> None:
-        """Require READ_COMMITTED_SNAPSHOT: without it, each page would wait for the runs that are being changed.
+        """Require READ_COMMITTED_SNAPSHOT, without which each page would wait for the runs that are being changed; a version; rights."""
+        from .mssql_requirements import require
 
-        Raises:
-            SchemaError: The option is off.
-        """
-        is_on, name = connection.execute(_SNAPSHOTS).one()
-        if not is_on:
-            raise SchemaError(
-                f"the scheduler needs READ_COMMITTED_SNAPSHOT in the database {name}: ask its administrator to execute"
-                f" ALTER DATABASE [{name}] SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE"
-            )
+        require(connection)
+
+    def require_ddl(self, connection: sa.Connection) -> None:
+        """Ask the server for the user's rights on database and schema."""
+        from .mssql_requirements import require_ddl
+
+        require_ddl(connection)
+
+    def same_names(self, connection: sa.Connection, names: Sequence[str]) -> list[tuple[str, str]]:
+        """Let the server compare the names by the collation of the database."""
+        from .mssql_requirements import same_names
+
+        return same_names(connection, names)
 
     async def read_clock(self, connection: AsyncConnection) -> datetime | None:
         """Return the time of the server's clock."""

@@ -47,6 +47,8 @@ _REMOVE = sa.text("DELETE FROM c_JobText WHERE RunId = ANY (:run_ids)")
 class PostgreSQLTexts:
     """PostgreSQL implementation of :class:`.index.TextIndex`."""
 
+    can_exist = True
+
     async def is_there(self, connection: AsyncConnection) -> bool:
         """Return ``True``: every PostgreSQL database has the index."""
         del connection
@@ -190,6 +192,7 @@ class PostgreSQLDialect:
     running_sql = base.running("%({})s")
     texts: TextIndex = PostgreSQLTexts()
     has_queue = True
+    ignores_case = False
     has_lease = False
     locks_readers = True
     keepalive_driver = "psycopg"
@@ -216,6 +219,14 @@ class PostgreSQLDialect:
 
     def require(self, connection: sa.Connection) -> None:
         """Do nothing: the scheduler needs no option of the database."""
+
+    def require_ddl(self, connection: sa.Connection) -> None:
+        """Do nothing: the server names the missing right."""
+
+    def same_names(self, connection: sa.Connection, names: Sequence[str]) -> list[tuple[str, str]]:
+        """Return nothing: texts are equal only if they are the same."""
+        del connection, names
+        return []
 
     async def has_table(self, connection: AsyncConnection, name: str) -> bool:
         """Look the table up on the search path."""

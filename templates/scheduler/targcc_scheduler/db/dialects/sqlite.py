@@ -52,6 +52,8 @@ _HAS_FTS5 = sa.text("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'")
 class SQLiteTexts:
     """SQLite implementation of :class:`.index.TextIndex`."""
 
+    can_exist = True
+
     async def is_there(self, connection: AsyncConnection) -> bool:
         """Return whether the migration created the index and this process's SQLite has FTS5.
 
@@ -160,6 +162,7 @@ class SQLiteDialect:
     running_sql = base.running(":{}")
     texts: TextIndex = SQLiteTexts()
     has_queue = False
+    ignores_case = False
     has_lease = False
     locks_readers = False
     keepalive_driver = "sqlite3"
@@ -187,6 +190,14 @@ class SQLiteDialect:
 
     def require(self, connection: sa.Connection) -> None:
         """Do nothing: the scheduler needs no option of the database."""
+
+    def require_ddl(self, connection: sa.Connection) -> None:
+        """Do nothing: rights are those of the file."""
+
+    def same_names(self, connection: sa.Connection, names: Sequence[str]) -> list[tuple[str, str]]:
+        """Return nothing: texts are equal only if they are the same."""
+        del connection, names
+        return []
 
     async def has_table(self, connection: AsyncConnection, name: str) -> bool:
         """Look the table up in the file's schema."""

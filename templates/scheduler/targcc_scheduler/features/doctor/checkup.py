@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -29,11 +29,11 @@ from .code import (
     named_by_file_only,
     setting_names,
 )
+from .databases import Check
 from .findings import Finding, reason_of, worst_first
 from .schema import catalogue, schema
 from .tables import texts
 
-Check = Callable[[AsyncConnection], Awaitable[list[Finding]]]
 _DAMAGED = "malformed"
 """Word in SQLite's error message for a damaged file (``SQLITE_CORRUPT``)."""
 _UNREACHABLE = (sa.exc.SQLAlchemyError, OSError, TimeoutError)
@@ -139,10 +139,7 @@ class _Database:
     def _of_database(self) -> dict[str, Check]:
         """Return the checks that need no table of the scheduler."""
         if self._file is None:
-            return {
-                "server": databases.check_postgresql,
-                "pooler": lambda db: databases.pooler(db.engine),
-            }
+            return databases.SERVER_CHECKS[self._dialect.name]
         file = self._file
         return {
             "file": lambda db: databases.check_sqlite(db, file),
@@ -155,11 +152,7 @@ class _Database:
             return {}
         checks: dict[str, Check] = {} if state.level != "ok" else {"schema": catalogue}
         if self._file is None:
-            return checks | {
-                "size": databases.tables,
-                "write": databases.write_postgresql,
-                "sequences": databases.sequences,
-            }
+            return checks | databases.TABLE_CHECKS[self._dialect.name]
         file = self._file
         return checks | {"write": lambda _db: databases.write_sqlite(file)}
 

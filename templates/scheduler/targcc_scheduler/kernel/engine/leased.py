@@ -21,7 +21,7 @@ from ...core.clock import Clock
 from ...core.errors import NodeUnknown
 from ...core.outage import OUTAGES, in_short
 from ...db.dialects import known
-from ...db.tables import job_setting
+from ...db.tables import ACTIVE_NODE, job_setting
 from ..runs.values import Claim, Offer
 from .port import Worker
 from .sqlite import EmbeddedEngine
@@ -30,11 +30,11 @@ log = logging.getLogger("targcc.engine.leased")
 
 _LEASE = "targcc active node"
 """The name of the lock."""
-_MARK = "active node"
-"""The name of the setting with the mark of the active node."""
 _CHECK_SECONDS = 1.0
 """Interval between looks at the lease. A claim is safe without a look, by the mark."""
-_READ_MARK = sa.select(job_setting.c.Value).where(job_setting.c.Name == _MARK).with_for_update()
+_READ_MARK = (
+    sa.select(job_setting.c.Value).where(job_setting.c.Name == ACTIVE_NODE).with_for_update()
+)
 
 
 class Lease:
@@ -49,13 +49,19 @@ class Lease:
         self._database = database
         self._clock = clock
         self._connection: AsyncConnection | None = None
-        self._mark = uuid.uuid4().hex
+        self._server = ""
+        self._mark = ""
         self._is_active = False
         self._checked = float("-inf")
 
-    async def is_held(self) -> bool:
-        """Return whether this process is the active node; become the active node if there is none."""
-        if self._is_active and time.monotonic() - self._checked < _CHECK_SECONDS:
+    async def is_held(self, server: str = "") -> bool:
+        """Return whether this process is the active node; become the active node if there is none.
+
+        Args:
+            server: The id of this process's row in ``c_JobServer``, for pages and commands.
+        """
+        is_same = server == self._server
+        if self._is_active and is_same and time.monotonic() - self._checked < _CHECK_SECONDS:
             return True
         try:
             is_active = await self._look()
@@ -64,10 +70,11 @@ class Lease:
             await self.close()
             return False
         self._checked = time.monotonic()
-        if is_active and not self._is_active:
-            self._mark = uuid.uuid4().hex
+        if is_active and not (self._is_active and is_same):
+            self._server, self._mark = server, f"{uuid.uuid4().hex} {server}"
             await self._write_mark()
-            log.info("this node is active now")
+            if not self._is_active:
+                log.info("this node is active now")
         elif self._is_active and not is_active:
             log.warning("this node is a standby now: another node is active")
         self._is_active = is_active
@@ -103,7 +110,7 @@ class Lease:
 
     async def _write_mark(self) -> None:
         async with self._database.begin() as connection:
-            values = {"Name": _MARK, "Value": self._mark, "UpdatedAt": self._clock.now()}
+            values = {"Name": ACTIVE_NODE, "Value": self._mark, "UpdatedAt": self._clock.now()}
             upsert = known.of(connection).upsert(job_setting, [job_setting.c.Name], values)
             await connection.execute(upsert)
 
@@ -135,7 +142,7 @@ class LeasedEngine(EmbeddedEngine):
         await super().close()
 
     async def _claim(self, worker: Worker, free: Offer) -> tuple[list[Claim], datetime]:
-        if not await self._lease.is_held():
+        if not await self._lease.is_held(worker.server_id):
             return [], self._clock.now() + self._poll
         return await super()._claim(worker, free)
 
