@@ -96,9 +96,10 @@ def _print_sql(dialect: str, since: str | None) -> None:
 
 
 def _print_roles(dialect: str | None, since: str | None) -> None:
+    from ...db.dialects.known import WITH_ROLES
     from ...schema_setup import roles_sql
 
-    if dialect != "mssql" or since is not None:
+    if dialect not in WITH_ROLES or since is not None:
         raise click.UsageError("--roles goes with --sql mssql, without --since")
     click.echo(roles_sql(), nl=False)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,6 +15,7 @@ from ...core.errors import QueryTimeout
 from ...core.masking import mask
 from ...db import locks
 from ...db.dialects import known, sqlite_locks
+from ...db.dialects.base import Dialect
 from ...db.migrations.upgrade import works_with
 from ...db.reader import Reader
 from ...kernel.jobs.checks import check_jobs
@@ -29,8 +32,7 @@ from .code import (
     named_by_file_only,
     setting_names,
 )
-from .databases import Check
-from .findings import Finding, reason_of, worst_first
+from .findings import Check, Finding, reason_of, worst_first
 from .schema import catalogue, schema
 from .tables import texts
 
@@ -73,6 +75,11 @@ def _of_code(
         code.secret_arguments(jobs),
     )
     return [finding for check in checks for finding in check], definitions
+
+
+def _of_server(dialect: Dialect) -> Any:
+    """Return the module with the checks of a database server."""
+    return import_module(f".server_{dialect.name}", __package__)
 
 
 class _Database:
@@ -139,7 +146,7 @@ class _Database:
     def _of_database(self) -> dict[str, Check]:
         """Return the checks that need no table of the scheduler."""
         if self._file is None:
-            return databases.SERVER_CHECKS[self._dialect.name]
+            return _of_server(self._dialect).SERVER_CHECKS
         file = self._file
         return {
             "file": lambda db: databases.check_sqlite(db, file),
@@ -152,7 +159,7 @@ class _Database:
             return {}
         checks: dict[str, Check] = {} if state.level != "ok" else {"schema": catalogue}
         if self._file is None:
-            return checks | databases.TABLE_CHECKS[self._dialect.name]
+            return checks | _of_server(self._dialect).TABLE_CHECKS
         file = self._file
         return checks | {"write": lambda _db: databases.write_sqlite(file)}
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sqlite3
 import stat
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,6 @@ from ...db.dialects.sqlite_driver import WORTH_TELLING, vacuum_advice
 from ...db.engines import sync_engine
 from ...db.tables import job_setting
 from .findings import Finding, Level, reason_of
-
-Check = Callable[[AsyncConnection], Awaitable[list[Finding]]]
-"""A check of a database."""
 
 # Checks of a PostgreSQL server and its tables.
 
@@ -375,10 +372,16 @@ async def write_postgresql(connection: AsyncConnection) -> list[Finding]:
 
 
 def _write_postgresql(url: sa.URL) -> list[Finding]:
-    return _write_server(url, f"SET LOCAL lock_timeout = {int(locks.SHORT * 1000) or 1}")
+    return write_server(url, f"SET LOCAL lock_timeout = {int(locks.SHORT * 1000) or 1}")
 
 
-def _write_server(url: sa.URL, wait: str) -> list[Finding]:
+def write_server(url: sa.URL, wait: str) -> list[Finding]:
+    """Write a row into a database of a server and roll back.
+
+    Args:
+        url: The database.
+        wait: The statement that limits the wait for locks.
+    """
     values = {"Name": _TRIED, "Value": "", "UpdatedAt": datetime.now(UTC)}
     with sync_engine(url) as engine:
         try:
@@ -416,46 +419,3 @@ async def sequences(connection: AsyncConnection) -> list[Finding]:
             advice = f"SELECT setval('{sequence}', {largest})"
             findings.append(Finding("fail", "sequences", message, advice))
     return findings
-
-
-# Checks of a database of SQL Server.
-
-
-async def check_mssql(connection: AsyncConnection) -> list[Finding]:
-    """Check version, options and the durability of commits."""
-    from ...db.dialects import mssql_requirements
-
-    name, lossy = await connection.run_sync(mssql_requirements.durability)
-    unfit = await connection.run_sync(mssql_requirements.unfit_options)
-    findings = [Finding("fail", "server", item.message, item.advice) for item in unfit]
-    if lossy is not None:
-        findings.append(Finding("warn", "server", lossy.message, lossy.advice))
-    if not unfit:
-        findings.append(Finding("ok", "server", name))
-    return findings
-
-
-async def write_mssql(connection: AsyncConnection) -> list[Finding]:
-    """Check this user's rights on the tables. If none is missing, write a row and roll back."""
-    from ...db.dialects import mssql_requirements
-
-    missing = await connection.run_sync(mssql_requirements.missing_rights)
-    if missing:
-        return [Finding("fail", "rights", item.message, item.advice) for item in missing]
-    wait = f"SET LOCK_TIMEOUT {int(locks.SHORT * 1000) or 1}"
-    return await asyncio.to_thread(_write_server, connection.engine.url, wait)
-
-
-SERVER_CHECKS: Mapping[str, dict[str, Check]] = {
-    "postgresql": {
-        "server": check_postgresql,
-        "pooler": lambda connection: pooler(connection.engine),
-    },
-    "mssql": {"server": check_mssql},
-}
-"""The checks of a server that need no table of the scheduler, by database."""
-TABLE_CHECKS: Mapping[str, dict[str, Check]] = {
-    "postgresql": {"size": tables, "write": write_postgresql, "sequences": sequences},
-    "mssql": {"write": write_mssql},
-}
-"""The checks of the scheduler's tables on a server, by database."""
