@@ -70,12 +70,12 @@ def require(connection: sa.Connection) -> None:
         RightsMissing: The user lacks rights on tables.
     """
     if unfit := unfit_options(connection):
-        raise DatabaseUnfit("; ".join(map(str, unfit)))
+        raise DatabaseUnfit("\n".join(map(str, unfit)))
     if missing := missing_rights(connection):
         shown = [str(item) for item in missing[:_FEW]]
         if len(missing) > _FEW:
             shown.append(f"and {len(missing) - _FEW} more")
-        raise RightsMissing("; ".join(shown))
+        raise RightsMissing("\n".join(shown))
 
 
 def require_ddl(connection: sa.Connection) -> None:
@@ -85,7 +85,7 @@ def require_ddl(connection: sa.Connection) -> None:
         RightsMissing: The user may not.
     """
     if missing := list(missing_ddl(connection)):
-        raise RightsMissing("; ".join(map(str, missing)))
+        raise RightsMissing("\n".join(map(str, missing)))
 
 
 def unfit_options(connection: sa.Connection) -> list[Shortcoming]:
@@ -169,8 +169,8 @@ def _invisible(connection: sa.Connection) -> Iterator[Shortcoming]:
         return
     yield Shortcoming(
         f"the user {row.person} sees no table of the scheduler in the database {row.name}, and may not create tables",
-        f"as the owner of the database: ALTER ROLE {RUNTIME} ADD MEMBER [{row.person}]; if the tables exist"
-        f" (migrations/roles.mssql.sql makes the role), else {_ddl_grants(row)}",
+        f"as the owner of the database: ALTER ROLE {RUNTIME} ADD MEMBER [{row.person}], if the tables exist"
+        f" (migrations/roles.mssql.sql makes the role); else {_ddl_grants(row)}",
     )
 
 
@@ -180,14 +180,14 @@ def missing_ddl(connection: sa.Connection) -> Iterator[Shortcoming]:
     if not (row.creates and row.alters):
         yield Shortcoming(
             f"the user {row.person} may not create and change tables in the database {row.name}",
-            f"as the owner of the database: {_ddl_grants(row)} or ALTER ROLE {MIGRATE} ADD MEMBER [{row.person}]; or let the"
+            f"as the owner of the database: {_ddl_grants(row)}, or ALTER ROLE {MIGRATE} ADD MEMBER [{row.person}]; or let the"
             " administrator run the script of targcc migrate --sql mssql, and set TARGCC_MIGRATE_ON_START=false",
         )
 
 
 def _ddl_grants(row: sa.Row[tuple[object, ...]]) -> str:
     person = str(row.person).replace("]", "]]")
-    return f"GRANT CREATE TABLE TO [{person}]; GRANT ALTER, REFERENCES, {', '.join(RIGHTS)} ON SCHEMA::[{row.owner}] TO [{person}];"
+    return f"GRANT CREATE TABLE TO [{person}]; GRANT ALTER, REFERENCES, {', '.join(RIGHTS)} ON SCHEMA::[{row.owner}] TO [{person}]"
 
 
 def same_names(connection: sa.Connection, names: Sequence[str]) -> list[tuple[str, str]]:

@@ -61,7 +61,7 @@ def roles_script(tables: Sequence[str]) -> str:
 
 def grant(right: str, table: str, grantee: str) -> str:
     """Return the statement that grants a right on a table."""
-    return f"GRANT {right} ON {table} TO [{grantee.replace(']', ']]')}];"
+    return f"GRANT {right} ON {table} TO [{grantee.replace(']', ']]')}]"
 
 
 def _batches(tables: Sequence[str]) -> Iterator[str]:

@@ -183,6 +183,7 @@ class PostgreSQLDialect:
     wait_briefly: sa.TextClause | None = sa.text("SET LOCAL lock_timeout = '100ms'")
     wait_on: sa.TextClause | None = sa.text("SET LOCAL lock_timeout = DEFAULT")
     clock: sa.ColumnElement[Any] = _CLOCK
+    savepoint = base.SAVEPOINT
     version_table = quoted_name("c_alembicversion", quote=False)
     speak_for_sql = base.speak_for(
         "%({})s",
@@ -371,6 +372,10 @@ class PostgreSQLDialect:
         del connection, name
         return True
 
+    async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
+        """Read the row with a shared lock."""
+        return await base.hold_setting(connection, name)
+
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Take an advisory lock until the transaction ends."""
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_KEY)))
@@ -400,6 +405,10 @@ class PostgreSQLDialect:
     def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
         """Compare with an array."""
         return column == sa.any_(sa.literal(list(keys), ARRAY(sa.BigInteger)))
+
+    def each_value(self, column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> sa.CTE:
+        """Look the next smaller value up until there is none."""
+        return base.each_value(column, *where)
 
     def newest_each(
         self,

@@ -153,6 +153,7 @@ class SQLiteDialect:
     wait_briefly: sa.TextClause | None = None
     wait_on: sa.TextClause | None = None
     clock: sa.ColumnElement[Any] = sa.null()
+    savepoint = base.SAVEPOINT
     version_table = quoted_name("c_AlembicVersion", quote=False)
     speak_for_sql = base.speak_for(
         ":{}",
@@ -345,6 +346,10 @@ class SQLiteDialect:
         del connection, name
         return True
 
+    async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
+        """Read the row with a shared lock."""
+        return await base.hold_setting(connection, name)
+
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Do nothing: a write transaction runs alone."""
 
@@ -387,6 +392,10 @@ class SQLiteDialect:
         """Compare with a list in JSON."""
         listed = sa.func.json_each(json.dumps(list(keys))).table_valued("value")
         return column.in_(sa.select(listed.c.value))
+
+    def each_value(self, column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> sa.CTE:
+        """Look the next smaller value up until there is none."""
+        return base.each_value(column, *where)
 
     def newest_each(
         self,

@@ -13,13 +13,20 @@ from sqlalchemy.dialects.mssql.base import MSSQLCompiler
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.dml import Insert as PlainInsert
-from sqlalchemy.sql.elements import AsBoolean, BinaryExpression, BooleanClauseList, UnaryExpression
+from sqlalchemy.sql.elements import (
+    AsBoolean,
+    BinaryExpression,
+    BooleanClauseList,
+    ClauseList,
+    UnaryExpression,
+)
 
 from ..columns import elapsed, joined_texts, whole_seconds
 from .frequent import is_among, is_in_list
 
 # T-SQL: forms of expressions that SQLAlchemy's own compiler leaves as they are on PostgreSQL.
 
+_SHARED = "WITH (REPEATABLEREAD, ROWLOCK)"
 _LOCKED, _SKIPPED = "WITH (UPDLOCK, ROWLOCK)", "WITH (UPDLOCK, ROWLOCK, READPAST)"
 _PREDICATES = (BooleanClauseList, AsBoolean, is_among, is_in_list)
 
@@ -35,6 +42,42 @@ def _is_predicate(element: Any) -> bool:
             element.operator is None and _is_predicate(element.element)
         )
     return isinstance(element, BinaryExpression) and operators.is_comparison(element.operator)
+
+
+def _bit(condition: Any) -> sa.ColumnElement[bool]:
+    """Return a condition as a value: 1 or 0."""
+    value = sa.case((condition, sa.literal_column("1")), else_=sa.literal_column("0"))
+    return sa.cast(value, sa.Boolean)
+
+
+def _groups(select: Any) -> list[Any]:
+    """Return the expressions of GROUP BY, without their labels; SQLAlchemy wraps a function in a list."""
+    parts: list[Any] = []
+    for clause in getattr(select, "_group_by_clauses", ()):
+        parts += clause.clauses if type(clause) is ClauseList else [clause]
+    return [part.element if isinstance(part, sa.Label) else part for part in parts]
+
+
+def _same_as_group(select: Any, *given: Any) -> dict[str, Any]:
+    """Return the compiler's options for expressions: constants in place of parameters, if an expression is one of GROUP BY.
+
+    Args:
+        select: The statement.
+        given: The expressions, and last the options.
+    """
+    *expressions, options = given
+    groups = _groups(select)
+    bare = [part.element if isinstance(part, sa.Label) else part for part in expressions]
+    if any(part is group or part.compare(group) for part in bare for group in groups):
+        return {**options, "literal_execute": True}
+    return dict(options)
+
+
+def _sorted(part: Any) -> Any:
+    """Return the expression of a part of ORDER BY."""
+    while isinstance(part, UnaryExpression) and part.modifier is not None:
+        part = part.element
+    return part
 
 
 _ORDERS = {
@@ -58,11 +101,26 @@ def _ordered(left: Any, right: Any, operator: Any) -> sa.ColumnElement[bool]:
 class TSQL(MSSQLCompiler):
     """SQLAlchemy's compiler, with row locks as table hints, conditions as values, and instants in UTC."""
 
+    def visit_bindparam(self, bindparam: Any, *args: Any, **kwargs: Any) -> str:
+        """Render a parameter, and note the parameters that stay parameters."""
+        text = str(super().visit_bindparam(bindparam, *args, **kwargs))  # type: ignore[no-untyped-call]
+        if not kwargs.get("literal_execute") and not bindparam.expanding:
+            self.__dict__.setdefault("_targcc_plain", set()).add(self.bind_names[bindparam])
+        return text
+
+    def _process_parameters_for_postcompile(self, parameters: Any, *args: Any, **kw: Any) -> Any:
+        """Keep the value of a constant that is a parameter in another part of the statement."""
+        given = dict(parameters)
+        state = super()._process_parameters_for_postcompile(parameters, *args, **kw)
+        for name in self.__dict__.get("_targcc_plain", set()) & (given.keys() - parameters.keys()):
+            parameters[name] = given[name]
+        return state
+
     def translate_select_structure(self, select_stmt: Any, **kwargs: Any) -> Any:
         """Render ``FOR UPDATE`` as hints of the locked tables."""
         locks = select_stmt._for_update_arg
         if locks is not None:
-            hint = _SKIPPED if locks.skip_locked else _LOCKED
+            hint = _SKIPPED if locks.skip_locked else _SHARED if locks.read else _LOCKED
             tables = locks.of or select_stmt.columns_clause_froms
             select_stmt = select_stmt._generate()
             select_stmt._for_update_arg = None
@@ -83,15 +141,25 @@ class TSQL(MSSQLCompiler):
         return text
 
     def _label_select_column(self, select: Any, column: Any, *args: Any, **kwargs: Any) -> Any:
-        """Render a condition among the columns as a bit."""
+        """Render a condition among the columns as a bit, and a column of GROUP BY as GROUP BY does."""
+        results, asfrom, options, *rest = args
+        options = _same_as_group(select, column, options)
         if _is_predicate(column):
             condition = column.element if isinstance(column, sa.Label) else column
-            bit = sa.cast(
-                sa.case((condition, sa.literal_column("1")), else_=sa.literal_column("0")),
-                sa.Boolean,
-            )
+            bit = _bit(condition)
             column = bit.label(column.name) if isinstance(column, sa.Label) else bit
-        return super()._label_select_column(select, column, *args, **kwargs)  # type: ignore[no-untyped-call]
+        return super()._label_select_column(select, column, results, asfrom, options, *rest, **kwargs)  # type: ignore[no-untyped-call]
+
+    def group_by_clause(self, select: Any, **kw: Any) -> str:
+        """Render GROUP BY with constants in place of parameters: the server takes two parameters for different expressions."""
+        groups = [_bit(part) if _is_predicate(part) else part for part in _groups(select)]
+        texts = [self.process(part, **kw, literal_execute=True) for part in groups]
+        return f" GROUP BY {', '.join(texts)}" if texts else ""
+
+    def order_by_clause(self, select: Any, **kw: Any) -> str:
+        """Render ORDER BY; an expression of GROUP BY as GROUP BY does."""
+        kw = _same_as_group(select, *(_sorted(part) for part in select._order_by_clauses), kw)
+        return str(super().order_by_clause(select, **kw))  # type: ignore[no-untyped-call]
 
     def visit_in_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
         """Render a row that is among rows, as T-SQL compares single values alone."""
@@ -140,6 +208,23 @@ class TSQL(MSSQLCompiler):
         arguments = [part for part in fn.clauses if str(part) != "*"] or [sa.literal_column("1")]
         inner = sa.case((funcfilter.criterion, arguments[0]))
         return f"{fn.name}({self.process(inner, **kwargs)})"
+
+    def visit_like_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
+        """Render LIKE; a bracket, which begins a set of characters in T-SQL alone, stands for itself."""
+        del operator
+        return self._like("LIKE", binary, **kw)
+
+    def visit_not_like_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
+        """Render NOT LIKE; see :meth:`visit_like_op_binary`."""
+        del operator
+        return self._like("NOT LIKE", binary, **kw)
+
+    def _like(self, words: str, binary: Any, **kw: Any) -> str:
+        escape = binary.modifiers.get("escape")
+        column, pattern = self.process(binary.left, **kw), self.process(binary.right, **kw)
+        bracket = "[[]" if escape is None else f"{escape}["
+        end = "" if escape is None else f" ESCAPE '{escape}'"
+        return f"{column} {words} REPLACE({pattern}, '[', '{bracket}'){end}"
 
     def visit_nulls_last_op_unary_operator(self, element: Any, operator: Any, **kw: Any) -> str:
         """Sort NULLs last: first by whether the value is missing."""

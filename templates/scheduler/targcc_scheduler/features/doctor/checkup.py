@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -77,9 +76,10 @@ def _of_code(
     return [finding for check in checks for finding in check], definitions
 
 
-def _of_server(dialect: Dialect) -> Any:
-    """Return the module with the checks of a database server."""
-    return import_module(f".server_{dialect.name}", __package__)
+def _of_server(dialect: Dialect, name: str) -> dict[str, Check]:
+    """Return checks of a database server: ``SERVER_CHECKS`` or ``TABLE_CHECKS`` of its module."""
+    checks: dict[str, Check] = getattr(import_module(f".server_{dialect.name}", __package__), name)
+    return checks
 
 
 class _Database:
@@ -146,7 +146,7 @@ class _Database:
     def _of_database(self) -> dict[str, Check]:
         """Return the checks that need no table of the scheduler."""
         if self._file is None:
-            return _of_server(self._dialect).SERVER_CHECKS
+            return _of_server(self._dialect, "SERVER_CHECKS")
         file = self._file
         return {
             "file": lambda db: databases.check_sqlite(db, file),
@@ -159,7 +159,7 @@ class _Database:
             return {}
         checks: dict[str, Check] = {} if state.level != "ok" else {"schema": catalogue}
         if self._file is None:
-            return checks | _of_server(self._dialect).TABLE_CHECKS
+            return checks | _of_server(self._dialect, "TABLE_CHECKS")
         file = self._file
         return checks | {"write": lambda _db: databases.write_sqlite(file)}
 
