@@ -332,7 +332,7 @@ class Host:
         """
         self._require_extras()
         definitions = await asyncio.to_thread(lambda: self.registry.definitions)
-        await asyncio.to_thread(prepare, self._settings, definitions)
+        await asyncio.to_thread(prepare, self._settings)
         await self.call(self._start(definitions, work=work, schedule=schedule, queues=queues))
 
     async def _start(

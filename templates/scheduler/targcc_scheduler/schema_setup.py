@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +11,7 @@ from .core.database_url import STORES, url_of
 from .core.extras import require_extra
 from .db.engines import SchemaStep
 from .db.migrations import upgrade as migrations
-from .db.migrations.upgrade import require_current, require_distinct, upgrade
+from .db.migrations.upgrade import require_current, upgrade
 from .kernel.engine.factory import schema_steps
 from .kernel.feature import OwnedTable, load
 from .settings import Settings
@@ -36,17 +35,12 @@ def migrate(url: Any = None) -> str:
     return upgrade(address, also=[*schema_steps(address), *_feature_steps()])
 
 
-def prepare(settings: Settings, jobs: Collection[str] = ()) -> str:
+def prepare(settings: Settings) -> str:
     """Upgrade the tables, or only check the revision if ``migrate_on_start`` is off; return the revision.
 
-    Args:
-        settings: Location of the database.
-        jobs: The names of the jobs, which the database has to tell apart.
-
     Raises:
-        SchemaError: the tables or the database do not fit this release or its jobs.
+        SchemaError: the tables or the database do not fit this release.
     """
-    require_distinct(settings.database_url, jobs)
     if not settings.migrate_on_start:
         return require_current(settings.database_url)
     return migrate(settings.database_url)

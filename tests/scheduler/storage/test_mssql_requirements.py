@@ -4,11 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
-from targcc_scheduler import Settings
-from targcc_scheduler.core.errors import DatabaseUnfit, NamesCollide, RightsMissing
-from targcc_scheduler.db.dialects import known, mssql_requirements
+from targcc_scheduler.core.errors import DatabaseUnfit, RightsMissing
+from targcc_scheduler.db.dialects import mssql_requirements
 from targcc_scheduler.db.engines import sync_engine
-from targcc_scheduler.schema_setup import prepare, roles_sql
+from targcc_scheduler.schema_setup import roles_sql
 
 GOOD = {
     "name": "jobs", "snapshots": True, "level": 160, "durability": "DISABLED", "version": "16.0.4135.4",
@@ -124,30 +123,14 @@ def test_a_server_that_confirms_before_it_has_written_is_named():
     assert (name, lossy) == ("SQL Server 16.0.4135.4, Standard Edition (64-bit)", None)
 
 
-def test_names_that_differ_only_in_case_are_refused_where_the_database_ignores_case(
-    migrated_url, monkeypatch
-):
-    dialect = known.for_url(migrated_url)
-    settings = Settings(database_url=migrated_url)
-    names = ["DailyReport", "Weekly", "dailyreport"]
-    if not dialect.ignores_case:
-        prepare(settings, names)
-        monkeypatch.setattr(dialect, "ignores_case", True)
-        monkeypatch.setattr(dialect, "same_names", lambda _, given: [(given[0], given[2])])
-    with pytest.raises(NamesCollide, match="DailyReport and dailyreport; rename") as caught:
-        prepare(settings, names)
-    assert caught.value.code == "TS618"
-
-
 on_server = pytest.mark.sqlserver  # TARGCC_TEST_SQL_SERVER names a server
 
 
 @on_server
-def test_a_server_compares_names_by_its_collation(migrated_mssql_url):
+def test_a_server_that_fits_is_taken(migrated_mssql_url):
     with sync_engine(migrated_mssql_url) as engine, engine.connect() as connection:
         mssql_requirements.require(connection)
-        pairs = mssql_requirements.same_names(connection, ["Ab", "aB", "\u05d0", "c"])
-    assert pairs == [("Ab", "aB")]
+        mssql_requirements.require_ddl(connection)
 
 
 def missing(url):

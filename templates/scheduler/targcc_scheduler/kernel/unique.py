@@ -14,6 +14,7 @@ from ..core.errors import IdempotencyError, RunStateError
 from ..core.states import UNBEGUN, RunState
 from ..db.columns import UtcDateTime
 from ..db.dialects import known
+from ..db.dialects.base import SAVEPOINT
 from ..db.dialects.frequent import changed, is_among, listed
 from ..db.tables import job_run, job_unique
 from ..schedules.words import format_duration, parse_duration
@@ -199,7 +200,8 @@ async def take(
         RunStateError: other transactions keep taking and leaving a key.
     """
     outcomes: dict[Pair, Outcome] = {}
-    undoes, savepoint = await _keeps_locks(connection), known.of(connection).savepoint
+    undoes = await _keeps_locks(connection)
+    savepoint = known.of(connection).savepoint if undoes else SAVEPOINT
     is_saved = undoes and len(wanted) > 1  # keys that this call inserts are locks, too
     if is_saved:
         await connection.execute(savepoint.set)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -78,6 +78,7 @@ class Dialect(Protocol):
 
     Attributes:
         name: SQLAlchemy's name of the dialect.
+        most_rows: Limit of the rows that a transaction of the maintenance changes.
         commits_cost: Whether each statement is a round trip to another process, so that an autocommit statement saves two.
         many_writers: Whether transactions that write different rows run concurrently.
         wait_briefly: Limits the lock waits of the transaction's statements: a statement that waits longer fails (see ``core.outage.is_held_up``);
@@ -90,7 +91,6 @@ class Dialect(Protocol):
         texts: The index of runs' texts on this database.
         clock: The database's clock as an SQL expression; NULL where the machine's clock counts.
         has_queue: Whether an engine with a queue of its own, Procrastinate, works in the database; otherwise the rows of runs are the queue.
-        ignores_case: Whether the database may ignore the case of texts.
         has_lease: Whether one node at a time runs jobs, named by a lease; see :meth:`try_lease`.
         locks_readers: Whether another session can lock a table for readers too.
         keepalive_driver: The module of the driver with which a keepalive process connects.
@@ -102,6 +102,7 @@ class Dialect(Protocol):
     """
 
     name: str
+    most_rows: int
     commits_cost: bool
     many_writers: bool
     wait_briefly: sa.TextClause | None
@@ -113,7 +114,6 @@ class Dialect(Protocol):
     texts: TextIndex
     clock: sa.ColumnElement[Any]
     has_queue: bool
-    ignores_case: bool
     has_lease: bool
     locks_readers: bool
     keepalive_driver: str
@@ -149,9 +149,6 @@ class Dialect(Protocol):
         Raises:
             RightsMissing: The user may not; the message has the statement that grants the rights.
         """
-
-    def same_names(self, connection: sa.Connection, names: Sequence[str]) -> list[tuple[str, str]]:
-        """Return the pairs of names that the database takes for equal, because it ignores case or accents."""
 
     async def has_table(self, connection: AsyncConnection, name: str) -> bool:
         """Return whether a table exists, by a statement that does not fail in an application's transaction."""
@@ -233,6 +230,9 @@ class Dialect(Protocol):
 
     async def try_lease(self, connection: AsyncConnection, name: str) -> bool:
         """Lock a name for the session of a connection, without waiting; return whether the session has the lock, also from an earlier call."""
+
+    async def same_names(self, connection: AsyncConnection, names: Collection[str]) -> list[str]:
+        """Return the groups of names that the database takes for the same name, such as those that differ in case alone, each as a text."""
 
     async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
         """Read a row of ``c_JobSetting``, and keep the row from being changed until the transaction ends; other transactions can hold it too."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -73,6 +73,10 @@ _SAVEPOINT = base.Savepoint(
     undo=sa.text("ROLLBACK TRANSACTION c_Savepoint; SAVE TRANSACTION c_Savepoint"),
     release=None,
 )
+_SAME_NAMES = sa.text(
+    "SELECT STRING_AGG(CAST(value AS nvarchar(max)), ', ') FROM OPENJSON(:names) WITH (value nvarchar(200) '$')"
+    " GROUP BY value HAVING COUNT(*) > 1"
+)
 _HOLD_SETTING = sa.text(
     "UPDATE c_JobSetting SET Value = Value OUTPUT inserted.Value WHERE Name = :name"
 )
@@ -84,6 +88,9 @@ class MSSQLDialect:
     """The SQL Server dialect; :class:`~.base.Dialect` describes the methods."""
 
     name = "mssql"
+    most_rows = (
+        1_000  # the server locks the table instead of 5,000 rows, among them those of indexes
+    )
     commits_cost = True
     many_writers = True
     wait_briefly: sa.TextClause | None = sa.text("SET LOCK_TIMEOUT 100")
@@ -99,7 +106,6 @@ class MSSQLDialect:
     running_sql = "SELECT TOP 10 Id, JobName FROM c_JobRun WHERE State = 'running' AND ServerId = %(id)s ORDER BY Id"
     texts: TextIndex = MSSQLTexts()
     has_queue = False
-    ignores_case = True
     has_lease = True
     locks_readers = True
     keepalive_driver = "mssql_python"
@@ -158,12 +164,6 @@ class MSSQLDialect:
         from .mssql_requirements import require_ddl
 
         require_ddl(connection)
-
-    def same_names(self, connection: sa.Connection, names: Sequence[str]) -> list[tuple[str, str]]:
-        """Let the server compare the names by the collation of the database."""
-        from .mssql_requirements import same_names
-
-        return same_names(connection, names)
 
     async def read_clock(self, connection: AsyncConnection) -> datetime | None:
         """Return the time of the server's clock."""
@@ -271,12 +271,19 @@ class MSSQLDialect:
     async def try_lease(self, connection: AsyncConnection, name: str) -> bool:
         """Take an application lock for the session, unless the session has the lock."""
         mode, is_free = (await connection.execute(_HELD, {"name": name})).one()
-        if (
-            mode == "Exclusive" or not is_free
-        ):  # a refused lock ends a server of Babelfish at the second time
-            return bool(mode == "Exclusive")
-        answer = await connection.scalar(_TRY_LEASE, {"name": name})
-        return answer is not None and answer >= 0
+        if mode == "Exclusive":
+            return True
+        if is_free:
+            answer = await connection.scalar(_TRY_LEASE, {"name": name})
+            return answer is not None and answer >= 0
+        if await _is_babelfish(connection):  # a few refused locks in a session end its server
+            await connection.invalidate()
+        return False
+
+    async def same_names(self, connection: AsyncConnection, names: Collection[str]) -> list[str]:
+        """Group the names by the collation of the database."""
+        listed = {"names": json.dumps(sorted(names), ensure_ascii=False)}
+        return list(await connection.scalars(_SAME_NAMES, listed))
 
     async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
         """Read the row with a shared lock; update it on Babelfish, which ignores hints of locks."""

@@ -1,4 +1,4 @@
-"""Requirements of the scheduler to a database of SQL Server: version, options, rights and names; checked at each start and by ``targcc doctor``.
+"""Requirements of the scheduler to a database of SQL Server: version, options and rights; checked at each start and by ``targcc doctor``.
 
 Sources: SQL Server's documentation of ``OPENJSON`` (compatibility level 130), ``STRING_AGG`` (SQL Server 2017),
 ``READ_COMMITTED_SNAPSHOT`` and ``HAS_PERMS_BY_NAME``. Azure SQL Database and Managed Instance report the version 12 and are always current.
@@ -7,7 +7,7 @@ Sources: SQL Server's documentation of ``OPENJSON`` (compatibility level 130), `
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -38,11 +38,6 @@ _DDL = sa.text("""
     SELECT DB_NAME() AS name, USER_NAME() AS person, SCHEMA_NAME() AS owner,
         HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'CREATE TABLE') AS creates,
         HAS_PERMS_BY_NAME(SCHEMA_NAME(), 'SCHEMA', 'ALTER') AS alters
-    """)
-_SAME = sa.text("""
-    SELECT CAST(a.value AS nvarchar(100)), CAST(b.value AS nvarchar(100)) FROM OPENJSON(:names) AS a
-    JOIN OPENJSON(:names) AS b ON CAST(a.[key] AS int) < CAST(b.[key] AS int)
-        AND CAST(a.value AS nvarchar(100)) COLLATE DATABASE_DEFAULT = CAST(b.value AS nvarchar(100)) COLLATE DATABASE_DEFAULT
     """)
 
 
@@ -188,9 +183,3 @@ def missing_ddl(connection: sa.Connection) -> Iterator[Shortcoming]:
 def _ddl_grants(row: sa.Row[tuple[object, ...]]) -> str:
     person = str(row.person).replace("]", "]]")
     return f"GRANT CREATE TABLE TO [{person}]; GRANT ALTER, REFERENCES, {', '.join(RIGHTS)} ON SCHEMA::[{row.owner}] TO [{person}]"
-
-
-def same_names(connection: sa.Connection, names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the pairs of names that the collation of the database takes for equal."""
-    rows = connection.execute(_SAME, {"names": json.dumps(list(names))}).all()
-    return [(first, second) for first, second in rows]

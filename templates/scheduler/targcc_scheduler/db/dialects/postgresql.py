@@ -6,7 +6,7 @@ import asyncio
 import json
 import select
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -178,6 +178,7 @@ class PostgreSQLDialect:
     """The PostgreSQL dialect; :class:`~.base.Dialect` describes the methods."""
 
     name = "postgresql"
+    most_rows = 5_000
     commits_cost = True
     many_writers = True
     wait_briefly: sa.TextClause | None = sa.text("SET LOCAL lock_timeout = '100ms'")
@@ -193,7 +194,6 @@ class PostgreSQLDialect:
     running_sql = base.running("%({})s")
     texts: TextIndex = PostgreSQLTexts()
     has_queue = True
-    ignores_case = False
     has_lease = False
     locks_readers = True
     keepalive_driver = "psycopg"
@@ -223,11 +223,6 @@ class PostgreSQLDialect:
 
     def require_ddl(self, connection: sa.Connection) -> None:
         """Do nothing: the server names the missing right."""
-
-    def same_names(self, connection: sa.Connection, names: Sequence[str]) -> list[tuple[str, str]]:
-        """Return nothing: texts are equal only if they are the same."""
-        del connection, names
-        return []
 
     async def has_table(self, connection: AsyncConnection, name: str) -> bool:
         """Look the table up on the search path."""
@@ -371,6 +366,11 @@ class PostgreSQLDialect:
         """Return true: every node is active."""
         del connection, name
         return True
+
+    async def same_names(self, connection: AsyncConnection, names: Collection[str]) -> list[str]:
+        """Return nothing: names differ by each character."""
+        del connection, names
+        return []
 
     async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
         """Read the row with a shared lock."""

@@ -7,7 +7,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -148,6 +148,7 @@ class SQLiteDialect:
     """The SQLite dialect; :class:`~.base.Dialect` describes the methods."""
 
     name = "sqlite"
+    most_rows = 5_000
     commits_cost = False
     many_writers = False
     wait_briefly: sa.TextClause | None = None
@@ -163,7 +164,6 @@ class SQLiteDialect:
     running_sql = base.running(":{}")
     texts: TextIndex = SQLiteTexts()
     has_queue = False
-    ignores_case = False
     has_lease = False
     locks_readers = False
     keepalive_driver = "sqlite3"
@@ -194,11 +194,6 @@ class SQLiteDialect:
 
     def require_ddl(self, connection: sa.Connection) -> None:
         """Do nothing: rights are those of the file."""
-
-    def same_names(self, connection: sa.Connection, names: Sequence[str]) -> list[tuple[str, str]]:
-        """Return nothing: texts are equal only if they are the same."""
-        del connection, names
-        return []
 
     async def has_table(self, connection: AsyncConnection, name: str) -> bool:
         """Look the table up in the file's schema."""
@@ -345,6 +340,11 @@ class SQLiteDialect:
         """Return true: every node is active."""
         del connection, name
         return True
+
+    async def same_names(self, connection: AsyncConnection, names: Collection[str]) -> list[str]:
+        """Return nothing: names differ by each character."""
+        del connection, names
+        return []
 
     async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
         """Read the row with a shared lock."""

@@ -17,13 +17,13 @@ import io
 import logging
 import re
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from ...core.errors import NamesCollide, SchemaError
+from ...core.errors import SchemaError
 from ...core.library_logs import quiet
 from ...core.states import WAITING, RunState
 from ...core.stored_values import LARGE, REFERENCE
@@ -132,24 +132,6 @@ def require_current(url: str | sa.URL) -> str:
             "targcc migrate brings them there"
         )
     return head
-
-
-def require_distinct(url: str | sa.URL, names: Collection[str]) -> None:
-    """Check that the database can tell the names of jobs apart.
-
-    Raises:
-        NamesCollide: The collation of the database takes two names for equal.
-    """
-    if not known.for_url(url).ignores_case:
-        return
-    with sync_engine(url) as engine, engine.connect() as connection:
-        pairs = known.of(connection).same_names(connection, sorted(names))
-    if pairs:
-        same = "; ".join(f"{first} and {second}" for first, second in pairs)
-        raise NamesCollide(
-            f"the database ignores case or accents, and takes these names of jobs for the same: {same}; rename one of each:"
-            f" targcc-gen job {pairs[0][1]} --rename OTHER"
-        )
 
 
 def refuse_newer(connection: sa.Connection) -> None:
