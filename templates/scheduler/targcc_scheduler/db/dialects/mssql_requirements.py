@@ -1,7 +1,7 @@
 """Requirements of the scheduler to a database of SQL Server: version, options and rights; checked at each start and by ``targcc doctor``.
 
 Sources: SQL Server's documentation of ``OPENJSON`` (compatibility level 130), ``STRING_AGG`` (SQL Server 2017),
-``READ_COMMITTED_SNAPSHOT`` and ``HAS_PERMS_BY_NAME``. Azure SQL Database and Managed Instance report the version 12 and are always current.
+``READ_COMMITTED_SNAPSHOT`` and ``HAS_PERMS_BY_NAME``. Azure SQL Database and Managed Instance report the version 12, and Microsoft keeps them current.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .mssql_script import MIGRATE, RIGHTS, RUNTIME, VERSION_TABLE, grant
 
 _OLDEST, _OLDEST_NAME = 14, "2017"
 _LEAST_LEVEL, _ADVISED_LEVEL = 130, 150
-_ALWAYS_CURRENT = frozenset({5, 8})
+_KEPT_CURRENT = frozenset({5, 8})
 """The engine editions of Azure SQL Database and Azure SQL Managed Instance."""
 _FEW = 5
 
@@ -117,7 +117,7 @@ def durability(connection: sa.Connection) -> tuple[str, Shortcoming | None]:
 
 
 def _is_old(row: sa.Row[tuple[object, ...]]) -> bool:
-    if row.engine in _ALWAYS_CURRENT or row.babelfish is not None:
+    if row.engine in _KEPT_CURRENT or row.babelfish is not None:
         return False
     return int(str(row.version).partition(".")[0]) < _OLDEST
 
