@@ -101,13 +101,6 @@ def _ordered(left: Any, right: Any, operator: Any) -> sa.ColumnElement[bool]:
 class TSQL(MSSQLCompiler):
     """SQLAlchemy's compiler, with row locks as table hints, conditions as values, and instants in UTC."""
 
-    def visit_bindparam(self, bindparam: Any, *args: Any, **kwargs: Any) -> str:
-        """Render a parameter, and note the parameters that stay parameters."""
-        text = str(super().visit_bindparam(bindparam, *args, **kwargs))  # type: ignore[no-untyped-call]
-        if not kwargs.get("literal_execute") and not bindparam.expanding:
-            self.__dict__.setdefault("_targcc_plain", set()).add(self.bind_names[bindparam])
-        return text
-
     def _process_parameters_for_postcompile(self, parameters: Any, *args: Any, **kw: Any) -> Any:
         """Keep the value of a constant that is a parameter in another part of the statement."""
         given = dict(parameters)
@@ -208,6 +201,18 @@ class TSQL(MSSQLCompiler):
         arguments = [part for part in fn.clauses if str(part) != "*"] or [sa.literal_column("1")]
         inner = sa.case((funcfilter.criterion, arguments[0]))
         return f"{fn.name}({self.process(inner, **kwargs)})"
+
+    def visit_bindparam(self, bindparam: Any, *args: Any, **kwargs: Any) -> str:
+        """Render bytes with their type: a missing value is a text, which the server does not convert to bytes by itself.
+
+        Note the parameters that are no constants, for :meth:`_process_parameters_for_postcompile`.
+        """
+        text = str(super().visit_bindparam(bindparam, *args, **kwargs))  # type: ignore[no-untyped-call]
+        if not kwargs.get("literal_execute") and not bindparam.expanding:
+            self.__dict__.setdefault("_targcc_plain", set()).add(self.bind_names[bindparam])
+        if isinstance(bindparam.type, sa.LargeBinary) and not bindparam.expanding:
+            return f"CAST({text} AS varbinary(max))"
+        return text
 
     def visit_like_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
         """Render LIKE; a bracket, which begins a set of characters in T-SQL alone, stands for itself."""
