@@ -144,7 +144,8 @@ def test_a_user_with_the_role_alone_may_work(migrated_mssql_url):
     login, password = "targcc_test_runtime", "Str0ng-enough"
     url = sa.make_url(migrated_mssql_url)
     with sync_engine(url) as engine, engine.connect() as connection:
-        run = connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql
+        connection.connection.driver_connection.autocommit = True
+        run = connection.exec_driver_sql
         run(f"IF SUSER_ID('{login}') IS NULL CREATE LOGIN {login} WITH PASSWORD = '{password}'")
         run(f"IF USER_ID('{login}') IS NULL CREATE USER {login} FOR LOGIN {login}")
         own = url.set(username=login, password=password)
