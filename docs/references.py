@@ -27,7 +27,7 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 FOLDER = DOCS / "reference"
 SCHEDULER = ROOT / "templates" / "scheduler" / "targcc_scheduler"
-ENVIRONMENT_FILE = ROOT / "templates" / "project" / ".env.example"
+ENVIRONMENT_FILE = ROOT / "templates" / "project" / ".env.example.jinja"
 PAGES = (
     *("targcc-gen", "targcc", "spec", "settings", "api", "events", "errors", "layers"),
     *("job-guide", "migration-guide", "security-guide", "changelog"),

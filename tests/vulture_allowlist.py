@@ -163,6 +163,10 @@ postgresql  # in the text of a type alias, db/dialects/base.py
 # The manual's generated pages, compared with its contents in tests/unit/test_docs.py.
 _.PAGES
 
+# Checks of a database server, found by name in features/doctor/checkup.py.
+_.SERVER_CHECKS
+_.TABLE_CHECKS
+
 # SQLAlchemy calls these of the compiler and the driver of SQL Server.
 _among
 _string_agg
@@ -172,6 +176,7 @@ _.get_default_isolation_level
 _.get_driver_connection
 _.get_pool_class
 _.get_select_precolumns
+_.group_by_clause
 _.setinputsizes
 _.supports_statement_cache
 _.tuple_in_values

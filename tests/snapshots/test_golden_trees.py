@@ -16,10 +16,11 @@ SPECS = {
     "acme": examples() / "acme" / "targcc.yaml",
     "everything": HERE / "specs" / "everything.yaml",
     "heartbeat": HERE / "specs" / "heartbeat.yaml",
+    "mssql": HERE / "specs" / "mssql.yaml",
     "vendored": HERE / "specs" / "vendored.yaml",
 }
 TREES = ("acme", "everything", "heartbeat")
-"""Trees that are kept whole. The tree of `vendored` is kept as its difference from the tree of `heartbeat`."""
+"""Trees that are kept whole. The trees of `mssql` and `vendored` are kept as their difference from the tree of `heartbeat`."""
 LISTING = "FILES.txt"
 _LOCAL = "+h0000000000"  # replaces the part computed from the wheel's content
 
@@ -50,9 +51,10 @@ def test_the_tree_is_the_reviewed_one(snapshot, name):
     assert_matches(snapshot, reviewed_part(tree), HERE / "trees" / name)
 
 
-def test_a_vendored_project_differs_in_the_reviewed_lines(snapshot):
-    package, vendored = (
-        reviewed_part(render_project(load_spec(SPECS[name]))) for name in ("heartbeat", "vendored")
+@pytest.mark.parametrize("name", ["mssql", "vendored"])
+def test_another_project_differs_in_the_reviewed_lines(snapshot, name):
+    heartbeat, other = (
+        reviewed_part(render_project(load_spec(SPECS[spec]))) for spec in ("heartbeat", name)
     )
     snapshot.snapshot_dir = HERE / "trees"
-    snapshot.assert_match(difference(package, vendored), "vendored.diff")
+    snapshot.assert_match(difference(heartbeat, other), f"{name}.diff")

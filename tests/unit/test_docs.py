@@ -169,7 +169,7 @@ def test_what_containers_start_is_a_command():
     known = known_options()
     lists = [
         re.findall(r'"([^"]*)"', line)
-        for name in ("compose.yaml.jinja", "Dockerfile")
+        for name in ("compose.yaml.jinja", "Dockerfile.jinja")
         for line in (ROOT / "templates/project" / name).read_text(encoding="utf-8").splitlines()
         if '["targcc"' in line
     ]
@@ -179,7 +179,7 @@ def test_what_containers_start_is_a_command():
 
 
 def test_each_setting_is_explained_and_can_be_copied():
-    example = (ROOT / "templates" / "project" / ".env.example").read_text(encoding="utf-8")
+    example = (ROOT / "templates" / "project" / ".env.example.jinja").read_text(encoding="utf-8")
     settings = list(references.settings())
 
     assert len(settings) > 20

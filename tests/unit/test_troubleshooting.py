@@ -5,7 +5,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "troubleshooting.md"
-FROM_ELSEWHERE = {"database is locked"}  # message of SQLite
+FROM_ELSEWHERE = {
+    "database is locked",  # of SQLite
+    "Failed to load the driver",  # of mssql-python
+}
 
 
 def quoted() -> list[str]:

@@ -16,7 +16,12 @@ from targcc_gen.git import program
 _OLDEST = (3, 11)
 _NEWEST = (3, 14)
 _PORT = 8000
-_POSTGRESQL_PORT = 5432
+_SERVERS = {
+    "postgresql": ("PostgreSQL", 5432),
+    "postgres": ("PostgreSQL", 5432),
+    "mssql": ("SQL Server", 1433),
+}
+_DATABASES = "the scheduler runs on sqlite:///file.db, postgresql://user:password@host/name or mssql://user:password@host/name"
 _PATIENCE = 2.0
 
 
@@ -228,17 +233,18 @@ def _database(root: Path, url: str) -> Finding:
         return Finding(
             "fail",
             "TARGCC_DATABASE_URL is no URL",
-            "the scheduler runs on sqlite:///file.db or postgresql://user:password@host/name",
+            _DATABASES,
         )
     kind = parts.scheme.partition("+")[0]
     if kind == "sqlite":
         return _sqlite(root, parts)
-    if kind in {"postgresql", "postgres"}:
-        return _reachable(parts.hostname or "localhost", port or _POSTGRESQL_PORT)
+    if kind in _SERVERS:
+        product, usual_port = _SERVERS[kind]
+        return _reachable(product, parts.hostname or "localhost", port or usual_port)
     return Finding(
         "fail",
         f"TARGCC_DATABASE_URL begins with {scheme!r}",
-        "the scheduler runs on sqlite:///file.db or postgresql://user:password@host/name",
+        _DATABASES,
     )
 
 
@@ -259,19 +265,19 @@ def _sqlite(root: Path, parts: SplitResult) -> Finding:
     )
 
 
-def _reachable(host: str, port: int) -> Finding:
+def _reachable(product: str, host: str, port: int) -> Finding:
     if host.startswith("/"):
         exists = Path(host).exists()
-        return Finding("ok" if exists else "fail", f"PostgreSQL's socket in {host}")
+        return Finding("ok" if exists else "fail", f"{product}'s socket in {host}")
     try:
         socket.create_connection((host, port), _PATIENCE).close()
     except OSError as error:
         return Finding(
             "fail",
             f"nothing answers at {host}:{port}: {error}",
-            "start PostgreSQL, or correct TARGCC_DATABASE_URL",
+            f"start {product}, or correct TARGCC_DATABASE_URL",
         )
-    return Finding("ok", f"PostgreSQL's port answers at {host}:{port}")
+    return Finding("ok", f"{product}'s port answers at {host}:{port}")
 
 
 def _port(text: str) -> Finding:

@@ -134,6 +134,7 @@ def next_steps(
     history: Path | None,
     *,
     hybrid: str,
+    database: str | None = None,
     moving: bool = False,
     halves: Iterable[str] = (),
 ) -> Iterator[str]:
@@ -144,6 +145,7 @@ def next_steps(
         root: The project's folder.
         history: The file with past runs, if there are any.
         hybrid: The kind of the old database, if the rows stay in ``c_Job``; else empty.
+        database: The database of a new project's scheduler; None: the default, or no new project.
         moving: Whether jobs come over one by one.
         halves: Jobs without a row of their own that wait until the job of the row's other half has come over.
     """
@@ -151,6 +153,9 @@ def next_steps(
 
     folder = str(root)
     yield "cd " + (f'"{folder}"' if " " in folder else folder)
+    on_server = database not in {None, "sqlite"}
+    if on_server and not hybrid:
+        yield "cp .env.example .env        # and name the scheduler's database in it: TARGCC_DATABASE_URL"
     if history is not None:
         yield f"uv run targcc import-history {history.as_posix()}"
     # `paused` sets only the first state of a job. A job that the scheduler knows already is paused by command.
@@ -158,7 +163,8 @@ def next_steps(
         for row in arrival.having(kind):
             yield f"uv run targcc job {verb} {row.key}"
     if hybrid:
-        yield "cp .env.example .env        # and say in it where c_Job is: TARGCC_LEGACY_URL"
+        also = " and TARGCC_DATABASE_URL" if on_server else ""
+        yield f"cp .env.example .env        # and say in it where c_Job is: TARGCC_LEGACY_URL{also}"
         yield f"uv run --extra {hybrid} targcc serve"
     else:
         yield "uv run targcc serve"

@@ -17,6 +17,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 WAYS = ("package", "vendored")
 """The forms of the scheduler in a project: a dependency, or its source."""
+DATABASES = ("sqlite", "postgresql", "mssql")
+"""The databases that can hold the scheduler's tables; mssql is SQL Server."""
 
 
 class _Named(click.Path):
@@ -68,6 +70,16 @@ def scheduler_option(function: F) -> F:
         "--scheduler",
         type=click.Choice(WAYS),
         help="Scheduler as a dependency, or with its source in the project.  [default: package]",
+    )
+    return option(function)
+
+
+def database_option(function: F) -> F:
+    """Add `--database sqlite|postgresql|mssql`."""
+    option = click.option(
+        "--database",
+        type=click.Choice(DATABASES),
+        help="Database of the scheduler's tables; mssql is SQL Server.  [default: sqlite]",
     )
     return option(function)
 

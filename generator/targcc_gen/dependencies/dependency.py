@@ -134,10 +134,10 @@ def index_dependency(requirement: str) -> Dependency:
 
 def app_dependencies(spec: Spec) -> tuple[Dependency, ...]:
     """Return the dependencies of an app with the scheduler inside: the scheduler, by version, origin or path."""
-    from targcc_gen.render.vendor import package_origin, version
+    from targcc_gen.render.vendor import database_extras, package_origin, version
     from targcc_gen.render.wheel import wheel_path
 
-    extras = (GUEST, "postgresql") if spec.database == "postgresql" else (GUEST,)
+    extras = (GUEST, *database_extras(spec.database))
     origin, bounds = package_origin(spec), f"=={version(spec)}"
     if origin is not None:
         return (Dependency(DISTRIBUTION, extras, origin=origin),)

@@ -169,6 +169,7 @@ class Request:
         accept_rejected: Whether rows that can be no job are accepted as such.
         paused: Whether new jobs arrive paused. The base keeps the values of the rows.
         scheduler: The way a new project gets the scheduler; None: the default.
+        database: The database of a new project's scheduler; None: the default.
     """
 
     choices: Choices = field(default_factory=Choices)
@@ -177,6 +178,7 @@ class Request:
     accept_rejected: bool = False
     paused: bool = False
     scheduler: str | None = None
+    database: str | None = None
 
     def arriving(self, spec: JobSpec) -> JobSpec:
         """Return the spec of a new job on arrival."""

@@ -49,7 +49,7 @@ def new_project(
         if job.flow is None
     }
     flows = request.arriving_flows(result.all_jobs)
-    spec = spec_of(result, root, jobs, request.scheduler, flows)
+    spec = spec_of(result, root, jobs, request, flows)
     source = source_of(Base(), request.source, result.tables.main_shown)
     rows = matched(result, Base(), source, None)
     kept = [base_row(source, row.row, row.job) for row in rows if row.job]
@@ -67,7 +67,7 @@ def spec_of(
     result: Import,
     root: Path,
     jobs: Mapping[str, JobSpec],
-    scheduler: str | None,
+    request: Request,
     flows: Mapping[str, FlowSpec] | None = None,
 ) -> Spec:
     """Build the spec of a new project.
@@ -76,7 +76,7 @@ def spec_of(
         result: The outcome of every row.
         root: The project's folder; its name becomes the project's name.
         jobs: The project's jobs.
-        scheduler: The way the project gets the scheduler; None: the default.
+        request: The user's options: scheduler and database of the project.
         flows: The project's flows.
 
     Raises:
@@ -95,7 +95,8 @@ def spec_of(
     name = _NOT_IN_A_NAME.sub("-", root.resolve().name).strip("-._") or "jobs"
     project = {"name": name, "timezone": result.options.zone.key}
     used = {job.queue for job in jobs.values()}
-    way: dict[str, Any] = {} if scheduler is None else {"scheduler": scheduler}
+    options = {"scheduler": request.scheduler, "database": request.database}
+    way: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if flows:
         way["flows"] = flows
     return _checked(targcc=1, project=project, queues=queues_of(result, used), jobs=jobs, **way)
@@ -145,7 +146,7 @@ def new_hybrid_project(
 ) -> Arrival:
     """Plan a new project that runs the rows from ``c_Job``; the arguments are those of ``new_project``."""
     check_mode(result)
-    spec = spec_of(result, root, {}, request.scheduler if request else None)
+    spec = spec_of(result, root, {}, request or Request())
     settings = _settings(result)
     text = "\n".join([dump_spec(spec), *_notes(result)]) + "\n"
     files = (

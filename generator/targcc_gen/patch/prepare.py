@@ -483,12 +483,12 @@ def install_lines(prepared: Prepared) -> list[str]:
 
 
 def database_lines(package: TargetPackage) -> list[str]:
-    """Return the steps that give the scheduler the app's PostgreSQL database; empty for SQLite."""
-    if package.spec.database != "postgresql":
+    """Return the steps that give the scheduler the app's database on a server; empty for SQLite."""
+    if package.spec.database == "sqlite":
         return []
     value = f"the value of {package.url_variable}" if package.url_variable else "the app's database"
     return [
-        f"set TARGCC_DATABASE_URL to {value}: postgresql://user:password@host/name",
+        f"set TARGCC_DATABASE_URL to {value}: {package.spec.database}://user:password@host/name",
         f"{program_of(package)} migrate      # or at the first start",
     ]
 

@@ -54,7 +54,7 @@ _COMMENTS = {
 _CARRIED_AS_THEY_ARE = (".min.js",)
 _EXTRAS = {
     "postgresql": "PostgreSQL as the scheduler's database: several machines, LISTEN/NOTIFY.",
-    "mssql": "SQL Server for the data of jobs: tables and stored procedures, APP_DATABASE_URL.",
+    "mssql": "SQL Server: as the scheduler's database, or for the data of jobs (APP_DATABASE_URL).",
     "oidc": "Sign-in at an OpenID provider, TARGCC_OIDC_ISSUER.",
     "otel": "A span of OpenTelemetry for each run, in the trace of the caller, TARGCC_OTEL.",
     "secrets": "Encryption of secret arguments, TARGCC_SECRET_KEY.",
@@ -157,8 +157,12 @@ def marked(path: str, content: bytes) -> bytes:
 
 def project_requirements(spec: Spec) -> tuple[str, ...]:
     """Return the project's runtime requirement: the scheduler with the extras for its database."""
-    extras = ("run", "postgresql") if spec.database == "postgresql" else ("run",)
-    return (requirement(spec, *extras),)
+    return (requirement(spec, "run", *database_extras(spec.database)),)
+
+
+def database_extras(database: str) -> tuple[str, ...]:
+    """Return the extras of the scheduler that bring the driver of a database; SQLite's driver is part of Python."""
+    return () if database == "sqlite" else (database,)
 
 
 def project_extras(spec: Spec) -> tuple[dict[str, str], ...]:
@@ -191,8 +195,11 @@ def package_origin(spec: Spec) -> Origin | None:
 def _database_url(spec: Spec) -> str:
     """Return the default database URL; `TARGCC_DATABASE_URL` overrides it."""
     name = spec.project.package
-    urls = {"sqlite": f"sqlite:///{name}.db", "postgresql": f"postgresql://localhost/{name}"}
-    return urls[spec.database]
+    return (
+        f"sqlite:///{name}.db"
+        if spec.database == "sqlite"
+        else f"{spec.database}://localhost/{name}"
+    )
 
 
 def _tidy(source: str) -> str:

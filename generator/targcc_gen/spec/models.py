@@ -384,9 +384,11 @@ class Spec(Frozen):
     project: ProjectSpec = Field(
         description="Name, package, time zone and description of the project."
     )
-    database: Literal["sqlite", "postgresql"] = Field(
+    database: Literal["sqlite", "postgresql", "mssql"] = Field(
         default="sqlite",
-        description="Default database. `TARGCC_DATABASE_URL` overrides this value at run time.",
+        description=(
+            "Default database: `sqlite`, `postgresql` or `mssql` (SQL Server). `TARGCC_DATABASE_URL` overrides this value at run time."
+        ),
     )
     mode: Literal["embedded", "pages"] = Field(
         default="embedded",

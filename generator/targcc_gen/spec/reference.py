@@ -140,7 +140,7 @@ def _kind(schema: dict[str, Any], key: str) -> str:
     named = {
         "cron": "cron expression", "timezone": "time zone", "params": "mapping", "at": "date and time",
         "anchor": "date and time", "project": "mapping", "queues": "mapping", "defaults": "mapping", "jobs": "mapping",
-        "environments": "mapping", "extends": "path", "blueprints": "list of folders", "features": "list of names", "misfire": "mapping", "alerts": "mapping", "database": "`sqlite` or `postgresql`", "mode": "`embedded` or `pages`", "scheduler": "`package` or `vendored`", "targcc": "`1`",
+        "environments": "mapping", "extends": "path", "blueprints": "list of folders", "features": "list of names", "misfire": "mapping", "alerts": "mapping", "database": "`sqlite`, `postgresql` or `mssql`", "mode": "`embedded` or `pages`", "scheduler": "`package` or `vendored`", "targcc": "`1`",
         "on": "list of events", "email": "list of addresses", "keep": "list of arguments", "moved": "mapping",
         "days": "list of days", "quiet": "list of mappings", "escalation": "list of mappings", "rota": "list of mappings",
         "flows": "mapping", "steps": "mapping", "arguments": "mapping", "after": "step, or list of steps", "when": "condition", "for_each": "list", "calendars": "mapping", "calendar": "name, or list of names", "include": "name, or list of names",

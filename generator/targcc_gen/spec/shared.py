@@ -56,7 +56,7 @@ class SharedSpec(Frozen):
     extends: str | None = Field(
         default=None, description="Another file to extend. Values in this file take precedence."
     )
-    database: Literal["sqlite", "postgresql"] | None = None
+    database: Literal["sqlite", "postgresql", "mssql"] | None = None
     scheduler: Literal["package", "vendored"] | None = None
     checks: Literal["standard", "strict"] | None = None
     ci: Literal["github", "gitlab"] | None = None

@@ -39,7 +39,7 @@ def prepare(settings: Settings) -> str:
     """Upgrade the tables, or only check the revision if ``migrate_on_start`` is off; return the revision.
 
     Raises:
-        SchemaError: the tables do not fit this release.
+        SchemaError: the tables or the database do not fit this release.
     """
     if not settings.migrate_on_start:
         return require_current(settings.database_url)
@@ -68,6 +68,15 @@ def feature_tables_sql(dialect: str) -> str:
     return "".join(
         f"{str(statement.compile(dialect=compiler)).strip()};\n\n" for statement in statements
     )
+
+
+def roles_sql() -> str:
+    """Return the T-SQL that creates database roles with the rights that processes need on SQL Server; repeatable."""
+    from .db.columns import metadata
+    from .db.dialects.mssql_script import VERSION_TABLE, roles_script
+
+    tables = {*map(str, metadata.tables), *(str(table.name) for table in load(OwnedTable))}
+    return roles_script([VERSION_TABLE, *sorted(tables)])
 
 
 def _sorted_indexes(table: sa.Table) -> list[sa.Index]:

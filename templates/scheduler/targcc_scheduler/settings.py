@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     database_url: str = Field(
         default_factory=lambda: current().database_url, repr=False, validate_default=True
     )
-    """``sqlite:///file.db`` or ``postgresql://user:password@host/name``."""
+    """``sqlite:///file.db``, ``postgresql://user:password@host/name`` or ``mssql://user:password@host/name``."""
     pool_size: Annotated[int, Field(ge=2, le=MOST_INT)] | None = None
     """PostgreSQL: how many connections a process has at most for its work, without a value 15; besides those it has one for heartbeats, one
     that listens, and up to four for pages."""

@@ -32,12 +32,23 @@ def test_an_old_lock_is_named_when_no_file_is_due(project: Path):
 
 @pytest.mark.parametrize(
     "url",
-    ["postgresql://jobs:hunter2/x@localhost/x", "hunter2@localhost/x", "mysql://u:hunter2/x@h/x"],
+    [
+        "postgresql://jobs:hunter2/x@localhost/x",
+        "hunter2@localhost/x",
+        "mssql://u:hunter2/x@localhost:1/x",
+        "mysql://u:hunter2/x@h/x",
+    ],
 )
 def test_a_password_with_a_slash_is_not_shown(project: Path, url: str, monkeypatch):
     monkeypatch.setenv("TARGCC_DATABASE_URL", url)
     assert "hunter2" not in findings(project)
     assert "TARGCC_DATABASE_URL" in findings(project) or "localhost" in findings(project)
+
+
+def test_a_server_of_sql_server_that_does_not_answer_is_named(project: Path, monkeypatch):
+    monkeypatch.setenv("TARGCC_DATABASE_URL", "mssql://jobs:secret@127.0.0.1:1/jobs")
+    assert "nothing answers at 127.0.0.1:1" in findings(project)
+    assert "start SQL Server, or correct TARGCC_DATABASE_URL" in findings(project)
 
 
 @pytest.mark.parametrize(

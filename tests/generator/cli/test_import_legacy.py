@@ -172,6 +172,24 @@ def test_the_history_lands_in_c_logged_job_once(run, tmp_path):
     )
 
 
+def test_an_import_offers_sql_server_for_the_runs_and_sets_it_up(run, tmp_path):
+    output = run(*example(), *ZONE, "--new", "shop-jobs").stdout
+    assert "store     runs and history go to a file of SQLite; --database mssql keeps" in output
+    text = (tmp_path / "shop-jobs/targcc.yaml").read_text(encoding="utf-8")
+    assert "\ndatabase: sqlite\n" in text
+
+    output = run(*example(), *ZONE, "--new", "till-jobs", "--database", "mssql").stdout
+    assert "store     runs and history go to SQL Server" in output
+    assert "TARGCC_DATABASE_URL" in output
+    text = (tmp_path / "till-jobs/targcc.yaml").read_text(encoding="utf-8")
+    assert "\ndatabase: mssql\n" in text
+
+
+def test_the_database_of_an_import_is_that_of_a_new_project(run):
+    done = run(*example(), *ZONE, "--into", "x", "--database", "mssql", status=2)
+    assert "--database is of a new project: --new DEST" in done.stderr
+
+
 @pytest.mark.usefixtures("processes")
 def test_in_hybrid_mode_the_rows_stay_where_they_are_and_the_project_runs_them(run, tmp_path):
     output = run(*example(), *ZONE, "--mode", "hybrid", "--new", "shop-jobs").stdout

@@ -4,10 +4,13 @@ import ast
 import re
 import shutil
 import subprocess
+import tomllib
 
 import pytest
 import targcc_scheduler
+import yaml
 from jinja2 import Environment
+from schema_scripts import scripts
 from targcc_gen import assets
 from targcc_gen.render import Owner, Tree, TreeFile, render_project
 from targcc_gen.render.package import package_files
@@ -196,12 +199,58 @@ def test_the_module_of_the_scheduler_offers_the_public_names_in_both_ways():
 
 
 def test_the_schema_is_what_alembic_prints():
-    for database in ("sqlite", "postgresql"):
+    for database in ("sqlite", "postgresql", "mssql"):
         tree = render_project(spec_with(f"database: {database}\n"))
-        [path] = [candidate for candidate in tree.files if candidate.startswith("migrations/")]
+        [path] = [name for name in tree.files if name.startswith("migrations/scheduler.")]
         assert path == f"migrations/scheduler.{database}.sql"
         text = tree.files[path].content.decode()
         assert text.partition("\n\n")[2] == sql_script(database)
+
+
+@pytest.mark.parametrize("name", ["scheduler.mssql.sql", "roles.mssql.sql"])
+def test_the_scripts_for_sql_server_are_those_of_this_release(name):
+    tree = render_project(spec_with("database: mssql\n"))
+    assert tree.files[f"migrations/{name}"].content.decode() == dict(scripts())[name]
+
+
+def test_only_a_project_on_sql_server_has_the_scripts_of_its_dba(tree):
+    names = {path for path in tree.files if path.endswith(".sql")}
+    on_server = render_project(spec_with("database: mssql\n"))
+    assert names == {"migrations/scheduler.sqlite.sql"}
+    assert {path for path in on_server.files if path.endswith(".sql")} == {
+        f"migrations/{name}.mssql.sql" for name in ("database", "roles", "scheduler")
+    }
+
+
+def test_a_project_on_sql_server_requires_the_driver_and_starts_on_a_server():
+    tree = render_project(spec_with("database: mssql\n"))
+    pyproject = tree.files["pyproject.toml"].content.decode()
+    requirement = tomllib.loads(pyproject)["project"]["dependencies"][0]
+    assert requirement.startswith("targcc-scheduler[mssql,run]")
+    assert project_of(tree).database_url == "mssql://localhost/acme_jobs"
+    environment = tree.files[".env.example"].content.decode()
+    assert "#TARGCC_DATABASE_URL=mssql://user:password@host/name\n" in environment
+    dockerfile = tree.files["Dockerfile"].content.decode()
+    assert "--extra mssql" in dockerfile
+    assert "libltdl7" in dockerfile
+
+
+def test_the_containers_of_a_project_on_sql_server_start_in_order():
+    tree = render_project(spec_with("database: mssql\n"))
+    services = yaml.safe_load(tree.files["compose.yaml"].content)["services"]
+    assert services["database"]["image"].startswith("mcr.microsoft.com/mssql/server:")
+    assert "sqlcmd" in services["database"]["healthcheck"]["test"][1]
+    assert services["setup"]["depends_on"] == {"database": {"condition": "service_healthy"}}
+    assert services["migrate"]["depends_on"] == {
+        "setup": {"condition": "service_completed_successfully"}
+    }
+    [mounted] = services["setup"]["volumes"]
+    script = tree.files[mounted.removeprefix("./").partition(":")[0]].content.decode()
+    assert "SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE" in script
+    [variables] = [
+        line for line in services["setup"]["command"][2].splitlines() if "export" in line
+    ]
+    assert all(f"{name}=" in variables for name in re.findall(r"\$\((\w+)\)", script))
 
 
 def test_progress_is_told_job_by_job():

@@ -51,7 +51,7 @@ def test_the_tools_have_the_range_that_this_repository_tries(name):
     assert any(item.operator in {"<", "~="} for item in own.specifier)
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("database", ["sqlite", "postgresql", "mssql"])
 def test_the_lock_has_every_requirement_in_a_version_that_fits(database):
     files = rendered(database=database)
     pins: dict[str, list[str]] = {}

@@ -507,7 +507,7 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
         "flows": st.dictionaries(st.just("MonthlyFlow"), some(PLACE_FLOW, 2), max_size=1),
     }
     more: dict[str, st.SearchStrategy[Any]] = {
-        "database": mostly(["sqlite", "postgresql"], "mysql"),
+        "database": mostly(["sqlite", "postgresql", "mssql"], "mysql"),
         "defaults": some(PLACE_DEFAULTS, 3),
         "moved": st.dictionaries(st.just("Earlier"), mostly(keys[:-1], keys[-1]), max_size=1),
         "environments": st.dictionaries(

@@ -7,9 +7,11 @@ import pytest
 import sqlalchemy as sa
 from migration_rig import execute
 from targcc_scheduler import Settings
+from targcc_scheduler.db.dialects import known
 from targcc_scheduler.db.engines import sync_engine
 from targcc_scheduler.db.migrations.upgrade import head_revision
 from targcc_scheduler.db.tables import (
+    ACTIVE_NODE,
     job_alert,
     job_owner,
     job_run,
@@ -102,6 +104,31 @@ async def test_nodes_that_are_silent_stuck_or_off(settings: Settings):
     assert any("red:1 has said nothing for " in text for text in failed)
     assert any("green:1: alive, stuck in SlowJob (run 7) since" in text for text in failed)
     assert warned == ["node blue:1: its clock is 61.0 s behind the database's"]
+
+
+@pytest.fixture
+def one_active_node(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a database where one node at a time runs jobs."""
+    monkeypatch.setattr(known.for_url(settings.database_url), "has_lease", True)
+
+
+@pytest.mark.parametrize(
+    ("holder", "level", "message"),
+    [
+        ("red:1", "ok", "the active node is red:1; standby: blue:1"),
+        ("gone:1", "warn", "no node is active: red:1 and blue:1 stand by"),
+        ("", "warn", "no node is active: red:1 and blue:1 stand by"),
+    ],
+)
+@pytest.mark.usefixtures("one_active_node")
+async def test_the_active_node_and_its_standbys(settings: Settings, holder, level, message):
+    page_node = server("web", Workers=0, StartedAt=NOW + timedelta(seconds=2))
+    rows = server("red"), server("blue", StartedAt=NOW + timedelta(seconds=1)), page_node
+    insert(settings.database_url, job_server, *rows)
+    if holder:
+        row = {"Name": ACTIVE_NODE, "Value": f"0f2c {holder}", "UpdatedAt": NOW}
+        insert(settings.database_url, job_setting, row)
+    assert about(await look(settings), "lease", level) == [message]
 
 
 async def test_runs_that_no_node_knows(settings: Settings):

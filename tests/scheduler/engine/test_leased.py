@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
+import sqlalchemy as sa
 from targcc_scheduler.core.clock import SystemClock
 from targcc_scheduler.core.errors import LeaseLost
 from targcc_scheduler.db.dialects import known
+from targcc_scheduler.db.tables import ACTIVE_NODE, job_setting
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.kernel.engine import leased
 from targcc_scheduler.kernel.engine.leased import Lease
@@ -63,6 +65,21 @@ async def test_one_node_is_active_and_stays_so(make_lease):
     first, second = make_lease(), make_lease()
     assert [await first.is_held(), await second.is_held()] == [True, False]
     assert [await second.is_held(), await first.is_held()] == [False, True]
+
+
+async def test_the_database_names_the_active_node(make_lease, store):
+    first, second = make_lease(), make_lease()
+    names = []
+    for lease, server in ((first, "a:1"), (second, "b:1"), (first, "a:2")):
+        await lease.is_held(server)
+        async with store.read() as connection:
+            value = await connection.scalar(
+                sa.select(job_setting.c.Value).where(job_setting.c.Name == ACTIVE_NODE)
+            )
+        names.append(value.partition(" ")[2])
+    assert names == ["a:1", "a:1", "a:2"]  # the node registered again
+    async with store.write() as connection:
+        await first.prove(connection)
 
 
 async def test_a_standby_becomes_active_when_the_active_node_has_ended(make_lease):

@@ -10,7 +10,9 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from click.testing import CliRunner
 from targcc_scheduler import migrate
+from targcc_scheduler.cli.main import main
 from targcc_scheduler.db.columns import metadata
 from targcc_scheduler.db.dialects.known import version_table
 from targcc_scheduler.db.engines import make_engine, sync_engine
@@ -67,6 +69,63 @@ def test_a_step_begins_where_the_one_before_ends(dialect):
 def test_no_name_in_a_script_is_quoted(dialect):
     script = re.sub(r"\S*_pkc\S*", "", sql_script(dialect))  # Alembic's own constraint
     assert not re.search(r'["\[\]`]', script)
+
+
+def tsql_batches(script: str) -> list[str]:
+    return [batch.strip() for batch in re.split(r"^GO$", script, flags=re.MULTILINE)]
+
+
+def executed_after_an_error(batches: list[str], failed: int) -> list[str]:
+    """Return the batches that SQL Server executes after a batch whose error rolled the transaction back, as its tools send them."""
+    is_off, executed = False, []
+    for batch in batches[failed + 1 :]:
+        if batch.startswith("IF @@TRANCOUNT = 0 SET NOEXEC ON;"):
+            is_off = True
+        elif batch == "SET NOEXEC OFF;":
+            is_off = False
+        elif batch and not is_off:
+            executed.append(batch)
+    return executed
+
+
+@pytest.mark.parametrize("since", ["", "0001"])
+def test_an_error_in_the_script_for_sql_server_changes_nothing(since):
+    batches = tsql_batches(sql_script("mssql", since=since))
+    begin, commit = batches.index("BEGIN TRANSACTION;"), batches.index("COMMIT;")
+    changing = [n for n in range(begin + 1, commit) if not batches[n].startswith("IF @@TRAN")]
+    assert len(changing) > 40
+    assert [n for n in changing if executed_after_an_error(batches, n)] == []
+
+
+def test_the_script_for_sql_server_sets_what_its_indexes_need_and_runs_once():
+    first, second, *_ = tsql_batches(sql_script("mssql"))
+    assert "QUOTED_IDENTIFIER ON" in first  # sqlcmd has it off, and filtered indexes need it
+    assert "SET XACT_ABORT ON" in first
+    assert second.startswith("IF OBJECT_ID(N'c_AlembicVersion') IS NOT NULL")
+    assert second.endswith("SET NOEXEC ON;\nEND;")
+    assert "OBJECT_ID" not in sql_script("mssql", since="0001")
+
+
+def test_the_roles_on_sql_server_have_rights_on_each_table_and_no_more():
+    done = CliRunner().invoke(
+        main, ["migrate", "--sql", "mssql", "--roles"], catch_exceptions=False
+    )
+    granted = re.findall(r"GRANT (.*) ON (?!SCHEMA)(\w+) TO targcc_runtime;", done.output)
+    tables = {table: rights for rights, table in granted}
+    assert set(tables) >= {"c_JobRun", "c_LoggedJob", "c_JobUser", "c_JobSession"}
+    assert {tables[name] for name in tables if name != "c_AlembicVersion"} == {
+        "SELECT, INSERT, UPDATE, DELETE"
+    }
+    assert tables["c_AlembicVersion"] == "SELECT"
+    readable = set(re.findall(r"GRANT SELECT ON (\w+) TO targcc_reader;", done.output))
+    assert readable == {"c_LoggedJob", "c_JobRun", "c_JobSchedule", "c_JobStat"}
+
+
+@pytest.mark.parametrize("given", [["--roles"], ["--roles", "--sql", "postgresql"]])
+def test_roles_are_of_sql_server(given):
+    done = CliRunner().invoke(main, ["migrate", *given])
+    assert done.exit_code == 2
+    assert "--roles goes with --sql mssql" in done.output
 
 
 @pytest.mark.usefixtures("processes")

@@ -55,6 +55,18 @@ async def test_a_person_fails_it_and_no_other(site: Site):
         assert (shown["state"], len(shown["attempts"])) == ("failed", 1)
 
 
+async def test_the_active_server_and_the_standby_are_shown(busy_site: Site, monkeypatch):
+    program, dana = await busy_site.program(), await busy_site.user()
+    [server] = (await program.get("/api/servers")).json()
+    assert server["role"] is None
+    assert "standby" not in await dana.page("/jobs/system")
+    monkeypatch.setattr(busy_site.scheduler.store.dialect, "has_lease", True)
+    assert (await program.get("/api/servers")).json()[0]["role"] == "standby"
+    page = await dana.page("/jobs/system")
+    assert "standby" in page
+    assert "one server at a time runs the jobs" in page
+
+
 async def test_servers_are_drained_and_releases_chosen_by_operators(busy_site: Site):
     program, viewer = await busy_site.program(), await busy_site.program("viewer")
     [server] = (await program.get("/api/servers")).json()

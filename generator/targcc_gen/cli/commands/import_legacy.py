@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from targcc_gen.cli.options import FILE, scheduler_option
+from targcc_gen.cli.options import FILE, database_option, scheduler_option
 from targcc_gen.errors import NoTableError, ZoneError
 from targcc_gen.visible import visible
 
@@ -48,6 +48,7 @@ _DECISIONS = ("cron_dialect", "alert_email", "weekly", "polling", "runner_worker
 @click.option("--new", metavar="DEST", type=FILE, help="Create a new project in this folder.")
 @click.option("--into", "--project", metavar="DIR", type=FILE, help="Add the jobs to this project.")
 @scheduler_option
+@database_option
 @click.option(
     "--kind",
     type=click.Choice(_KINDS),
@@ -195,6 +196,7 @@ def import_legacy(
       targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --paused
       targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --mode hybrid
       targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --scheduler package
+      targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --database mssql
       targcc-gen import-legacy /etc/cron.d --timezone Europe/London --new ops-jobs
       targcc-gen import-legacy mssql://reader@old-server/acme --timezone "Israel Standard Time" --report cutover.html
     """
@@ -352,6 +354,8 @@ def _write(
         )
     for path in switches:
         click.echo(f"switch    {path}: run it on the old server when the jobs move")
+    if store := _store(request, result):
+        click.echo(f"store     {store}")
     if arrival.plan.is_empty and not counts:
         return
     from targcc_gen.cli.import_output import next_steps
@@ -364,11 +368,25 @@ def _write(
         request.target,
         HISTORY_FILE if counts else None,
         hybrid=database_of(result) if request.hybrid else "",
+        database=request.database,
         moving=bool(moving),
         halves=_halves(result, arrival) if request.paused else (),
     )
     for line in steps:
         click.echo(f"  {line}")
+
+
+def _store(request: ImportRequest, result: Import) -> str:
+    """Return where a new project keeps its runs, if the old jobs are on SQL Server; else an empty text."""
+    from targcc_gen.importing.project import database_of
+
+    if request.new is None or result.switches or database_of(result) != "mssql":
+        return ""
+    if request.database == "mssql":
+        return "runs and history go to SQL Server, to the database of TARGCC_DATABASE_URL; migrations/database.mssql.sql creates one"
+    if request.database is None:
+        return "runs and history go to a file of SQLite; --database mssql keeps them on SQL Server"
+    return ""
 
 
 def _halves(result: Import, arrival: Arrival) -> Iterator[str]:
@@ -447,6 +465,7 @@ class ImportRequest:
     new: Path | None
     into: Path | None
     scheduler: str | None
+    database: str | None
     mode: str
     paused: bool
     report: tuple[Path, ...]
@@ -480,7 +499,13 @@ class ImportRequest:
 
         choices = Choices.of(self.mine, self.old)
         return Request(
-            choices, self.source, self.partial, self.accept_rejected, self.paused, self.scheduler
+            choices,
+            self.source,
+            self.partial,
+            self.accept_rejected,
+            self.paused,
+            self.scheduler,
+            self.database,
         )
 
     def check(self) -> None:
@@ -493,8 +518,9 @@ class ImportRequest:
 
         if self.new is not None and self.into is not None:
             raise click.UsageError("--new and --into exclude each other")
-        if self.scheduler is not None and self.new is None:
-            raise click.UsageError("--scheduler is of a new project: --new DEST")
+        for option, value in (("scheduler", self.scheduler), ("database", self.database)):
+            if value is not None and self.new is None:
+                raise click.UsageError(f"--{option} is of a new project: --new DEST")
         if self.paused and self.hybrid:
             raise click.UsageError(
                 "--paused and --mode hybrid exclude each other: its rows stay there"

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from targcc_gen.cli.options import (
+    DATABASES,
     FILE,
     FOLDER,
     WAYS,
     Writing,
     conflict_options,
+    database_option,
     scheduler_option,
     sides_of,
     writing_options,
@@ -27,7 +29,6 @@ from targcc_gen.visible import visible
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec
 
-_DATABASES = ("sqlite", "postgresql")
 _CHECKS = ("standard", "strict")
 _HOSTS = ("github", "gitlab")
 _CHOICES = ("database", "scheduler", "checks", "ci")
@@ -48,9 +49,7 @@ _CHOICES = ("database", "scheduler", "checks", "ci")
 @click.option("--name", help="Name of the project.  [default: the name of the folder]")
 @click.option("--package", help="Import name of the project.  [default: the name with _ for -]")
 @click.option("--timezone", metavar="ZONE", help="Time zone of the schedules.  [default: UTC]")
-@click.option(
-    "--database", type=click.Choice(_DATABASES), help="Database of the project.  [default: sqlite]"
-)
+@database_option
 @click.option(
     "--description", help="Description in one sentence, for the README and the dashboard."
 )
@@ -90,6 +89,7 @@ def new(
       targcc-gen new acme-jobs --yes --scheduler vendored
       targcc-gen new acme-jobs --yes --ci gitlab --checks strict
       targcc-gen new acme-jobs --timezone Asia/Jerusalem --database postgresql
+      targcc-gen new acme-jobs --yes --database mssql
     """
     from targcc_gen.cli.plans import carry_out
     from targcc_gen.cli.progress import rendered, write
@@ -211,7 +211,8 @@ def _answers(dest: Path) -> dict[str, str]:
     answers["timezone"] = _valid_answer(
         "Time zone of the schedules", local_zone(), "timezone", answers
     )
-    kinds = click.Choice(_DATABASES)
+    click.echo("mssql is SQL Server: one active node with standbys. On postgresql all nodes work.")
+    kinds = click.Choice(DATABASES)
     answers["database"] = click.prompt("Database", default="sqlite", type=kinds)
     click.echo(
         "The scheduler is a dependency (package), or its source is in the project to edit (vendored)."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from targcc_gen.cli.options import FILE, WAYS, Writing, project_option, writing_options
+from targcc_gen.cli.options import DATABASES, FILE, WAYS, Writing, project_option, writing_options
 
 if TYPE_CHECKING:
     from targcc_gen.patch.prepare import Prepared
@@ -60,7 +60,7 @@ def _checked_prefix(_context: click.Context, _option: click.Parameter, value: st
 )
 @click.option(
     "--database",
-    type=click.Choice(("sqlite", "postgresql")),
+    type=click.Choice(DATABASES),
     help="Database of the scheduler.  [default: PostgreSQL for an app on PostgreSQL, else SQLite]",
 )
 @writing_options

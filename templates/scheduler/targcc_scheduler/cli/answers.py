@@ -54,6 +54,7 @@ DEFAULTS: dict[str, Any] = {
     "line": None,
     "marks": (),
     "release": None,
+    "role": None,
     "run": None,
     "sentence": "",
     "seq": None,

@@ -287,6 +287,24 @@ class SchemaError(_StartError, RuntimeError):
     code = "TS602"
 
 
+class DatabaseUnfit(SchemaError):  # noqa: N818 - reads as what it is
+    """The database server is too old, or an option of the database keeps the scheduler from working."""
+
+    code = "TS616"
+
+
+class RightsMissing(SchemaError):  # noqa: N818 - reads as what it is
+    """The user of the database lacks rights; the message has the statement that grants them."""
+
+    code = "TS617"
+
+
+class NamesCollide(SchemaError):  # noqa: N818 - reads as what it is
+    """The database takes the names of two jobs for the same, because it ignores case or accents."""
+
+    code = "TS618"
+
+
 class QueryTimeout(TimeoutError):  # noqa: N818 - reads as what it is
     """A query of runs or history took longer than ``TARGCC_QUERY_SECONDS``."""
 

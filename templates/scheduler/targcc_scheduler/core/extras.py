@@ -67,7 +67,7 @@ def missing_extra(extra: str, need: str) -> str:
 
     Args:
         extra: The extra of the scheduler's distribution.
-        need: The need: ``PostgreSQL needs psycopg``.
+        need: The need: ``PostgreSQL needs psycopg``, ``SQL Server needs mssql-python``.
     """
     return (
         f"{need}, which {DISTRIBUTION}[{extra}] has: uv sync --extra {extra},"

@@ -646,6 +646,9 @@ job_setting = _table(
 )
 """Facts about the database itself, such as its id."""
 
+ACTIVE_NODE = "active node"
+"""The setting that names the active node, where one node at a time runs jobs: the mark of its takeover, a blank, the id of its server."""
+
 job_audit = _table(
     "c_JobAudit",
     _column("Id", _BIG_ID, primary_key=True, autoincrement=True),

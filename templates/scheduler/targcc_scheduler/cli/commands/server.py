@@ -94,7 +94,7 @@ def _state(server: Server) -> str:
     if server.stopping_at is not None:
         return "stopping"
     if server.drain_requested_at is None:
-        return "up"
+        return server.role or "up"
     return "draining" if server.running else "drained"
 
 

@@ -40,8 +40,15 @@ SCRIPTS = ("sqlite", "postgresql", "mssql")
     metavar="REVISION",
     help="Downgrade to this revision, for an older release. base removes all tables with their data.",
 )
+@click.option(
+    "--roles",
+    is_flag=True,
+    help="With --sql mssql: print the SQL that creates roles with the rights of processes. Repeatable.",
+)
 @json_option
-def migrate(*, dialect: str | None, since: str | None, revision: str | None, as_json: bool) -> None:
+def migrate(
+    *, dialect: str | None, since: str | None, revision: str | None, roles: bool, as_json: bool
+) -> None:
     """Upgrade the database's tables to this release.
 
     Only tables whose names begin with c_ are changed. Their revision is stored in c_AlembicVersion.
@@ -51,7 +58,11 @@ def migrate(*, dialect: str | None, since: str | None, revision: str | None, as_
       targcc migrate
       targcc migrate --sql postgresql
       targcc migrate --sql postgresql --since 0001
+      targcc migrate --sql mssql --roles
     """
+    if roles:
+        _print_roles(dialect, since)
+        return
     if dialect is not None:
         _print_sql(dialect, since)
         return
@@ -82,6 +93,15 @@ def _print_sql(dialect: str, since: str | None) -> None:
     click.echo(sql_script(dialect, since or ""), nl=False)
     if since is None and (of_features := feature_tables_sql(dialect)):
         click.echo(f"\n{of_features.rstrip()}")
+
+
+def _print_roles(dialect: str | None, since: str | None) -> None:
+    from ...db.dialects.known import WITH_ROLES
+    from ...schema_setup import roles_sql
+
+    if dialect not in WITH_ROLES or since is not None:
+        raise click.UsageError("--roles goes with --sql mssql, without --since")
+    click.echo(roles_sql(), nl=False)
 
 
 async def _count(url: str) -> None:

@@ -137,10 +137,18 @@ class Dialect(Protocol):
         """Return the address, with the password, for the driver without SQLAlchemy."""
 
     def require(self, connection: sa.Connection) -> None:
-        """Check the options of the database without which the scheduler does not work.
+        """Check the server, the options of the database and the user's rights on existing tables.
 
         Raises:
-            SchemaError: An option is off; the message names the statement for the administrator.
+            DatabaseUnfit: The server is too old, or an option is off; the message has the statement for the administrator.
+            RightsMissing: The user lacks rights; the message has the statement that grants them.
+        """
+
+    def require_ddl(self, connection: sa.Connection) -> None:
+        """Check that the user may create and change tables.
+
+        Raises:
+            RightsMissing: The user may not; the message has the statement that grants the rights.
         """
 
     async def has_table(self, connection: AsyncConnection, name: str) -> bool:

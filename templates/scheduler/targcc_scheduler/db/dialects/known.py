@@ -14,6 +14,8 @@ from .base import Dialect
 
 SCRIPTS = tuple(STORES)
 """The databases for which the migrations can be printed as SQL."""
+WITH_ROLES = ("mssql",)
+"""The databases whose administrators get a script of roles."""
 
 
 def for_url(url: str | sa.URL) -> Dialect:
@@ -35,6 +37,15 @@ def version_table(name: str) -> quoted_name:
     if name in STORES:
         return named(name).version_table
     return quoted_name("c_AlembicVersion", quote=False)
+
+
+def as_script(name: str, text: str) -> str:
+    """Return migrations that Alembic has printed for a database as a script for its tools; SQL Server's tools need more than the statements."""
+    if name not in WITH_ROLES:
+        return text
+    from .mssql_script import as_script as tsql_script
+
+    return tsql_script(text)
 
 
 @cache

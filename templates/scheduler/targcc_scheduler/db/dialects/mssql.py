@@ -15,7 +15,6 @@ from sqlalchemy.dialects.mssql.base import MSDialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql import quoted_name
 
-from ...core.errors import SchemaError
 from ..columns import UtcDateTime
 from ..tables import job_run
 from . import base
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 
 class MSSQLTexts:
     """Without a text index: searches compare the texts run by run, within their time limit."""
+
+    can_exist = False
 
     async def is_there(self, connection: AsyncConnection) -> bool:
         """Return ``False``: SQL Server has no index of this kind."""
@@ -71,9 +72,6 @@ _SAVEPOINT = base.Savepoint(
     set=sa.text("SAVE TRANSACTION c_Savepoint"),
     undo=sa.text("ROLLBACK TRANSACTION c_Savepoint; SAVE TRANSACTION c_Savepoint"),
     release=None,
-)
-_SNAPSHOTS = sa.text(
-    "SELECT is_read_committed_snapshot_on, DB_NAME() FROM sys.databases WHERE database_id = DB_ID()"
 )
 _SAME_NAMES = sa.text(
     "SELECT STRING_AGG(CAST(value AS nvarchar(max)), ', ') FROM OPENJSON(:names) WITH (value nvarchar(200) '$')"
@@ -156,18 +154,16 @@ class MSSQLDialect:
         return []
 
     def require(self, connection: sa.Connection) -> None:
-        """Require READ_COMMITTED_SNAPSHOT: without it, each page would wait for the runs that are being changed.
+        """Require READ_COMMITTED_SNAPSHOT, without which each page would wait for the runs that are being changed; a version; rights."""
+        from .mssql_requirements import require
 
-        Raises:
-            SchemaError: The option is off.
-        """
-        is_on, name = connection.execute(_SNAPSHOTS).one()
-        if not is_on:
-            quoted = f"[{name.replace(']', ']]')}]"
-            raise SchemaError(
-                f"the scheduler needs READ_COMMITTED_SNAPSHOT in the database {name}: ask its administrator to execute"
-                f" ALTER DATABASE {quoted} SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE"
-            )
+        require(connection)
+
+    def require_ddl(self, connection: sa.Connection) -> None:
+        """Ask the server for the user's rights on database and schema."""
+        from .mssql_requirements import require_ddl
+
+        require_ddl(connection)
 
     async def read_clock(self, connection: AsyncConnection) -> datetime | None:
         """Return the time of the server's clock."""
@@ -214,6 +210,10 @@ class MSSQLDialect:
 
     def make_quick_connection(self, url: sa.URL) -> None:
         """Return ``None``: a server needs waiting."""
+        del url
+
+    def make_loop_connections(self, url: sa.URL) -> None:
+        """Return ``None``: the driver is not asynchronous."""
         del url
 
     def insert_run_at_once(self, connection: Any, row: Mapping[str, Any]) -> None:

@@ -49,6 +49,8 @@ _REMOVE = sa.text("DELETE FROM c_JobText WHERE RunId = ANY (:run_ids)")
 class PostgreSQLTexts:
     """PostgreSQL implementation of :class:`.index.TextIndex`."""
 
+    can_exist = True
+
     async def is_there(self, connection: AsyncConnection) -> bool:
         """Return ``True``: every PostgreSQL database has the index."""
         del connection
@@ -237,6 +239,9 @@ class PostgreSQLDialect:
 
     def require(self, connection: sa.Connection) -> None:
         """Do nothing: the scheduler needs no option of the database."""
+
+    def require_ddl(self, connection: sa.Connection) -> None:
+        """Do nothing: the server names the missing right."""
 
     async def has_table(self, connection: AsyncConnection, name: str) -> bool:
         """Look the table up on the search path."""

@@ -52,6 +52,8 @@ _HAS_FTS5 = sa.text("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'")
 class SQLiteTexts:
     """SQLite implementation of :class:`.index.TextIndex`."""
 
+    can_exist = True
+
     async def is_there(self, connection: AsyncConnection) -> bool:
         """Return whether the migration created the index and this process's SQLite has FTS5.
 
@@ -189,6 +191,9 @@ class SQLiteDialect:
 
     def require(self, connection: sa.Connection) -> None:
         """Do nothing: the scheduler needs no option of the database."""
+
+    def require_ddl(self, connection: sa.Connection) -> None:
+        """Do nothing: rights are those of the file."""
 
     async def has_table(self, connection: AsyncConnection, name: str) -> bool:
         """Look the table up in the file's schema."""

@@ -115,7 +115,13 @@ def _marked(number: int) -> str:
 
 
 class TextIndex(Protocol):
-    """Text index of one kind of database, keyed by run id."""
+    """Text index of one kind of database, keyed by run id.
+
+    Attributes:
+        can_exist: Whether this kind of database can have the index.
+    """
+
+    can_exist: bool
 
     async def is_there(self, connection: AsyncConnection) -> bool:
         """Return whether this database has the index and this process can use it."""

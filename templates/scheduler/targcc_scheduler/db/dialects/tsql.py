@@ -13,7 +13,13 @@ from sqlalchemy.dialects.mssql.base import MSSQLCompiler
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.dml import Insert as PlainInsert
-from sqlalchemy.sql.elements import AsBoolean, BinaryExpression, BooleanClauseList, UnaryExpression
+from sqlalchemy.sql.elements import (
+    AsBoolean,
+    BinaryExpression,
+    BooleanClauseList,
+    ClauseList,
+    UnaryExpression,
+)
 
 from ..columns import elapsed, joined_texts, whole_seconds
 from .frequent import is_among, is_in_list
@@ -38,6 +44,42 @@ def _is_predicate(element: Any) -> bool:
     return isinstance(element, BinaryExpression) and operators.is_comparison(element.operator)
 
 
+def _bit(condition: Any) -> sa.ColumnElement[bool]:
+    """Return a condition as a value: 1 or 0."""
+    value = sa.case((condition, sa.literal_column("1")), else_=sa.literal_column("0"))
+    return sa.cast(value, sa.Boolean)
+
+
+def _groups(select: Any) -> list[Any]:
+    """Return the expressions of GROUP BY, without their labels; SQLAlchemy wraps a function in a list."""
+    parts: list[Any] = []
+    for clause in getattr(select, "_group_by_clauses", ()):
+        parts += clause.clauses if type(clause) is ClauseList else [clause]
+    return [part.element if isinstance(part, sa.Label) else part for part in parts]
+
+
+def _same_as_group(select: Any, *given: Any) -> dict[str, Any]:
+    """Return the compiler's options for expressions: constants in place of parameters, if an expression is one of GROUP BY.
+
+    Args:
+        select: The statement.
+        given: The expressions, and last the options.
+    """
+    *expressions, options = given
+    groups = _groups(select)
+    bare = [part.element if isinstance(part, sa.Label) else part for part in expressions]
+    if any(part is group or part.compare(group) for part in bare for group in groups):
+        return {**options, "literal_execute": True}
+    return dict(options)
+
+
+def _sorted(part: Any) -> Any:
+    """Return the expression of a part of ORDER BY."""
+    while isinstance(part, UnaryExpression) and part.modifier is not None:
+        part = part.element
+    return part
+
+
 _ORDERS = {
     operators.lt: operators.lt,
     operators.gt: operators.gt,
@@ -58,6 +100,14 @@ def _ordered(left: Any, right: Any, operator: Any) -> sa.ColumnElement[bool]:
 
 class TSQL(MSSQLCompiler):
     """SQLAlchemy's compiler, with row locks as table hints, conditions as values, and instants in UTC."""
+
+    def _process_parameters_for_postcompile(self, parameters: Any, *args: Any, **kw: Any) -> Any:
+        """Keep the value of a constant that is a parameter in another part of the statement."""
+        given = dict(parameters)
+        state = super()._process_parameters_for_postcompile(parameters, *args, **kw)
+        for name in self.__dict__.get("_targcc_plain", set()) & (given.keys() - parameters.keys()):
+            parameters[name] = given[name]
+        return state
 
     def translate_select_structure(self, select_stmt: Any, **kwargs: Any) -> Any:
         """Render ``FOR UPDATE`` as hints of the locked tables."""
@@ -84,15 +134,25 @@ class TSQL(MSSQLCompiler):
         return text
 
     def _label_select_column(self, select: Any, column: Any, *args: Any, **kwargs: Any) -> Any:
-        """Render a condition among the columns as a bit."""
+        """Render a condition among the columns as a bit, and a column of GROUP BY as GROUP BY does."""
+        results, asfrom, options, *rest = args
+        options = _same_as_group(select, column, options)
         if _is_predicate(column):
             condition = column.element if isinstance(column, sa.Label) else column
-            bit = sa.cast(
-                sa.case((condition, sa.literal_column("1")), else_=sa.literal_column("0")),
-                sa.Boolean,
-            )
+            bit = _bit(condition)
             column = bit.label(column.name) if isinstance(column, sa.Label) else bit
-        return super()._label_select_column(select, column, *args, **kwargs)  # type: ignore[no-untyped-call]
+        return super()._label_select_column(select, column, results, asfrom, options, *rest, **kwargs)  # type: ignore[no-untyped-call]
+
+    def group_by_clause(self, select: Any, **kw: Any) -> str:
+        """Render GROUP BY with constants in place of parameters: the server takes two parameters for different expressions."""
+        groups = [_bit(part) if _is_predicate(part) else part for part in _groups(select)]
+        texts = [self.process(part, **kw, literal_execute=True) for part in groups]
+        return f" GROUP BY {', '.join(texts)}" if texts else ""
+
+    def order_by_clause(self, select: Any, **kw: Any) -> str:
+        """Render ORDER BY; an expression of GROUP BY as GROUP BY does."""
+        kw = _same_as_group(select, *(_sorted(part) for part in select._order_by_clauses), kw)
+        return str(super().order_by_clause(select, **kw))  # type: ignore[no-untyped-call]
 
     def visit_in_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
         """Render a row that is among rows, as T-SQL compares single values alone."""
@@ -143,8 +203,13 @@ class TSQL(MSSQLCompiler):
         return f"{fn.name}({self.process(inner, **kwargs)})"
 
     def visit_bindparam(self, bindparam: Any, *args: Any, **kwargs: Any) -> str:
-        """Render bytes with their type: a missing value is a text, which the server does not convert to bytes by itself."""
+        """Render bytes with their type: a missing value is a text, which the server does not convert to bytes by itself.
+
+        Note the parameters that are no constants, for :meth:`_process_parameters_for_postcompile`.
+        """
         text = str(super().visit_bindparam(bindparam, *args, **kwargs))  # type: ignore[no-untyped-call]
+        if not kwargs.get("literal_execute") and not bindparam.expanding:
+            self.__dict__.setdefault("_targcc_plain", set()).add(self.bind_names[bindparam])
         if isinstance(bindparam.type, sa.LargeBinary) and not bindparam.expanding:
             return f"CAST({text} AS varbinary(max))"
         return text

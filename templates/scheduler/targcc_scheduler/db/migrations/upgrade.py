@@ -77,6 +77,7 @@ def upgrade(url: str | sa.URL, *, also: Sequence[SchemaStep] = ()) -> str:
             known.of(connection).require(connection)
             if _is_current(connection, head, also):
                 return current_revision(connection) or head
+            known.of(connection).require_ddl(connection)
         with _exclusive(engine) as connection:
             _carry_over(connection)
             if _is_newer(connection):  # another process upgraded first
@@ -306,7 +307,8 @@ def sql_script(dialect: str, since: str = "", revision: str = "head") -> str:
     config = _config(dialect, output, dialect=dialect)
     with _ALEMBIC:
         command.upgrade(config, f"{since}:{revision}" if since else revision, sql=True)
-    return "".join(f"{line.rstrip()}\n" for line in output.getvalue().strip().splitlines())
+    text = "".join(f"{line.rstrip()}\n" for line in output.getvalue().strip().splitlines())
+    return known.as_script(dialect, text)
 
 
 def _hand_back(connection: sa.Connection) -> None:

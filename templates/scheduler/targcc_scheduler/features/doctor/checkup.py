@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from importlib import import_module
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,6 +14,7 @@ from ...core.errors import QueryTimeout
 from ...core.masking import mask
 from ...db import locks
 from ...db.dialects import known, sqlite_locks
+from ...db.dialects.base import Dialect
 from ...db.migrations.upgrade import works_with
 from ...db.reader import Reader
 from ...kernel.jobs.checks import check_jobs
@@ -29,11 +31,10 @@ from .code import (
     named_by_file_only,
     setting_names,
 )
-from .findings import Finding, reason_of, worst_first
+from .findings import Check, Finding, reason_of, worst_first
 from .schema import catalogue, schema
 from .tables import texts
 
-Check = Callable[[AsyncConnection], Awaitable[list[Finding]]]
 _DAMAGED = "malformed"
 """Word in SQLite's error message for a damaged file (``SQLITE_CORRUPT``)."""
 _UNREACHABLE = (sa.exc.SQLAlchemyError, OSError, TimeoutError)
@@ -73,6 +74,12 @@ def _of_code(
         code.secret_arguments(jobs),
     )
     return [finding for check in checks for finding in check], definitions
+
+
+def _of_server(dialect: Dialect, name: str) -> dict[str, Check]:
+    """Return checks of a database server: ``SERVER_CHECKS`` or ``TABLE_CHECKS`` of its module."""
+    checks: dict[str, Check] = getattr(import_module(f".server_{dialect.name}", __package__), name)
+    return checks
 
 
 class _Database:
@@ -139,10 +146,7 @@ class _Database:
     def _of_database(self) -> dict[str, Check]:
         """Return the checks that need no table of the scheduler."""
         if self._file is None:
-            return {
-                "server": databases.check_postgresql,
-                "pooler": lambda db: databases.pooler(db.engine),
-            }
+            return _of_server(self._dialect, "SERVER_CHECKS")
         file = self._file
         return {
             "file": lambda db: databases.check_sqlite(db, file),
@@ -155,11 +159,7 @@ class _Database:
             return {}
         checks: dict[str, Check] = {} if state.level != "ok" else {"schema": catalogue}
         if self._file is None:
-            return checks | {
-                "size": databases.tables,
-                "write": databases.write_postgresql,
-                "sequences": databases.sequences,
-            }
+            return checks | _of_server(self._dialect, "TABLE_CHECKS")
         file = self._file
         return checks | {"write": lambda _db: databases.write_sqlite(file)}
 

@@ -372,11 +372,20 @@ async def write_postgresql(connection: AsyncConnection) -> list[Finding]:
 
 
 def _write_postgresql(url: sa.URL) -> list[Finding]:
+    return write_server(url, f"SET LOCAL lock_timeout = {int(locks.SHORT * 1000) or 1}")
+
+
+def write_server(url: sa.URL, wait: str) -> list[Finding]:
+    """Write a row into a database of a server and roll back.
+
+    Args:
+        url: The database.
+        wait: The statement that limits the wait for locks.
+    """
     values = {"Name": _TRIED, "Value": "", "UpdatedAt": datetime.now(UTC)}
     with sync_engine(url) as engine:
         try:
             with engine.connect() as connection:
-                wait = f"SET LOCAL lock_timeout = {int(locks.SHORT * 1000) or 1}"
                 connection.execute(sa.text(wait))
                 connection.execute(job_setting.insert().values(values))
                 connection.rollback()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import QueryTimeout
 from ...core.masking import mask
@@ -30,6 +31,10 @@ class Finding:
     check: str
     what: str
     advice: str = ""
+
+
+Check = Callable[[AsyncConnection], Awaitable[list[Finding]]]
+"""A check of a database."""
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from ...kernel import text_index as index_keeper
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.node import slots
 from ...kernel.queries import system
+from ...kernel.queries.models import Server
 from ...kernel.runs import retention
 from ...schedules.intervals import AfterRunSchedule
 from ...schedules.zones import parse_zone
@@ -107,7 +108,22 @@ async def nodes(look: Look) -> list[Finding]:
     if not findings:
         names = listed([f"{server.name}:{server.process_id}" for server in servers], most=5)
         findings = [Finding("ok", "nodes", f"{count(len(servers), 'node')} up: {names}")]
-    return [*findings, *await _releases(look.connection)]
+    return [*findings, *_roles(servers), *await _releases(look.connection)]
+
+
+def _roles(servers: Sequence[Server]) -> list[Finding]:
+    """Name the active node and the standbys, on a database where one node at a time runs jobs."""
+    if all(server.role is None for server in servers):
+        return []
+    names = {server.id: f"{server.name}:{server.process_id}" for server in servers}
+    active = [names[server.id] for server in servers if server.role == "active"]
+    waiting = [names[server.id] for server in servers if server.role == "standby"]
+    if not active:
+        message = f"no node is active: {listed(waiting, most=5)} {'stands' if len(waiting) == 1 else 'stand'} by"
+        advice = "a standby takes over within seconds; if not, look at its log. A web process (serve --no-worker) is no standby"
+        return [Finding("warn", "lease", message, advice)]
+    standbys = f"standby: {listed(waiting, most=5)}" if waiting else "no standby"
+    return [Finding("ok", "lease", f"the active node is {active[0]}; {standbys}")]
 
 
 async def queues(look: Look) -> list[Finding]:
@@ -359,7 +375,11 @@ CHECKS = (
 
 async def texts(look: Look) -> list[Finding]:
     """Check that the text index exists and covers runs from earlier releases."""
-    if not await known.of(look.connection).texts.is_there(look.connection):
+    texts_of_runs = known.of(look.connection).texts
+    if not texts_of_runs.can_exist:
+        message = "this database has no index of texts: searches of texts read run after run, until TARGCC_QUERY_SECONDS are over"
+        return [Finding("ok", "search", message)]
+    if not await texts_of_runs.is_there(look.connection):
         message = "this SQLite cannot index texts: searches read run after run, until TARGCC_QUERY_SECONDS are over"
         advice = f"use a Python with SQLite 3.34 or newer and FTS5; if that is not enough, create the index: {'; '.join(CREATE_INDEX)}"
         return [Finding("warn", "search", message, advice)]

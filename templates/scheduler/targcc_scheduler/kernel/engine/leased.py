@@ -25,7 +25,7 @@ from ...core.clock import Clock
 from ...core.errors import LeaseLost
 from ...core.outage import OUTAGES, in_short
 from ...db.dialects import known
-from ...db.tables import job_setting
+from ...db.tables import ACTIVE_NODE, job_setting
 from ..runs.values import Claim, Offer
 from .port import Worker
 from .sqlite import EmbeddedEngine
@@ -34,8 +34,6 @@ log = logging.getLogger("targcc.engine.leased")
 
 _LEASE = "targcc active node"
 """The name of the lock."""
-_MARK = "active node"
-"""The name of the setting with the mark of the active node."""
 _CHECK_SECONDS = 1.0
 """Interval between looks at the lease. A claim is safe without a look, by the mark."""
 _REST_SECONDS = 5.0
@@ -54,24 +52,32 @@ class Lease:
         self._database = database
         self._clock = clock
         self._connection: AsyncConnection | None = None
+        self._server = ""
         self._mark = uuid.uuid4().hex
         self._is_active = self._is_left = False
         self._checked = float("-inf")
         self._turn = asyncio.Lock()
 
-    async def is_held(self) -> bool:
-        """Return whether this process is the active node; become the active node if there is none."""
-        if self._is_active and time.monotonic() - self._checked < _CHECK_SECONDS:
+    async def is_held(self, server: str = "") -> bool:
+        """Return whether this process is the active node; become the active node if there is none.
+
+        Args:
+            server: The id of this process's row in ``c_JobServer``, for pages and commands.
+        """
+        is_same = server == self._server
+        if self._is_active and is_same and time.monotonic() - self._checked < _CHECK_SECONDS:
             return True
         async with self._turn:
-            return not self._is_left and await self._check()
+            return not self._is_left and await self._check(server)
 
-    async def _check(self) -> bool:
+    async def _check(self, server: str) -> bool:
         try:
             is_active = await self._look()
             if is_active and not self._is_active:
                 self._mark = uuid.uuid4().hex
-                await self._write_mark()
+            if is_active and not (self._is_active and server == self._server):
+                await self._write_mark(server)
+                self._server = server
         except OUTAGES as error:
             log.warning("the lease of the active node cannot be taken: %s", in_short(error))
             await self._close()
@@ -101,12 +107,13 @@ class Lease:
         Raises:
             LeaseLost: Another node is active, or this node is a standby.
         """
-        if (
-            not self._is_active
-            or await known.of(connection).hold_setting(connection, _MARK) != self._mark
-        ):
+        if not self._is_active or await self._held_mark(connection) != self._mark:
             self._is_active = False
             raise LeaseLost("another node has become active")
+
+    async def _held_mark(self, connection: AsyncConnection) -> str:
+        value = await known.of(connection).hold_setting(connection, ACTIVE_NODE)
+        return (value or "").partition(" ")[0]
 
     async def close(self) -> None:
         """Give the lease up; the next look may take it again."""
@@ -137,9 +144,11 @@ class Lease:
             await self._close()
         return is_active
 
-    async def _write_mark(self) -> None:
+    async def _write_mark(self, server: str) -> None:
+        """Write the mark, and the server's id for pages and commands."""
+        mark = f"{self._mark} {server}"
         async with self._database.begin() as connection:
-            values = {"Name": _MARK, "Value": self._mark, "UpdatedAt": self._clock.now()}
+            values = {"Name": ACTIVE_NODE, "Value": mark, "UpdatedAt": self._clock.now()}
             upsert = known.of(connection).upsert(job_setting, [job_setting.c.Name], values)
             await connection.execute(upsert)
 
@@ -183,7 +192,7 @@ class LeasedEngine(EmbeddedEngine):
             await self._lease.close()
         elif (
             time.monotonic() >= self._rests_until
-            and await self._lease.is_held()
+            and await self._lease.is_held(worker.server_id)
             and not self._draining
         ):
             return await super()._claim(worker, free)

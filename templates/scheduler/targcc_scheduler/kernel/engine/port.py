@@ -53,12 +53,17 @@ class Worker(Protocol):
 
     Attributes:
         fingerprint: Identifies the jobs and arguments that the worker knows; recorded in refused runs.
+        server_id: The id of the node's row in ``c_JobServer``.
         holds: Whether the worker claims nothing for now, since its node is being drained.
     """
 
     @property
     def fingerprint(self) -> str:
         """Return the fingerprint of the jobs and arguments that the worker knows."""
+
+    @property
+    def server_id(self) -> str:
+        """Return the id of the node's row in ``c_JobServer``."""
 
     @property
     def holds(self) -> bool:

@@ -8,7 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
-from ...core.errors import SchemaError
+from ...core.errors import NamesCollide
 from ...core.loop_thread import LoopThread
 from ...core.outage import OUTAGES, Outage, in_short
 from ...core.pools import Workers
@@ -148,7 +148,7 @@ class Node:
 
         Raises:
             sqlalchemy.exc.DBAPIError: the database cannot be written.
-            SchemaError: the database takes the names of two jobs for the same.
+            NamesCollide: the database takes the names of two jobs for the same.
         """
         await self._require_names()
         await self._heartbeat.register()
@@ -190,9 +190,9 @@ class Node:
         async with store.read() as connection:
             same = await store.dialect.same_names(connection, self._definitions)
         if same:
-            raise SchemaError(
-                f"the database takes the names of these jobs for the same ({'; '.join(same)}), as its collation ignores case:"
-                " rename all but one of them"
+            raise NamesCollide(
+                f"the database takes the names of these jobs for the same, as its collation ignores case: {'; '.join(same)}."
+                " Rename all but one of them: targcc-gen job NAME --rename OTHER"
             )
 
     def hold(self) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -236,6 +236,8 @@ class Server:
     stuck_since: datetime | None = None
     stuck_in: str | None = None
     """The cause when the event loop is blocked: the job in the first line, then the stack."""
+    role: Literal["active", "standby"] | None = None
+    """On a database where one node at a time runs jobs: whether this node is the active one. ``None`` elsewhere, where each node is."""
 
     @property
     def takes_runs(self) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,7 +14,15 @@ from ...core.errors import UnknownQueue
 from ...core.pools import pools_of
 from ...core.states import WAITING, RunState
 from ...db.dialects import known
-from ...db.tables import job_queue, job_run, job_schedule, job_server, logged_job
+from ...db.tables import (
+    ACTIVE_NODE,
+    job_queue,
+    job_run,
+    job_schedule,
+    job_server,
+    job_setting,
+    logged_job,
+)
 from ...project import current
 from .. import pauses as calendar_model
 from .. import releases as kernel_releases
@@ -33,6 +41,7 @@ async def pauses(connection: AsyncConnection, now: datetime) -> dict[str, Pause]
 
 async def read_servers(connection: AsyncConnection) -> tuple[Server, ...]:
     """Return the nodes with their running runs counted, sorted by start."""
+    role_of = await _roles(connection)
     busy = await _count_by(connection, job_run.c.ServerId, job_run.c.State == RunState.RUNNING)
     rows = await connection.execute(sa.select(job_server).order_by(job_server.c.StartedAt))
     return tuple(
@@ -54,9 +63,21 @@ async def read_servers(connection: AsyncConnection) -> tuple[Server, ...]:
             stuck_since=row.StuckSince,
             stuck_in=row.StuckIn,
             running=busy.get(row.Id, 0),
+            role=role_of(row.Id) if row.Workers else None,
         )
         for row in rows
     )
+
+
+async def _roles(
+    connection: AsyncConnection,
+) -> Callable[[str], Literal["active", "standby"] | None]:
+    """Return the role of a node with workers, by its id. On a database where every node is active, no node has a role."""
+    if not known.of(connection).has_lease:
+        return lambda _: None
+    mark = sa.select(job_setting.c.Value).where(job_setting.c.Name == ACTIVE_NODE)
+    active = (await connection.scalar(mark) or "").partition(" ")[2]
+    return lambda server: "active" if server == active else "standby"
 
 
 async def _count_by(
