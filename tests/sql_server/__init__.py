@@ -9,6 +9,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +17,8 @@ import sqlalchemy as sa
 VARIABLE = "TARGCC_TEST_SQL_SERVER"
 PARAMS = ["mssql"] if os.environ.get(VARIABLE) else []
 """The parameter of fixtures that run each test on each database."""
+STORE = os.environ.get("TARGCC_TEST_STORE") == "mssql"
+"""Whether tests of pages, API, commands and nodes run on the server instead of SQLite files."""
 
 
 class SQLServer:
@@ -72,3 +75,56 @@ def running() -> Iterator[SQLServer]:
         yield server
     finally:
         server.close()
+
+
+class Row:
+    """A row whose values have positions and names, as a row of ``sqlite3``."""
+
+    def __init__(self, names: list[str], values: tuple[Any, ...]) -> None:
+        self._names = names
+        self._values = values
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._values[self._names.index(key.lower()) if isinstance(key, str) else key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __eq__(self, other: object) -> bool:
+        return self._values == (other._values if isinstance(other, Row) else other)
+
+    def __hash__(self) -> int:
+        return hash(self._values)
+
+    def keys(self) -> list[str]:
+        """Return the names of the columns."""
+        return self._names
+
+
+class Query:
+    """A connection for a query of a test, with ``?`` for each parameter."""
+
+    def __init__(self, address: sa.URL) -> None:
+        self._cursor = SQLServer._connect(address)
+
+    def rows(self, sql: str, parameters: tuple[Any, ...]) -> list[Row]:
+        """Return the rows of a query."""
+        self._cursor.execute(sql, *parameters)
+        if not self._cursor.description:
+            return []
+        names = [column[0].lower() for column in self._cursor.description]
+        return [Row(names, tuple(map(_plain, row))) for row in self._cursor.fetchall()]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._cursor.connection.close()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value in the form of SQLite's tables, which the tests compare."""
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "microseconds")
+    return int(value) if isinstance(value, bool) else value
