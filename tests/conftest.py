@@ -218,6 +218,15 @@ def _sql_server() -> "Iterator[SQLServer]":
 
 
 @pytest.fixture
+def mssql_url() -> "Iterator[str]":
+    """URL of an empty database of SQL Server."""
+    import sql_server
+
+    with sql_server.unmigrated() as url:
+        yield url
+
+
+@pytest.fixture
 def migrated_mssql_url(_sql_server: "SQLServer") -> str:
     """URL of a database of SQL Server with the scheduler's tables."""
     _sql_server.empty()

@@ -60,6 +60,7 @@ class Node:
         self.clock = clock
         self.store = Store(url)
         self.engine = make_queue_engine(settings, clock, self.store.engine, aging)
+        self.store.fence = self.engine.fence
         self.limits = dict(limits)
         self.queue_limits = dict(queue_limits)
         self.begun: list[int] = []

@@ -15,6 +15,7 @@ from typing import Any
 
 import alembic
 import pytest
+import sql_server
 import sqlalchemy as sa
 from processes import environment
 from projects import PATH
@@ -59,9 +60,7 @@ def ours(connection: sa.Connection) -> list[str]:
 def fill(url: str) -> None:
     """Insert a row into every empty table of the scheduler."""
     with sync_engine(url) as engine, engine.connect() as connection:
-        reflected = sa.MetaData()
-        reflected.reflect(connection, only=ours(connection))
-        for table in reflected.tables.values():
+        for table in _reflected(connection).tables.values():
             if connection.scalar(sa.select(sa.func.count()).select_from(table)) == 0:
                 row = {c.name: _value(c) for c in table.columns}
                 connection.execute(table.insert().values(row))
@@ -87,12 +86,19 @@ def _value(column: sa.Column[Any]) -> object:
 def rows(url: str) -> Rows:
     """Return all rows of the scheduler's tables by table name."""
     with sync_engine(url) as engine, engine.connect() as connection:
-        reflected = sa.MetaData()
-        reflected.reflect(connection, only=ours(connection))
         return {
             name: [dict(row) for row in connection.execute(sa.select(table)).mappings()]
-            for name, table in reflected.tables.items()
+            for name, table in _reflected(connection).tables.items()
         }
+
+
+def _reflected(connection: sa.Connection) -> sa.MetaData:
+    """Read the tables from the database."""
+    if connection.dialect.name == "mssql":
+        return sql_server.reflected(connection, ours(connection))
+    read = sa.MetaData()
+    read.reflect(connection, only=ours(connection))
+    return read
 
 
 def kept(before: Rows, after: Rows) -> bool:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +22,15 @@ STORE = os.environ.get("TARGCC_TEST_STORE") == "mssql"
 """Whether tests of pages, API, commands and nodes run on the server instead of SQLite files."""
 
 
+@cache
+def _leave_defaults_to_babelfish() -> None:
+    """Leave out statements that drop the default of a column, which Babelfish drops with the column."""
+
+    @sa.event.listens_for(sa.Engine, "before_cursor_execute", retval=True)
+    def _without_drop(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> Any:
+        return "SELECT 1" if "sys.default_constraints" in statement else statement, parameters
+
+
 class SQLServer:
     """A database of the tests, with the scheduler's tables."""
 
@@ -28,7 +38,13 @@ class SQLServer:
         address = sa.make_url(os.environ[VARIABLE])
         self._name = f"test_{uuid.uuid4().hex[:12]}"
         self._master = self._connect(address)
+        self._master.execute("SELECT SERVERPROPERTY('BabelfishVersion')")
+        is_babelfish = self._master.fetchone()[0] is not None
         self._master.execute(f"CREATE DATABASE {self._name}")
+        if is_babelfish:
+            _leave_defaults_to_babelfish()
+        else:
+            self._master.execute(f"ALTER DATABASE {self._name} SET READ_COMMITTED_SNAPSHOT ON")
         self.address = address.set(database=self._name)
         self.url = self.address.render_as_string(hide_password=False)
         self._connection: Any = None
@@ -62,6 +78,49 @@ class SQLServer:
         with suppress(Exception):  # a session of a killed process may still be in it
             self._master.execute(f"DROP DATABASE {self._name}")
         self._master.connection.close()
+
+
+_COLUMNS = sa.text(
+    "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = :name"
+    " AND COLUMNPROPERTY(OBJECT_ID(:name), COLUMN_NAME, 'IsIdentity') = 0 ORDER BY ORDINAL_POSITION"
+)
+_TYPES = {
+    "datetime2": sa.DateTime,
+    "bit": sa.Boolean,
+    "varbinary": sa.LargeBinary,
+    "nvarchar": sa.Unicode,
+    "varchar": sa.String,
+    "float": sa.Float,
+}
+
+
+def reflected(connection: sa.Connection, names: Sequence[str]) -> sa.MetaData:
+    """Read the columns of tables, without identities; Babelfish lacks views that SQLAlchemy reads."""
+    read = sa.MetaData()
+    for name in names:
+        columns = [
+            sa.Column(
+                column,
+                (
+                    _TYPES[kind](length if length > 0 else None)
+                    if length
+                    else _TYPES.get(kind, sa.Integer)()
+                ),
+            )
+            for column, kind, length in connection.execute(_COLUMNS, {"name": name})
+        ]
+        sa.Table(name, read, *columns)
+    return read
+
+
+@contextmanager
+def unmigrated() -> Iterator[str]:
+    """Yield the URL of an empty database, which is dropped at the end."""
+    server = SQLServer()
+    try:
+        yield server.url
+    finally:
+        server.close()
 
 
 @contextmanager

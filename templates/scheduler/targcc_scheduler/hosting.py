@@ -459,6 +459,7 @@ class Host:
             self._engine = make_queue_engine(
                 self._settings, self.clock, self._store.engine, current().queue_aging
             )
+            self._store.fence = self._engine.fence
             try:
                 async with self._store.read() as connection:
                     await connection.run_sync(refuse_newer)

@@ -1,8 +1,10 @@
 """The lease of the active node: one node claims runs, and a standby takes over."""
 
+import asyncio
+
 import pytest
 from targcc_scheduler.core.clock import SystemClock
-from targcc_scheduler.core.errors import NodeUnknown
+from targcc_scheduler.core.errors import LeaseLost
 from targcc_scheduler.db.dialects import known
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.kernel.engine import leased
@@ -82,10 +84,48 @@ async def test_a_claim_of_a_node_that_lost_the_lease_unnoticed_is_refused(make_l
     await first.is_held()
     await first._connection.invalidate()  # the server ends the session
     assert await second.is_held()
-    with pytest.raises(NodeUnknown, match="another node has become active"):
+    with pytest.raises(LeaseLost, match="another node has become active"):
         async with store.write() as connection:
             await first.prove(connection)
     assert not await first.is_held()
+
+
+async def test_a_takeover_waits_for_the_transaction_that_the_former_node_has_begun(
+    make_lease, store
+):
+    first, second = make_lease(), make_lease()
+    await first.is_held()
+    async with store.write() as connection:
+        await first.fence(connection)
+        await first._connection.invalidate()  # the server ends the session
+        takeover = asyncio.create_task(second.is_held())
+        done, _ = await asyncio.wait({takeover}, timeout=0.5)
+        assert not done
+    assert await takeover
+
+
+async def test_a_write_of_the_former_node_is_refused_once_and_then_goes_on_as_that_of_a_standby(
+    make_lease, store
+):
+    first, second = make_lease(), make_lease()
+    store.fence = first.fence
+    await first.is_held()
+    await first._connection.invalidate()
+    assert await second.is_held()
+    with pytest.raises(LeaseLost):
+        async with store.write():
+            pass
+    async with store.write() as connection:
+        assert not await first.is_held()
+        with pytest.raises(LeaseLost):
+            await first.prove(connection)
+
+
+async def test_a_node_that_leaves_takes_the_lease_no_more(make_lease):
+    lease = make_lease()
+    await lease.is_held()
+    await lease.leave()
+    assert not await lease.is_held()
 
 
 async def test_a_node_whose_session_is_lost_asks_again_later(make_lease):

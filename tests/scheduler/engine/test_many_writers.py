@@ -46,7 +46,7 @@ def calls(monkeypatch):
         monkeypatch.setattr(module, name, Statement())
 
     def writers(module, *, many):
-        dialect = SimpleNamespace(many_writers=many)
+        dialect = SimpleNamespace(many_writers=many, changes_in_ctes=many)
         monkeypatch.setattr(module, "known", SimpleNamespace(of=lambda _: dialect))
 
     sent.replace, sent.writers = replace, writers

@@ -76,7 +76,8 @@ async def test_a_run_that_another_claim_has_taken_is_not_chosen_where_waiting_co
     node, monkeypatch
 ):
     first, second = await node.create_many(2)
-    monkeypatch.setattr(run_claim, "_NEXT_AGED", late(run_claim._NEXT_AGED))
+    statement = late(run_claim._next_aged(node.store.engine.dialect.name))
+    monkeypatch.setattr(run_claim, "_next_aged", lambda _: statement)
 
     async def choose():
         async with node.store.write() as connection:

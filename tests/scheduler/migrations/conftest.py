@@ -3,15 +3,16 @@
 from pathlib import Path
 
 import pytest
+import sql_server
 from targcc_scheduler import migrate
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", *sql_server.PARAMS])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database, on either."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'shared.db'}"
-    database_url: str = request.getfixturevalue("postgresql_url")
+    database_url: str = request.getfixturevalue(f"{request.param}_url")
     return database_url
 
 
@@ -21,5 +22,6 @@ def new_url(request, url, tmp_path) -> str:
     if url.startswith("sqlite"):
         migrate(f"sqlite:///{tmp_path / 'new.db'}")
         return f"sqlite:///{tmp_path / 'new.db'}"
-    made: str = request.getfixturevalue("migrated_postgresql_url")
+    kind = "postgresql" if url.startswith("postgresql") else "mssql"
+    made: str = request.getfixturevalue(f"migrated_{kind}_url")
     return made

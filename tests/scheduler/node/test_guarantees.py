@@ -444,6 +444,7 @@ class World:
         self.ledger = Ledger(url)
         self.settings = Settings(_env_file=None, database_url=url)
         self.engine = make_queue_engine(self.settings, self.clock, self.store.engine)
+        self.store.fence = self.engine.fence
 
     def node(self, **options: object) -> RecurringScheduler:
         """Return a node with one job that runs every minute."""

@@ -417,6 +417,8 @@ async def test_no_lock_is_kept_while_another_is_waited_for(
     given = iter(tries)
 
     class Connection:
+        dialect = SimpleNamespace(name="postgresql")
+
         async def execute(self, statement):
             executed.append(str(statement).split()[0])
 

@@ -182,6 +182,10 @@ class NodeUnknown(Exception):  # noqa: N818 - reads as what it is
     """A node asked for runs while drained, or after it was declared lost. A lost node registers again at its next heartbeat."""
 
 
+class LeaseLost(NodeUnknown, ConnectionError):  # noqa: N818 - reads as what it is
+    """Another node has become the active node: as after an outage, the transaction can be done again, as a transaction of a standby."""
+
+
 class NodeStuck(NodeUnknown):
     """The jobs' event loop of the node is blocked; the node claims no runs until the loop runs again."""
 

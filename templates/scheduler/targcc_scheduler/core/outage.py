@@ -18,12 +18,12 @@ OUTAGES = (DBAPIError, PoolTimeoutError, OSError)
 _FIRST, _LONGEST = 0.2, 5.0
 _UNDONE = frozenset({"40001", "40P01"})
 """PostgreSQL's ``serialization_failure`` and ``deadlock_detected``."""
-_UNDONE_TEXTS = ("Serialization failure", "Snapshot isolation transaction aborted", "duplicate key")
-"""Words of mssql-python's errors: a deadlock (1205), a snapshot conflict (3960), a row that another transaction inserted first (2601, 2627)."""
+_UNDONE_NUMBERS = frozenset({1205, 3960, 2601, 2627})
+"""SQL Server's deadlock, snapshot conflict, and duplicate keys: a row that another transaction has inserted first."""
 _HELD_UP = "55P03"
 """PostgreSQL's ``lock_not_available``."""
-_HELD_UP_TEXT = "Lock request time out"
-"""Words of SQL Server's error 1222."""
+_HELD_UP_NUMBER = 1222
+"""SQL Server's error of a lock that was not given in time."""
 MOST_UNDONE = 5
 """The number of consecutive tries that the database may roll back for a conflict before the failure counts as an error."""
 _AGAIN_SECONDS = 0.02, 0.06
@@ -39,15 +39,16 @@ def is_undone(error: BaseException) -> bool:
     causes = (error, getattr(error, "orig", None), error.__cause__)
     return any(
         getattr(cause, "sqlstate", None) in _UNDONE
-        or (hasattr(cause, "ddbc_error") and any(words in str(cause) for words in _UNDONE_TEXTS))
+        or getattr(cause, "number", None) in _UNDONE_NUMBERS
         for cause in causes
     )
 
 
 def is_held_up(error: DBAPIError) -> bool:
     """Return whether a statement gave up waiting for a lock: see ``wait_briefly`` of :class:`~..db.dialects.base.Dialect`."""
-    return getattr(error.orig, "sqlstate", None) == _HELD_UP or (
-        hasattr(error.orig, "ddbc_error") and _HELD_UP_TEXT in str(error.orig)
+    return (
+        getattr(error.orig, "sqlstate", None) == _HELD_UP
+        or getattr(error.orig, "number", None) == _HELD_UP_NUMBER
     )
 
 

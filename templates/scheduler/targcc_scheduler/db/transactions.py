@@ -17,7 +17,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -40,6 +40,9 @@ class Closeable(Protocol):
 
 
 C = TypeVar("C", bound=Closeable)
+
+Fence: TypeAlias = Callable[[AsyncConnection], Awaitable[None]]
+"""Checks at the begin of a write transaction that this process may write."""
 
 _SPARE = 3
 """A pool with more connections than this keeps two of them open and reserved, for reads and for writes."""
@@ -182,6 +185,8 @@ class Store:
         self._turn = asyncio.Lock()
         self._quick = self.dialect.make_quick_connection(address)
         self._owned: dict[Callable[[Store], Any], Any] = {}
+        self.fence: Fence | None = None
+        """A check at the begin of each write transaction; see :class:`~..kernel.engine.leased.Lease`."""
 
     def own(self, make: Callable[[Store], C]) -> C:
         """Return the object that ``make`` builds for this store: built at the first call, closed with the store."""
@@ -208,6 +213,8 @@ class Store:
         async with turn, self._writer.lend() as connection:
             await self.dialect.begin_write(connection)
             try:
+                if self.fence is not None:
+                    await self.fence(connection)
                 yield connection
             except BaseException:
                 await connection.rollback()
@@ -233,7 +240,7 @@ class Store:
     @contextlib.asynccontextmanager
     async def write_at_once(self) -> AsyncIterator[AsyncConnection]:
         """Provide a connection for a single writing statement. On PostgreSQL the statement commits by itself, which saves round trips."""
-        if not self.dialect.commits_cost:
+        if self.fence is not None or not self.dialect.commits_cost:
             async with self.write() as connection:
                 yield connection
             return

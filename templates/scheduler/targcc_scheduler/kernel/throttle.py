@@ -8,7 +8,7 @@ from typing import Self
 
 from ..db.transactions import Store
 
-_LEAST, _MOST = 100, 5_000
+_LEAST = 100
 
 
 @dataclass
@@ -23,17 +23,20 @@ class Throttle:
         pause: Pause after a transaction, as a share of the transaction's duration.
         size: The number of rows.
         least: The least number of rows.
+        most: The limit of rows.
     """
 
     seconds: float
     pause: float
     size: int = _LEAST
     least: int = _LEAST
+    most: int = 5_000
 
     @classmethod
     def on(cls, store: Store) -> Self:
         """Return the throttle for a database."""
-        return cls(0.1, 0.1) if store.dialect.many_writers else cls(0.03, 0.5)
+        seconds, pause = (0.1, 0.1) if store.dialect.many_writers else (0.03, 0.5)
+        return cls(seconds, pause, most=store.dialect.most_rows)
 
     async def rest(self, taken: float) -> None:
         """Pause after a step that took ``taken`` seconds, and adapt the number of rows."""
@@ -46,5 +49,5 @@ class Throttle:
             The seconds to pause.
         """
         wanted = int(self.size * self.seconds / max(taken, 0.001))
-        self.size = max(self.least, min(_MOST, self.size * 2, wanted))
+        self.size = max(self.least, min(self.most, self.size * 2, wanted))
         return min(taken, self.seconds) * self.pause

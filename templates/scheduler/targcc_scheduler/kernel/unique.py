@@ -14,6 +14,7 @@ from ..core.errors import IdempotencyError, RunStateError
 from ..core.states import UNBEGUN, RunState
 from ..db.columns import UtcDateTime
 from ..db.dialects import known
+from ..db.dialects.base import SAVEPOINT
 from ..db.dialects.frequent import changed, is_among, listed
 from ..db.tables import job_run, job_unique
 from ..schedules.words import format_duration, parse_duration
@@ -129,10 +130,6 @@ Pair: TypeAlias = tuple[str, str]
 NOBODY = 0
 """``RunId`` of a row whose run is about to be inserted in the same transaction."""
 _MOST_TRIES = 1_000
-_SAVE, _UNDO, _KEEP = (
-    sa.text(f"{what} c_UniqueKeys")
-    for what in ("SAVEPOINT", "ROLLBACK TO SAVEPOINT", "RELEASE SAVEPOINT")
-)
 _u, _r = job_unique.c, job_run.c
 
 
@@ -204,9 +201,10 @@ async def take(
     """
     outcomes: dict[Pair, Outcome] = {}
     undoes = await _keeps_locks(connection)
+    savepoint = known.of(connection).savepoint if undoes else SAVEPOINT
     is_saved = undoes and len(wanted) > 1  # keys that this call inserts are locks, too
     if is_saved:
-        await connection.execute(_SAVE)
+        await connection.execute(savepoint.set)
     for _ in range(_MOST_TRIES):
         left = {pair: wanted[pair] for pair in wanted.keys() - outcomes.keys()}
         outcomes |= {pair: _first(left[pair], now) for pair in await _insert(connection, left)}
@@ -215,7 +213,7 @@ async def take(
         if outcomes.keys() == wanted.keys():
             break
         if undoes and not is_saved:
-            await connection.execute(_SAVE)
+            await connection.execute(savepoint.set)
             is_saved = True
         others = {pair: row for pair, row in holders.items() if pair not in outcomes}
         outcomes |= await _among_others(connection, others, wanted, now)
@@ -224,12 +222,12 @@ async def take(
         if is_saved:
             # PostgreSQL keeps the locks of rows that no longer meet a statement's condition once it has waited for them. A transaction that
             # waits for a key must hold no run and no later key, and one that waits for a run must hold no key.
-            await connection.execute(_UNDO)
+            await connection.execute(savepoint.undo)
             outcomes = {}
     else:
         raise RunStateError("the key of a unique run is taken and left again all the time")
-    if is_saved:
-        await connection.execute(_KEEP)
+    if is_saved and savepoint.release is not None:
+        await connection.execute(savepoint.release)
     return outcomes
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql import quoted_name
 
-from ..tables import job_run
+from ..tables import job_run, job_setting
 from .text_index import TextIndex
 
 if TYPE_CHECKING:
@@ -48,16 +49,42 @@ WRITES = {"targcc_writes": True}
 """Execution options of a writing connection: on SQLite its transaction takes the write lock at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Savepoint:
+    """Statements of a savepoint.
+
+    Args:
+        set: Sets the savepoint.
+        undo: Undoes the writes since the savepoint and keeps the savepoint.
+        release: Removes the savepoint and keeps the writes; ``None`` where savepoints end with the transaction.
+    """
+
+    set: sa.TextClause
+    undo: sa.TextClause
+    release: sa.TextClause | None
+
+
+SAVEPOINT = Savepoint(
+    *(
+        sa.text(f"{what} c_Savepoint")
+        for what in ("SAVEPOINT", "ROLLBACK TO SAVEPOINT", "RELEASE SAVEPOINT")
+    )
+)
+"""The statements of the SQL standard."""
+
+
 class Dialect(Protocol):
     """A kind of database.
 
     Attributes:
         name: SQLAlchemy's name of the dialect.
+        most_rows: Limit of the rows that a transaction of the maintenance changes.
         commits_cost: Whether each statement is a round trip to another process, so that an autocommit statement saves two.
         many_writers: Whether transactions that write different rows run concurrently.
         wait_briefly: Limits the lock waits of the transaction's statements: a statement that waits longer fails (see ``core.outage.is_held_up``);
             ``None`` where no lock waits occur, because a write transaction runs alone.
         wait_on: Restores the normal lock waits for the following statements of the transaction.
+        savepoint: The statements of a savepoint within a transaction.
         version_table: The name of ``c_AlembicVersion``, without quotes, as the database itself spells it.
         speak_for_sql: The statement with which a keepalive process beats for its node; see :func:`speak_for`.
         running_sql: The statement that lists the node's running runs.
@@ -75,10 +102,12 @@ class Dialect(Protocol):
     """
 
     name: str
+    most_rows: int
     commits_cost: bool
     many_writers: bool
     wait_briefly: sa.TextClause | None
     wait_on: sa.TextClause | None
+    savepoint: Savepoint
     version_table: quoted_name
     speak_for_sql: str
     running_sql: str
@@ -194,6 +223,12 @@ class Dialect(Protocol):
     async def try_lease(self, connection: AsyncConnection, name: str) -> bool:
         """Lock a name for the session of a connection, without waiting; return whether the session has the lock, also from an earlier call."""
 
+    async def same_names(self, connection: AsyncConnection, names: Collection[str]) -> list[str]:
+        """Return the groups of names that the database takes for the same name, such as those that differ in case alone, each as a text."""
+
+    async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
+        """Read a row of ``c_JobSetting``, and keep the row from being changed until the transaction ends; other transactions can hold it too."""
+
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Lock the schema, so that a single process at a time changes the tables."""
 
@@ -220,6 +255,9 @@ class Dialect(Protocol):
 
         The numbers are sent as a single parameter, so that the statement is compiled once.
         """
+
+    def each_value(self, column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> sa.CTE:
+        """Build a list, ``value``, of the distinct values of an indexed column and at most one NULL, with a lookup in the index for each value."""
 
     def newest_each(
         self,
@@ -252,6 +290,24 @@ class Dialect(Protocol):
 
     async def kept_bytes(self, connection: AsyncConnection) -> int:
         """Return the bytes of the database file that are unused and cannot be returned, because of the way in which the file was created."""
+
+
+async def hold_setting(connection: AsyncConnection, name: str) -> str | None:
+    """Read a row of ``c_JobSetting`` with a shared lock; see :meth:`Dialect.hold_setting`."""
+    c = job_setting.c
+    value: str | None = await connection.scalar(
+        sa.select(c.Value).where(c.Name == name).with_for_update(read=True)
+    )
+    return value
+
+
+def each_value(column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> sa.CTE:
+    """Return the values of a column by a recursive query for the next smaller value; see :meth:`Dialect.each_value`."""
+    level = sa.select(sa.func.max(column).label("value")).where(*where).cte("level", recursive=True)
+    lower = sa.select(sa.func.max(column)).where(*where, column < level.c.value)
+    return level.union_all(
+        sa.select(lower.correlate(level).scalar_subquery()).where(level.c.value.is_not(None))
+    )
 
 
 def newest_in_states(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -51,33 +51,54 @@ _CLOCK = sa.func.sysutcdatetime(type_=UtcDateTime())
 _CANCEL_SECONDS = 10.0
 _MOST_PARAMETERS, _MOST_ROWS = 2_000, 500
 """Most parameters of a statement, below the server's limit of 2,100, and most rows of an insert."""
+_NAMED = "DECLARE @name nvarchar(255) = CONCAT(DB_ID(), '/', :name); "
+"""Names an application lock: on SQL Server a database has its own locks, but Babelfish has one set of locks for all databases."""
 _LOCK = sa.text(
-    "EXEC sp_getapplock @Resource = :name, @LockMode = 'Exclusive', @LockOwner = 'Transaction', @LockTimeout = -1"
+    _NAMED
+    + "EXEC sp_getapplock @Resource = @name, @LockMode = 'Exclusive', @LockOwner = 'Transaction', @LockTimeout = -1"
 )
 _TRY_LOCK = sa.text(
-    "DECLARE @answer int; EXEC @answer = sp_getapplock @Resource = :name, @LockMode = 'Exclusive',"
+    _NAMED
+    + "DECLARE @answer int; EXEC @answer = sp_getapplock @Resource = @name, @LockMode = 'Exclusive',"
     " @LockOwner = 'Transaction', @LockTimeout = 0; SELECT @answer AS answer"
 )
 _HELD = sa.text(
-    "SELECT APPLOCK_MODE('public', :name, 'Session'), APPLOCK_TEST('public', :name, 'Exclusive', 'Session')"
+    _NAMED
+    + "SELECT APPLOCK_MODE('public', @name, 'Session'), APPLOCK_TEST('public', @name, 'Exclusive', 'Session')"
 )
 _TRY_LEASE = sa.text(str(_TRY_LOCK).replace("'Transaction'", "'Session'"))
+_SAVEPOINT = base.Savepoint(
+    set=sa.text("SAVE TRANSACTION c_Savepoint"),
+    undo=sa.text("ROLLBACK TRANSACTION c_Savepoint; SAVE TRANSACTION c_Savepoint"),
+    release=None,
+)
 _SNAPSHOTS = sa.text(
     "SELECT is_read_committed_snapshot_on, DB_NAME() FROM sys.databases WHERE database_id = DB_ID()"
 )
-_LONGEST_RESOURCE = 255
-"""Most characters of the name of an application lock."""
+_SAME_NAMES = sa.text(
+    "SELECT STRING_AGG(CAST(value AS nvarchar(max)), ', ') FROM OPENJSON(:names) WITH (value nvarchar(200) '$')"
+    " GROUP BY value HAVING COUNT(*) > 1"
+)
+_HOLD_SETTING = sa.text(
+    "UPDATE c_JobSetting SET Value = Value OUTPUT inserted.Value WHERE Name = :name"
+)
+_LONGEST_RESOURCE = 240
+"""Most characters of the name of an application lock, without the database's number."""
 
 
 class MSSQLDialect:
     """The SQL Server dialect; :class:`~.base.Dialect` describes the methods."""
 
     name = "mssql"
+    most_rows = (
+        1_000  # the server locks the table instead of 5,000 rows, among them those of indexes
+    )
     commits_cost = True
     many_writers = True
     wait_briefly: sa.TextClause | None = sa.text("SET LOCK_TIMEOUT 100")
     wait_on: sa.TextClause | None = sa.text("SET LOCK_TIMEOUT -1")
     clock: sa.ColumnElement[Any] = _CLOCK
+    savepoint = _SAVEPOINT
     version_table = quoted_name("c_AlembicVersion", quote=False)
     speak_for_sql = base.speak_for(
         "%({})s",
@@ -253,12 +274,26 @@ class MSSQLDialect:
     async def try_lease(self, connection: AsyncConnection, name: str) -> bool:
         """Take an application lock for the session, unless the session has the lock."""
         mode, is_free = (await connection.execute(_HELD, {"name": name})).one()
-        if (
-            mode == "Exclusive" or not is_free
-        ):  # a refused lock ends a server of Babelfish at the second time
-            return bool(mode == "Exclusive")
-        answer = await connection.scalar(_TRY_LEASE, {"name": name})
-        return answer is not None and answer >= 0
+        if mode == "Exclusive":
+            return True
+        if is_free:
+            answer = await connection.scalar(_TRY_LEASE, {"name": name})
+            return answer is not None and answer >= 0
+        if await _is_babelfish(connection):  # a few refused locks in a session end its server
+            await connection.invalidate()
+        return False
+
+    async def same_names(self, connection: AsyncConnection, names: Collection[str]) -> list[str]:
+        """Group the names by the collation of the database."""
+        listed = {"names": json.dumps(sorted(names), ensure_ascii=False)}
+        return list(await connection.scalars(_SAME_NAMES, listed))
+
+    async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
+        """Read the row with a shared lock; update it on Babelfish, which ignores hints of locks."""
+        if not await _is_babelfish(connection):
+            return await base.hold_setting(connection, name)
+        value: str | None = await connection.scalar(_HOLD_SETTING, {"name": name})
+        return value
 
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Take an application lock until the transaction ends."""
@@ -302,6 +337,15 @@ class MSSQLDialect:
         """Compare with a list in JSON."""
         listed = sa.func.openjson(json.dumps(list(keys))).table_valued("value")
         return column.in_(sa.select(sa.cast(listed.c.value, sa.BigInteger)))
+
+    def each_value(self, column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> sa.CTE:
+        """Take the first of the smaller values: the recursive part of a query may have no aggregate and no TOP."""
+        largest = sa.select(sa.func.max(column).label("value")).where(*where)
+        level = largest.cte("level", recursive=True)
+        place = sa.func.row_number().over(order_by=column.desc()).label("place")
+        joined = column.table.join(level, column < level.c.value)
+        lower = sa.select(column.label("value"), place).select_from(joined).where(*where).subquery()
+        return level.union_all(sa.select(lower.c.value).where(lower.c.place == 1))
 
     def newest_each(
         self,

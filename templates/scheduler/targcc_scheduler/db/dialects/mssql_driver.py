@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Self, TypeVar
 
@@ -26,8 +26,7 @@ DRIVER = "mssql+targcc"
 
 
 _NULL = "CAST(NULL AS nvarchar(4000))"
-_NO_TRANSACTION = "Invalid transaction state"
-"""Words of the driver's error for the end of a transaction that the server has ended."""
+_SETS_PATIENCE, _WAIT_ON = "SET LOCK_TIMEOUT", "SET LOCK_TIMEOUT -1"
 
 
 class Threads:
@@ -132,20 +131,23 @@ class ThreadedCursor:
 
     def _execute(self, operation: str, parameters: Any) -> None:
         cursor = self._open()
-        if parameters:
-            cursor.execute(*_typed(operation, parameters))
-        else:
-            cursor.execute(operation)
-        self._read(cursor)
+        with self._connection.numbered():
+            if parameters:
+                cursor.execute(*_typed(operation, parameters))
+            else:
+                cursor.execute(operation)
+                if operation.startswith(_SETS_PATIENCE):
+                    self._connection.is_impatient = operation != _WAIT_ON
+            self._read(cursor)
 
     def _executemany(self, operation: str, parameters: Sequence[Any]) -> None:
         cursor = self._open()
         changed = 0
-        for (
-            values
-        ) in parameters:  # the driver's own executemany guesses the types from the first rows
-            cursor.execute(*_typed(operation, values))
-            changed += max(cursor.rowcount, 0)
+        # the driver's own executemany guesses the types from the first rows
+        with self._connection.numbered():
+            for values in parameters:
+                cursor.execute(*_typed(operation, values))
+                changed += max(cursor.rowcount, 0)
         self.description, self._rows, self.rowcount = None, [], changed
 
     def _read(self, cursor: Any) -> None:
@@ -181,6 +183,8 @@ class ThreadedConnection:
     def __init__(self, driver: Any, threads: Threads) -> None:
         self.driver = driver
         self.threads = threads
+        self.is_impatient = False
+        """Whether a limit of lock waits is set, which outlives the transaction."""
 
     def cursor(self) -> ThreadedCursor:
         """Return a new cursor."""
@@ -208,13 +212,36 @@ class ThreadedConnection:
         """Close the connection."""
         await self.threads.run(self.driver.close)
 
+    @contextlib.contextmanager
+    def numbered(self) -> Iterator[None]:
+        """Add the server's number of an error to the driver's error, which has the text alone, in the language of the login."""
+        try:
+            yield
+        except Exception as error:
+            with contextlib.suppress(Exception):  # the connection is lost
+                error.number = self._scalar("SELECT @@ERROR")  # type: ignore[attr-defined]
+            raise
+
+    def _scalar(self, query: str) -> Any:
+        cursor = self.driver.cursor()
+        try:
+            cursor.execute(query)
+            return cursor.fetchone()[0]
+        finally:
+            cursor.close()
+
     def _rollback(self) -> None:
         """Roll back; the server may have ended the transaction itself, as with a deadlock."""
         try:
             self.driver.rollback()
-        except Exception as error:
-            if _NO_TRANSACTION not in str(error):
+        except Exception:
+            if self._scalar("SELECT @@TRANCOUNT"):
                 raise
+        if self.is_impatient:
+            cursor = self.driver.cursor()
+            cursor.execute(_WAIT_ON)
+            cursor.close()
+            self.is_impatient = False
 
 
 class _Connection(AsyncAdapt_dbapi_connection):
@@ -275,6 +302,11 @@ class AsyncMSDialect(MSDialect_mssqlpython):
         """Return the level of new connections, without a look at the views of the system."""
         del dbapi_conn
         return "READ COMMITTED"
+
+    def do_rollback_to_savepoint(self, connection: sa.Connection, name: str) -> None:
+        """Undo the writes since the savepoint, unless the server has ended the transaction, as with a deadlock."""
+        quoted = self.identifier_preparer.quote(name)
+        connection.exec_driver_sql(f"IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION {quoted}")
 
     @classmethod
     def import_dbapi(cls) -> Any:

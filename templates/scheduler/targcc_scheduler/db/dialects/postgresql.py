@@ -6,7 +6,7 @@ import asyncio
 import json
 import select
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -176,11 +176,13 @@ class PostgreSQLDialect:
     """The PostgreSQL dialect; :class:`~.base.Dialect` describes the methods."""
 
     name = "postgresql"
+    most_rows = 5_000
     commits_cost = True
     many_writers = True
     wait_briefly: sa.TextClause | None = sa.text("SET LOCAL lock_timeout = '100ms'")
     wait_on: sa.TextClause | None = sa.text("SET LOCAL lock_timeout = DEFAULT")
     clock: sa.ColumnElement[Any] = _CLOCK
+    savepoint = base.SAVEPOINT
     version_table = quoted_name("c_alembicversion", quote=False)
     speak_for_sql = base.speak_for(
         "%({})s",
@@ -360,6 +362,15 @@ class PostgreSQLDialect:
         del connection, name
         return True
 
+    async def same_names(self, connection: AsyncConnection, names: Collection[str]) -> list[str]:
+        """Return nothing: names differ by each character."""
+        del connection, names
+        return []
+
+    async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
+        """Read the row with a shared lock."""
+        return await base.hold_setting(connection, name)
+
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Take an advisory lock until the transaction ends."""
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_KEY)))
@@ -389,6 +400,10 @@ class PostgreSQLDialect:
     def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
         """Compare with an array."""
         return column == sa.any_(sa.literal(list(keys), ARRAY(sa.BigInteger)))
+
+    def each_value(self, column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> sa.CTE:
+        """Look the next smaller value up until there is none."""
+        return base.each_value(column, *where)
 
     def newest_each(
         self,

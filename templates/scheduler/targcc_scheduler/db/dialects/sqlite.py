@@ -7,7 +7,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -146,11 +146,13 @@ class SQLiteDialect:
     """The SQLite dialect; :class:`~.base.Dialect` describes the methods."""
 
     name = "sqlite"
+    most_rows = 5_000
     commits_cost = False
     many_writers = False
     wait_briefly: sa.TextClause | None = None
     wait_on: sa.TextClause | None = None
     clock: sa.ColumnElement[Any] = sa.null()
+    savepoint = base.SAVEPOINT
     version_table = quoted_name("c_AlembicVersion", quote=False)
     speak_for_sql = base.speak_for(
         ":{}",
@@ -334,6 +336,15 @@ class SQLiteDialect:
         del connection, name
         return True
 
+    async def same_names(self, connection: AsyncConnection, names: Collection[str]) -> list[str]:
+        """Return nothing: names differ by each character."""
+        del connection, names
+        return []
+
+    async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
+        """Read the row with a shared lock."""
+        return await base.hold_setting(connection, name)
+
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Do nothing: a write transaction runs alone."""
 
@@ -376,6 +387,10 @@ class SQLiteDialect:
         """Compare with a list in JSON."""
         listed = sa.func.json_each(json.dumps(list(keys))).table_valued("value")
         return column.in_(sa.select(listed.c.value))
+
+    def each_value(self, column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> sa.CTE:
+        """Look the next smaller value up until there is none."""
+        return base.each_value(column, *where)
 
     def newest_each(
         self,

@@ -20,6 +20,7 @@ from .frequent import is_among, is_in_list
 
 # T-SQL: forms of expressions that SQLAlchemy's own compiler leaves as they are on PostgreSQL.
 
+_SHARED = "WITH (REPEATABLEREAD, ROWLOCK)"
 _LOCKED, _SKIPPED = "WITH (UPDLOCK, ROWLOCK)", "WITH (UPDLOCK, ROWLOCK, READPAST)"
 _PREDICATES = (BooleanClauseList, AsBoolean, is_among, is_in_list)
 
@@ -62,7 +63,7 @@ class TSQL(MSSQLCompiler):
         """Render ``FOR UPDATE`` as hints of the locked tables."""
         locks = select_stmt._for_update_arg
         if locks is not None:
-            hint = _SKIPPED if locks.skip_locked else _LOCKED
+            hint = _SKIPPED if locks.skip_locked else _SHARED if locks.read else _LOCKED
             tables = locks.of or select_stmt.columns_clause_froms
             select_stmt = select_stmt._generate()
             select_stmt._for_update_arg = None
@@ -140,6 +141,23 @@ class TSQL(MSSQLCompiler):
         arguments = [part for part in fn.clauses if str(part) != "*"] or [sa.literal_column("1")]
         inner = sa.case((funcfilter.criterion, arguments[0]))
         return f"{fn.name}({self.process(inner, **kwargs)})"
+
+    def visit_like_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
+        """Render LIKE; a bracket, which begins a set of characters in T-SQL alone, stands for itself."""
+        del operator
+        return self._like("LIKE", binary, **kw)
+
+    def visit_not_like_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
+        """Render NOT LIKE; see :meth:`visit_like_op_binary`."""
+        del operator
+        return self._like("NOT LIKE", binary, **kw)
+
+    def _like(self, words: str, binary: Any, **kw: Any) -> str:
+        escape = binary.modifiers.get("escape")
+        column, pattern = self.process(binary.left, **kw), self.process(binary.right, **kw)
+        bracket = "[[]" if escape is None else f"{escape}["
+        end = "" if escape is None else f" ESCAPE '{escape}'"
+        return f"{column} {words} REPLACE({pattern}, '[', '{bracket}'){end}"
 
     def visit_nulls_last_op_unary_operator(self, element: Any, operator: Any, **kw: Any) -> str:
         """Sort NULLs last: first by whether the value is missing."""

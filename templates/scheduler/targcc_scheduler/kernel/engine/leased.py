@@ -2,23 +2,27 @@
 
 The lease is a lock of a database session. The server frees the lock when the session ends, so that a standby takes over once the active
 node has stopped, was killed or lost its connection. A node that lost the lease may notice later than its successor. Therefore each
-takeover writes a new mark, and each claim reads the mark in its own transaction: a claim with an old mark is rolled back.
+takeover writes a new mark, and each write transaction of the active node begins by reading the mark and keeping it from changing:
+
+* A takeover waits for the transactions that have begun under the old mark.
+* A transaction that begins under a new mark is rolled back, and the node goes on as a standby: it claims nothing, and settles its runs, which
+  are its own by server, attempt and state.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ...core.clock import Clock
-from ...core.errors import NodeUnknown
+from ...core.errors import LeaseLost
 from ...core.outage import OUTAGES, in_short
 from ...db.dialects import known
 from ...db.tables import job_setting
@@ -34,7 +38,6 @@ _MARK = "active node"
 """The name of the setting with the mark of the active node."""
 _CHECK_SECONDS = 1.0
 """Interval between looks at the lease. A claim is safe without a look, by the mark."""
-_READ_MARK = sa.select(job_setting.c.Value).where(job_setting.c.Name == _MARK).with_for_update()
 
 
 class Lease:
@@ -50,56 +53,87 @@ class Lease:
         self._clock = clock
         self._connection: AsyncConnection | None = None
         self._mark = uuid.uuid4().hex
-        self._is_active = False
+        self._is_active = self._is_left = False
         self._checked = float("-inf")
+        self._turn = asyncio.Lock()
 
     async def is_held(self) -> bool:
         """Return whether this process is the active node; become the active node if there is none."""
         if self._is_active and time.monotonic() - self._checked < _CHECK_SECONDS:
             return True
+        async with self._turn:
+            return not self._is_left and await self._check()
+
+    async def _check(self) -> bool:
         try:
             is_active = await self._look()
+            if is_active and not self._is_active:
+                self._mark = uuid.uuid4().hex
+                await self._write_mark()
         except OUTAGES as error:
-            log.warning("the lease of the active node cannot be read: %s", in_short(error))
-            await self.close()
+            log.warning("the lease of the active node cannot be taken: %s", in_short(error))
+            await self._close()
             return False
-        self._checked = time.monotonic()
         if is_active and not self._is_active:
-            self._mark = uuid.uuid4().hex
-            await self._write_mark()
             log.info("this node is active now")
         elif self._is_active and not is_active:
             log.warning("this node is a standby now: another node is active")
+        self._checked = time.monotonic()
         self._is_active = is_active
-        if not is_active:
-            await self.close()  # a standby keeps no session: Babelfish ends its server at the sixth refusal of a session
         return is_active
 
-    async def prove(self, connection: AsyncConnection) -> None:
-        """Check in a transaction that no other node has become active; a takeover waits for the transaction's end.
+    async def fence(self, connection: AsyncConnection) -> None:
+        """Check at the begin of a transaction of the active node that no other node has become active; do nothing on a standby.
+
+        A takeover waits for the transaction's end.
 
         Raises:
-            NodeUnknown: Another node is active.
+            LeaseLost: Another node is active.
         """
-        if await connection.scalar(_READ_MARK) != self._mark:
+        if self._is_active:
+            await self.prove(connection)
+
+    async def prove(self, connection: AsyncConnection) -> None:
+        """Check in a transaction that this node is the active node; a takeover waits for the transaction's end.
+
+        Raises:
+            LeaseLost: Another node is active, or this node is a standby.
+        """
+        if (
+            not self._is_active
+            or await known.of(connection).hold_setting(connection, _MARK) != self._mark
+        ):
             self._is_active = False
-            raise NodeUnknown("another node has become active")
+            raise LeaseLost("another node has become active")
 
     async def close(self) -> None:
-        """Give the lease up."""
+        """Give the lease up; the next look may take it again."""
+        async with self._turn:
+            await self._close()
+
+    async def leave(self) -> None:
+        """Give the lease up for good."""
+        self._is_left = True
+        await self.close()
+
+    async def _close(self) -> None:
         connection, self._connection, self._is_active = self._connection, None, False
         if connection is not None:
-            if not connection.closed:
-                await connection.invalidate()  # ends the session, and with it the lock
-            await connection.close()
+            with contextlib.suppress(*OUTAGES):  # the session has ended
+                if not connection.closed:
+                    await connection.invalidate()  # ends the session, and with it the lock
+                await connection.close()
 
     async def _look(self) -> bool:
         if self._connection is not None and self._connection.invalidated:  # the session has ended
-            await self.close()
+            await self._close()
         if self._connection is None:
             engine = self._database.execution_options(isolation_level="AUTOCOMMIT")
             self._connection = await engine.connect()
-        return await known.of(self._connection).try_lease(self._connection, _LEASE)
+        is_active = await known.of(self._connection).try_lease(self._connection, _LEASE)
+        if not is_active and self._is_active:
+            await self._close()
+        return is_active
 
     async def _write_mark(self) -> None:
         async with self._database.begin() as connection:
@@ -128,16 +162,30 @@ class LeasedEngine(EmbeddedEngine):
     ) -> None:
         super().__init__(None, clock, poll_seconds=poll_seconds, aging=aging)
         self._lease = Lease(database, clock)
+        self.fence = self._lease.fence
+        self._leaving: asyncio.Task[None] | None = None
+
+    def drain(self) -> None:
+        """Stop claiming runs, and let a standby become active."""
+        super().drain()
+        self._leave()
 
     async def close(self) -> None:
         """Give the lease up."""
-        await asyncio.shield(self._lease.close())
+        await asyncio.shield(self._lease.leave())
         await super().close()
 
     async def _claim(self, worker: Worker, free: Offer) -> tuple[list[Claim], datetime]:
-        if not await self._lease.is_held():
-            return [], self._clock.now() + self._poll
-        return await super()._claim(worker, free)
+        if worker.holds:  # the node is being drained
+            await self._lease.close()
+        elif await self._lease.is_held() and not self._draining:
+            return await super()._claim(worker, free)
+        return [], self._clock.now() + self._poll
 
     async def _prove(self, connection: AsyncConnection) -> None:
         await self._lease.prove(connection)
+
+    def _leave(self) -> None:
+        """Give the lease up, on the scheduler's loop; the work goes on to its end without the lease."""
+        if self._loop is not None and not self._loop.is_closed() and self._leaving is None:
+            self._leaving = self._loop.create_task(self._lease.leave())

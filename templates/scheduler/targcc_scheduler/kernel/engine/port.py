@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.pools import Pool
-from ...db.transactions import Store
+from ...db.transactions import Fence, Store
 from ..runs.claim import Entries, Taken
 from ..runs.values import Claim, NewRun, Offer, RunId
 
@@ -103,7 +103,13 @@ class Worker(Protocol):
 
 
 class Engine(Protocol):
-    """Engine: make runs claimable, wake workers, call the executor."""
+    """Engine: make runs claimable, wake workers, call the executor.
+
+    Attributes:
+        fence: A check at the begin of each write transaction of this process; ``None`` where many nodes may be active.
+    """
+
+    fence: Fence | None
 
     async def open(self) -> None:
         """Prepare to submit. Called once, on the scheduler's loop, in every process (web and command line too)."""

@@ -37,7 +37,7 @@ from ...db.dialects import known
 from ...db.dialects.frequent import FrequentStatement, listed
 from ...db.dialects.psycopg_driver import QuietConnection, driver_of
 from ...db.tables import job_run
-from ...db.transactions import Store
+from ...db.transactions import Fence, Store
 from ..runs.claim import Entries, Taken, lock_queue
 from ..runs.create import CLAIMABLE, new_row, refused_by
 from ..runs.values import ASKS, Claim, NewRun, Offer, OfferedRun, RunId
@@ -612,6 +612,8 @@ class ProcrastinateEngine:
         poll: Interval between polls for waiting runs, regardless of notifications.
         aging: For queues with ageing, the waiting seconds that count as one priority point.
     """
+
+    fence: Fence | None = None
 
     def __init__(
         self,

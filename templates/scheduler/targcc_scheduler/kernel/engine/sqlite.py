@@ -26,7 +26,7 @@ from ...core.clock import Clock, together
 from ...core.errors import NodeUnknown
 from ...core.outage import OUTAGES, Outage
 from ...core.pools import Pool, Turns
-from ...db.transactions import Store
+from ...db.transactions import Fence, Store
 from ..runs.create import insert_many, new_row
 from ..runs.values import Claim, NewRun, Offer, RunId, Shared
 from .port import Submission, Worker
@@ -205,6 +205,8 @@ class EmbeddedEngine:
         self._outage = Outage(log, "claiming runs")
         self._is_woken = self._is_asked = False
 
+    fence: Fence | None = None
+
     async def open(self) -> None:
         """Remember the scheduler's loop."""
         self._loop = asyncio.get_running_loop()
@@ -323,10 +325,10 @@ class EmbeddedEngine:
             return [], poll
         try:
             claims, next_due = await self._claim_due(worker, free)
-        except OUTAGES as error:
-            return [], self._clock.now() + self._outage.failed(error)
         except NodeUnknown:  # the next heartbeat registers the node again
             return [], poll
+        except OUTAGES as error:
+            return [], self._clock.now() + self._outage.failed(error)
         self._outage.over()
         self._plenty = (self._plenty - set(free.queues)) | _used_up(free, claims)
         return claims, min(poll, next_due) if next_due else poll

@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
+from ...core.errors import SchemaError
 from ...core.loop_thread import LoopThread
 from ...core.outage import OUTAGES, Outage, in_short
 from ...core.pools import Workers
@@ -147,7 +148,9 @@ class Node:
 
         Raises:
             sqlalchemy.exc.DBAPIError: the database cannot be written.
+            SchemaError: the database takes the names of two jobs for the same.
         """
+        await self._require_names()
         await self._heartbeat.register()
         await self.releases.start()
         await self.aliases.start()
@@ -180,6 +183,16 @@ class Node:
             workers = self._workers
             self._work = self._begin(
                 lambda: engine.work(executor, workers.alone, workers.pools), "work"
+            )
+
+    async def _require_names(self) -> None:
+        store = self._services.store
+        async with store.read() as connection:
+            same = await store.dialect.same_names(connection, self._definitions)
+        if same:
+            raise SchemaError(
+                f"the database takes the names of these jobs for the same ({'; '.join(same)}), as its collation ignores case:"
+                " rename all but one of them"
             )
 
     def hold(self) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.errors import UnknownQueue
 from ...core.pools import pools_of
 from ...core.states import WAITING, RunState
+from ...db.dialects import known
 from ...db.tables import job_queue, job_run, job_schedule, job_server, logged_job
 from ...project import current
 from .. import pauses as calendar_model
@@ -251,15 +252,9 @@ def _of_job(name: str, holds: Jobs, other: Jobs) -> list[str]:
 
 async def known_jobs(connection: AsyncConnection) -> list[str]:
     """Return all job names that have runs, including jobs no longer in the code; one index lookup per job."""
-    first = sa.select(sa.func.min(job_run.c.JobName).label("name")).cte("names", recursive=True)
-    following = (
-        sa.select(sa.func.min(job_run.c.JobName))
-        .where(job_run.c.JobName > first.c.name)
-        .scalar_subquery()
-    )
-    names = first.union_all(sa.select(following).where(first.c.name.is_not(None)))
-    job_names = await connection.scalars(sa.select(names.c.name).where(names.c.name.is_not(None)))
-    return list(job_names)
+    names = known.of(connection).each_value(job_run.c.JobName)
+    job_names = await connection.scalars(sa.select(names.c.value).where(names.c.value.is_not(None)))
+    return sorted(job_names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,30 +131,24 @@ _NEXT_WAITING = FrequentStatement(
 )
 
 
-def _next_aged() -> sa.Select[Any]:
+@cache
+def _next_aged(database: str) -> FrequentStatement:
     """Select the next runs of a queue with ageing: the first runs of each priority, sorted by points.
 
     Within one priority the order is the same as without ageing, so the index finds the runs. A queue has few priorities, however many runs.
     """
-    first = sa.select(sa.func.max(job_run.c.Priority).label("priority")).where(*_WAITS_IN_QUEUE)
-    level = first.cte("level", recursive=True)
-    lower = sa.select(sa.func.max(job_run.c.Priority)).where(
-        *_WAITS_IN_QUEUE, job_run.c.Priority < level.c.priority
-    )
-    level = level.union_all(
-        sa.select(lower.correlate(level).scalar_subquery()).where(level.c.priority.is_not(None))
-    )
+    level = known.named(database).each_value(job_run.c.Priority, *_WAITS_IN_QUEUE)
     count, run = sa.bindparam("count", type_=sa.Integer), job_run.alias("run")
     # Check the state again after the lock. With the bare column, SQLite would build an index of all runs at each claim.
     still_waits = sa.func.coalesce(run.c.State, "") == sa.literal_column(f"'{RunState.ENQUEUED}'")
     heads = (
         sa.select(job_run.c.Id)
-        .where(*_MAY_GO, job_run.c.Priority == level.c.priority)
+        .where(*_MAY_GO, job_run.c.Priority == level.c.value)
         .order_by(job_run.c.DueAt, job_run.c.Id)
         .limit(count)
         .correlate(level)
     )
-    return (
+    return FrequentStatement(
         sa.select(*(run.c[column.name] for column in _CANDIDATE))
         .select_from(level.join(run, run.c.Id.in_(heads)))
         .where(still_waits)
@@ -164,7 +158,6 @@ def _next_aged() -> sa.Select[Any]:
     )
 
 
-_NEXT_AGED = FrequentStatement(_next_aged())
 _COUNT_RUNNING = (
     sa.select(job_run.c.JobName, sa.func.count())
     .where(job_run.c.State == RunState.RUNNING)
@@ -426,7 +419,8 @@ async def _choose(
             candidates = await _NEXT_WAITING.all(connection, parameters)
         else:
             parameters |= {"aging": aging, "now": choice.now}
-            candidates = await _NEXT_AGED.all(connection, parameters)
+            statement = _next_aged(connection.dialect.name)
+            candidates = await statement.all(connection, parameters)
         exhausted = len(candidates) < looked_at
         await choice.look(connection, candidates)
         for row in candidates:
