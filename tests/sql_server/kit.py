@@ -20,7 +20,7 @@ from xml.etree import ElementTree as ET
 
 import sqlalchemy as sa
 
-from . import VARIABLE, SQLServer
+from . import VARIABLE, SQLServer, page
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = "mssql://sa:PASSWORD@127.0.0.1:1433/master?TrustServerCertificate=yes"
@@ -98,6 +98,7 @@ class Result:
         failed: The number of tests that failed.
         seconds: How long the part took.
         failures: The tests that failed, each with the first line of its error.
+        tests: The tests that passed.
         note: Why the part did not run; empty if it did.
     """
 
@@ -107,6 +108,7 @@ class Result:
     failed: int = 0
     seconds: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    tests: list[str] = field(default_factory=list)
     note: str = ""
 
 
@@ -140,7 +142,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="2",
         help="processes of pytest, each with a database; default: 2",
     )
+    parser.add_argument(
+        "--page",
+        type=Path,
+        metavar="RESULT.json",
+        help="write a result into docs/guarantees.md, and do nothing else",
+    )
     options = parser.parse_args(arguments)
+    if options.page:
+        page.take_in(options.page)
+        return 0
     if not options.url:
         parser.error(f"--url is missing, such as {EXAMPLE}")
     server = describe(options.url)
@@ -232,14 +243,14 @@ def count(report: ET.ElementTree[Any], result: Result) -> None:
             ),
             None,
         )
+        name = f"{case.get('classname')}::{case.get('name')}"
         if problem is None:
             result.passed += 1
+            result.tests.append(name)
             continue
         result.failed += 1
         lines = (problem.get("message") or problem.text or "").strip().splitlines()
-        result.failures[f"{case.get('classname')}::{case.get('name')}"] = (
-            lines[0][:_MOST_SHOWN] if lines else ""
-        )
+        result.failures[name] = lines[0][:_MOST_SHOWN] if lines else ""
 
 
 def write(out: Path, server: Mapping[str, Any], results: Sequence[Result]) -> None:
