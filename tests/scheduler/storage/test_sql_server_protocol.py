@@ -5,6 +5,7 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 from pysqlbridge.tds.result import QueryError
+from rt_tools import until
 from sqlalchemy.exc import DBAPIError
 from targcc_scheduler.core.outage import in_short, is_held_up, is_undone
 from targcc_scheduler.db.dialects import known
@@ -78,10 +79,7 @@ async def test_after_a_restart_of_the_server_the_second_statement_at_the_latest_
 async def test_a_cancelled_statement_is_stopped_on_the_server(double, engine):
     double.answers = {"FROM c_JobRun": Slow()}
     asking = asyncio.create_task(_answers(engine))
-    while not any(
-        "c_JobRun" in statement for statement in double.seen
-    ):
-        await asyncio.sleep(0.01)
+    await until(lambda: str(ASK) in double.seen)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
