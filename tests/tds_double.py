@@ -105,6 +105,9 @@ class Double:
         session: int = self._now.session
         if words.upper() == "SELECT @@SPID":
             return QueryResult([Column("", Integer(4))], [[session]])
+        if words.upper() == "SELECT @@ERROR":
+            return QueryResult([Column("", Integer(4))], [[getattr(self._now, "error", 0)]])
+        self._now.error = 0
         if words.upper().startswith(KILL):
             self.killed.add(int(words[len(KILL) :]))
             return QueryResult([], [])
@@ -122,6 +125,7 @@ class Double:
 
     def _given(self, answer: object, query: Query, session: int) -> QueryResult:
         if isinstance(answer, Exception):
+            self._now.error = getattr(answer, "number", 0)
             raise answer
         if isinstance(answer, Slow):
             return self._work(answer, query, session)

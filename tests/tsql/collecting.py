@@ -68,15 +68,6 @@ GUARDED = {("kernel/runs/transition.py", "_settle_at_once"): "changes_in_ctes"}
 _DDL = ("CREATE ", "ALTER ", "DROP ", "COMMENT ")
 _BUILT = "_built_by"
 """The attribute of an expression that a dialect has built: the method, its arguments, and the id of the expression."""
-_BUILDERS = (
-    "insert_ignore",
-    "upsert",
-    "insert_added",
-    "among",
-    "committed_before",
-    "newest_each",
-    "newest_states",
-)
 _TEXTS = ("find",)
 _LIST = re.compile(r"\(__\[POSTCOMPILE_(\w+?)(?:~~.*?~~)?\]\)")
 _PARAMETER = re.compile(r"%\((\w+)\)s")
@@ -204,7 +195,7 @@ def _alone(compiled: Any, source: str, file: str, functions: frozenset[str]) -> 
     reasons = (
         (file in ALONE, f"stands in {file}"),
         (text in _texts_alone(), "text of a dialect"),
-        (text in _texts_by_name(), "built by the name of the database"),
+        (_is_built_by_name(statement), "built by the name of the database"),
         (source.lstrip().startswith(_DDL) or file.startswith("db/migrations/"), "migration"),
         (isinstance(compiled, str) or isinstance(statement, ReleaseSavepointClause), "SQLAlchemy's own"),
     )  # fmt: skip
@@ -281,11 +272,22 @@ def _rebuilt(statement: Any) -> Any:
     if not isinstance(statement, sa.ClauseElement) or isinstance(statement, sa.TextClause):
         return statement
 
+    twins: dict[int, Any] = {}
+
+    def twin(part: Any) -> Any:
+        built = getattr(part, "__dict__", {}).get(_BUILT)
+        if built is None or isinstance(part, Insert):
+            return None
+        if built[3] not in twins:
+            twins[built[3]] = _again(built)
+        return twins[built[3]]
+
     def replaced(part: Any, **_: Any) -> Any:
         if part is known.named("postgresql").clock:
             return known.named("mssql").clock
-        built = getattr(part, "__dict__", {}).get(_BUILT)
-        return None if built is None or isinstance(part, Insert) else _again(built)
+        if isinstance(part, sa.ColumnClause) and (table := twin(part.table)) is not None:
+            return table.c[part.key]
+        return twin(part)
 
     return visitors.replacement_traverse(statement, {}, replaced)
 
@@ -293,9 +295,8 @@ def _rebuilt(statement: Any) -> Any:
 def _again(built: Any) -> Any:
     method, arguments, options, _ = built
     mssql = known.named("mssql")
-    return _rebuilt(
-        getattr(mssql.texts if method in _TEXTS else mssql, method)(*arguments, **options)
-    )
+    owner = mssql.texts if method in _TEXTS else mssql
+    return _rebuilt(getattr(owner, method)(*arguments, **options))
 
 
 # Statements that are built by the name of the database.
@@ -323,14 +324,8 @@ def _built_by_name(database: str) -> Iterator[tuple[str, Any]]:
                     yield place, item._statement
 
 
-@cache
-def _texts_by_name() -> frozenset[str]:
-    return frozenset(
-        statement.text
-        for database in _SOURCES
-        for _, statement in _built_by_name(database)
-        if isinstance(statement, sa.TextClause)
-    )
+def _is_built_by_name(statement: Any) -> bool:
+    return any(statement is built for database in _SOURCES for _, built in _built_by_name(database))
 
 
 # The statements of the dialect of SQL Server itself.
@@ -416,14 +411,20 @@ def _remembering(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def built(*arguments: Any, **options: Any) -> Any:
         expression = method(*arguments, **options)
-        expression.__dict__[_BUILT] = (name, arguments, options, id(expression))
+        if isinstance(expression, sa.ClauseElement):
+            expression.__dict__[_BUILT] = (name, arguments, options, id(expression))
         return expression
 
     return built
 
 
 def _instrument(dialect: Any) -> None:
-    for owner, names in ((dialect, _BUILDERS), (dialect.texts, _TEXTS)):
+    builders = [
+        name
+        for name, method in inspect.getmembers(type(dialect), inspect.isfunction)
+        if not inspect.iscoroutinefunction(method)
+    ]
+    for owner, names in ((dialect, builders), (dialect.texts, _TEXTS)):
         for name in names:
             setattr(owner, name, _remembering(name, getattr(owner, name)))
 

@@ -110,7 +110,8 @@ def _recursive_in_query(tree: exp.Expression) -> Iterator[exp.Expression]:
     for cte in tree.find_all(exp.CTE):
         for part in _recursive_parts(exp.With(expressions=[cte.copy()])):
             for query in part.find_all(exp.Subquery, exp.Exists, exp.In):
-                if _refers(query, cte.alias):
+                is_derived = isinstance(query.parent, exp.From | exp.Join)
+                if not is_derived and _refers(query, cte.alias):
                     yield query
 
 

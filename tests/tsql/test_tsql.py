@@ -12,6 +12,10 @@ from tsql import cli, collecting, parsing, rules
 GOOD = (
     "SELECT TOP (@most) a.n, count(*) AS c FROM a GROUP BY a.n HAVING count(*) > @least ORDER BY a.n",
     "WITH t AS (SELECT 1 AS n UNION ALL SELECT a.n FROM a JOIN t ON t.n = a.p) SELECT t.n FROM t",
+    """WITH t AS (
+        SELECT max(a.n) AS n FROM a
+        UNION ALL SELECT x.n FROM (SELECT a.n, row_number() OVER (ORDER BY a.n DESC) AS r FROM a JOIN t ON a.n < t.n) AS x WHERE x.r = 1
+    ) SELECT t.n FROM t""",
     "UPDATE a SET n = b.n FROM a JOIN b ON b.id = a.id WHERE a.n IS NULL AND b.is_on = 1",
     "INSERT INTO a (n) OUTPUT inserted.id SELECT t.n FROM (VALUES (1, 2), (2, 3)) AS t (ordinal, n) ORDER BY t.ordinal",
     "SELECT CAST(CASE WHEN (EXISTS (SELECT * FROM a)) THEN 1 ELSE 0 END AS BIT) AS is_there",
