@@ -1,4 +1,4 @@
-"""Nodes in separate processes on one PostgreSQL database."""
+"""Nodes in separate processes on one database of a server."""
 
 import asyncio
 import os
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from projects import PATH
+from targcc_scheduler.db.dialects import known
 
 QUICK = {
     "HEARTBEAT_SECONDS": 0.3,
@@ -65,8 +66,9 @@ class Cluster:
         self.nodes: list[Node] = []
         self._folder = folder
         self._evidence = folder / "evidence"
+        address = sa.make_url(url)
         self._engine = sa.create_engine(
-            sa.make_url(url).set(drivername="postgresql+psycopg"), poolclass=sa.NullPool
+            known.for_url(address).url(address, is_async=False), poolclass=sa.NullPool
         )
 
     def start(self, *words: str, **settings: object) -> Node:

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "templates/scheduler/targcc_scheduler"
 NAMES = {"sqlite", "postgresql", "mssql"}
 FREE = {
     "core/database_url.py": "the list of the databases, and Django's names of them",
+    "core/extras.py": "the extra of each driver, which has the name of its database",
     "db/dialects/": "the differences between the databases",
     "db/migrations/versions/": "each revision stays as it was released",
     "features/legacy/": "the database of the old system, which is not the scheduler's",

@@ -26,6 +26,9 @@ ON_POSTGRESQL = re.compile(
 """Names of fixtures that give a test a PostgreSQL database."""
 WITHOUT = {
     "db.dialects.column_types": "db.columns offers its types; tests/scheduler/storage writes them on both databases",
+    "db.dialects.mssql": "the code of SQL Server; migrated_url runs it where TARGCC_TEST_SQL_SERVER names a server",
+    "db.dialects.mssql_driver": "the code of SQL Server; storage/test_mssql_driver.py runs it without a server",
+    "db.dialects.tsql": "the code of SQL Server; db.dialects.mssql uses it",
     "db.dialects.sqlite": "the code of SQLite; db.dialects.postgresql is its counterpart",
     "db.dialects.sqlite_driver": "the code of SQLite; db.dialects.psycopg_driver is its counterpart",
     "db.migrations.versions.0001_initial": "tests/scheduler/migrations runs each revision on both databases, by its number",

@@ -397,6 +397,8 @@ async def test_a_run_that_a_worker_refused_goes_to_one_that_did_not_and_never_co
     last = await first.create("Old")
     await until(lambda: first.ended == [last], "the other run is performed")
     other.work()
+    if first.store.dialect.has_lease:  # one node at a time is active
+        first.engine.drain()
     await until(lambda: sorted(other.ended) == run_ids, "those that it refused are, elsewhere")
     assert first.begun == [last]
     assert sorted(first.refused) == run_ids  # each run once

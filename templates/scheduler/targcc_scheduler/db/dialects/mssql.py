@@ -178,13 +178,15 @@ class MSSQLDialect:
         kept, more = (5, 10) if pool_size is None else (pool_size, 0)
         return self._engine(url, kept + more, pool_size=kept, max_overflow=more, pool_use_lifo=True)
 
-    def _engine(self, url: sa.URL, threads: int, **options: Any) -> AsyncEngine:
+    def _engine(
+        self, url: sa.URL, threads: int, *, lock_milliseconds: int | None = None, **options: Any
+    ) -> AsyncEngine:
         from .mssql_driver import Threads
 
         pool = Threads(threads)
         engine = create_async_engine(
             self.url(url, is_async=True),
-            connect_args={"threads": pool},
+            connect_args={"threads": pool, "lock_milliseconds": lock_milliseconds},
             hide_parameters=True,
             **options,
         )
@@ -194,16 +196,8 @@ class MSSQLDialect:
 
     def make_reading_engine(self, url: sa.URL, limit: float) -> AsyncEngine:
         """Create a few connections; the reader stops a query at its limit, and no query waits for a lock for longer."""
-        engine = self._engine(url, 4, pool_size=4, max_overflow=0, pool_timeout=limit)
-        milliseconds = int(limit * 1000)
-
-        def connected(connection: Any, _record: Any) -> None:
-            cursor = connection.cursor()
-            cursor.execute(f"SET LOCK_TIMEOUT {milliseconds}")
-            cursor.close()
-
-        event.listen(engine.sync_engine, "connect", connected)
-        return engine
+        options = {"pool_size": 4, "max_overflow": 0, "pool_timeout": limit}
+        return self._engine(url, 4, lock_milliseconds=int(limit * 1000), **options)
 
     make_looking_engine = make_reading_engine
 

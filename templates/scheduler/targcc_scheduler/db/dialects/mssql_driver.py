@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Self, TypeVar
@@ -26,7 +27,10 @@ DRIVER = "mssql+targcc"
 
 
 _NULL = "CAST(NULL AS nvarchar(4000))"
-_SETS_PATIENCE, _WAIT_ON = "SET LOCK_TIMEOUT", "SET LOCK_TIMEOUT -1"
+_NAME = re.compile(r"%\(([^)]+)\)s")
+_MOST_PARAMETERS = 2_000
+"""Limit of parameters, below the server's own of 2,100."""
+_SETS_PATIENCE = "SET LOCK_TIMEOUT"
 
 
 _STOP_SECONDS = 0.25
@@ -142,7 +146,7 @@ class ThreadedCursor:
             else:
                 cursor.execute(operation)
                 if operation.startswith(_SETS_PATIENCE):
-                    self._connection.is_impatient = operation != _WAIT_ON
+                    self._connection.is_impatient = operation != self._connection.patience
             self._read(cursor)
 
     def _executemany(self, operation: str, parameters: Sequence[Any]) -> None:
@@ -169,17 +173,28 @@ class ThreadedCursor:
 
 
 def _typed(operation: str, parameters: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Write missing values into the statement with a type that the server converts to any other.
+    """Write missing values, and numbers and texts above the server's limit of parameters, into the statement.
 
-    The driver would ask the server for the type of each missing value: a round trip each, and on Babelfish a failed question ends the
-    transaction.
+    A missing value has a type that the server converts to any other. The driver would ask the server for the type of each missing value: a
+    round trip each, and on Babelfish a failed question ends the transaction.
     """
-    missing = [name for name, value in parameters.items() if value is None]
-    for name in missing:
-        operation = operation.replace(f"%({name})s", _NULL)
-    if not missing:
+    literals = {name: _NULL for name, value in parameters.items() if value is None}
+    surplus = len(parameters) - len(literals) - _MOST_PARAMETERS
+    if surplus > 0:
+        plain = [name for name, value in parameters.items() if type(value) in {int, str}]
+        literals |= {name: _literal(parameters[name]) for name in plain[:surplus]}
+    if not literals:
         return operation, parameters
-    return operation, {name: value for name, value in parameters.items() if value is not None}
+    operation = _NAME.sub(lambda match: literals.get(match[1], match[0]), operation)
+    return operation, {name: parameters[name] for name in parameters if name not in literals}
+
+
+def _literal(value: int | str) -> str:
+    """Return a literal of T-SQL, where a quote is the only special character, in the form of a statement with parameters."""
+    if isinstance(value, int):
+        return str(value)
+    quoted = value.replace("'", "''").replace("%", "%%")
+    return f"N'{quoted}'"
 
 
 class ThreadedConnection:
@@ -188,8 +203,10 @@ class ThreadedConnection:
     def __init__(self, driver: Any, threads: Threads) -> None:
         self.driver = driver
         self.threads = threads
+        self.patience = f"{_SETS_PATIENCE} -1"
+        """The statement with the connection's own limit of lock waits."""
         self.is_impatient = False
-        """Whether a limit of lock waits is set, which outlives the transaction."""
+        """Whether another limit is set, which would outlive the transaction."""
 
     def cursor(self) -> ThreadedCursor:
         """Return a new cursor."""
@@ -200,6 +217,12 @@ class ThreadedConnection:
         """Return whether each statement commits by itself."""
         return bool(self.driver.autocommit)
 
+    async def be_patient(self, milliseconds: int) -> None:
+        """Limit the lock waits of the connection."""
+        self.patience = f"{_SETS_PATIENCE} {milliseconds}"
+        self.is_impatient = True
+        await self.threads.run(self._wait_on)
+
     async def set_autocommit(self, value: bool) -> None:  # noqa: FBT001 - the value of a property
         """Set whether each statement commits by itself."""
         if self.driver.autocommit != value:
@@ -207,7 +230,7 @@ class ThreadedConnection:
 
     async def commit(self) -> None:
         """Commit the transaction."""
-        await self.threads.run(self.driver.commit)
+        await self.threads.run(self._commit)
 
     async def rollback(self) -> None:
         """Roll the transaction back."""
@@ -235,6 +258,10 @@ class ThreadedConnection:
         finally:
             cursor.close()
 
+    def _commit(self) -> None:
+        self.driver.commit()
+        self._wait_on()
+
     def _rollback(self) -> None:
         """Roll back; the server may have ended the transaction itself, as with a deadlock."""
         try:
@@ -242,9 +269,13 @@ class ThreadedConnection:
         except Exception:
             if self._scalar("SELECT @@TRANCOUNT"):
                 raise
+        self._wait_on()
+
+    def _wait_on(self) -> None:
+        """Restore the connection's own limit of lock waits, after a transaction that has set another."""
         if self.is_impatient:
             cursor = self.driver.cursor()
-            cursor.execute(_WAIT_ON)
+            cursor.execute(self.patience)
             cursor.close()
             self.is_impatient = False
 
@@ -282,14 +313,23 @@ class _Module(AsyncAdapt_dbapi_module):
         """Set the driver's own pool of connections, which SQLAlchemy turns off."""
         self._driver.pooling(**options)
 
-    def connect(self, *arguments: Any, threads: Threads, **options: Any) -> Any:
-        """Connect in a thread."""
+    def connect(
+        self,
+        *arguments: Any,
+        threads: Threads,
+        lock_milliseconds: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """Connect in a thread; limit the lock waits."""
 
         async def opened() -> Any:
             driver = await threads.run(
                 functools.partial(self._driver.connect, *arguments, **options)
             )
-            return ThreadedConnection(driver, threads)
+            connection = ThreadedConnection(driver, threads)
+            if lock_milliseconds is not None:
+                await connection.be_patient(lock_milliseconds)
+            return connection
 
         return await_(_Connection.create(self, opened()))
 

@@ -38,6 +38,8 @@ _MARK = "active node"
 """The name of the setting with the mark of the active node."""
 _CHECK_SECONDS = 1.0
 """Interval between looks at the lease. A claim is safe without a look, by the mark."""
+_REST_SECONDS = 5.0
+"""How long a node that may not claim leaves the lease to a standby."""
 
 
 class Lease:
@@ -163,6 +165,7 @@ class LeasedEngine(EmbeddedEngine):
         super().__init__(None, clock, poll_seconds=poll_seconds, aging=aging)
         self._lease = Lease(database, clock)
         self.fence = self._lease.fence
+        self._rests_until = float("-inf")
         self._leaving: asyncio.Task[None] | None = None
 
     def drain(self) -> None:
@@ -178,12 +181,21 @@ class LeasedEngine(EmbeddedEngine):
     async def _claim(self, worker: Worker, free: Offer) -> tuple[list[Claim], datetime]:
         if worker.holds:  # the node is being drained
             await self._lease.close()
-        elif await self._lease.is_held() and not self._draining:
+        elif (
+            time.monotonic() >= self._rests_until
+            and await self._lease.is_held()
+            and not self._draining
+        ):
             return await super()._claim(worker, free)
         return [], self._clock.now() + self._poll
 
     async def _prove(self, connection: AsyncConnection) -> None:
         await self._lease.prove(connection)
+
+    async def _step_back(self) -> None:
+        """Give the lease up for a while: this node was declared lost, or writes no heartbeats."""
+        await self._lease.close()
+        self._rests_until = time.monotonic() + _REST_SECONDS
 
     def _leave(self) -> None:
         """Give the lease up, on the scheduler's loop; the work goes on to its end without the lease."""

@@ -326,6 +326,7 @@ class EmbeddedEngine:
         try:
             claims, next_due = await self._claim_due(worker, free)
         except NodeUnknown:  # the next heartbeat registers the node again
+            await self._step_back()
             return [], poll
         except OUTAGES as error:
             return [], self._clock.now() + self._outage.failed(error)
@@ -350,6 +351,9 @@ class EmbeddedEngine:
         if not waiting:
             return [], next_due
         return await worker.claim(offer), None
+
+    async def _step_back(self) -> None:
+        """Let another node claim while this node may not; on SQLite, the nodes need no turn."""
 
     async def _prove(self, connection: AsyncConnection) -> None:
         """Check in the transaction of a claim that this process may claim; on SQLite, it may."""

@@ -1,0 +1,110 @@
+"""Statements and errors of SQL Server's driver, without a server."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+from targcc_scheduler.core.outage import is_held_up, is_undone
+from targcc_scheduler.db.dialects.mssql_driver import ThreadedConnection, Threads, _typed
+
+
+def test_a_missing_value_is_written_into_the_statement():
+    operation, parameters = _typed("SET a = %(a)s, b = %(b)s", {"a": None, "b": 1})
+    assert operation == "SET a = CAST(NULL AS nvarchar(4000)), b = %(b)s"
+    assert parameters == {"b": 1}
+
+
+def test_a_statement_keeps_below_the_servers_limit_of_parameters():
+    values = {f"v{n}": n for n in range(1500)} | {f"t{n}": "it's 5%" for n in range(1500)}
+    operation = ", ".join(f"%({name})s" for name in values)
+    text, parameters = _typed(operation, values)
+    assert len(parameters) == text.count("%(") == 2000
+    assert text.startswith("0, 1, 2, ")
+    values = {f"t{n}": "it's 5%" for n in range(2001)}
+    text, _ = _typed(", ".join(f"%({name})s" for name in values), values)
+    assert text.startswith("N'it''s 5%%', %(t1)s")
+
+
+class Driver:
+    """A connection whose statements fail with a number."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.executed: list[str] = []
+
+    def cursor(self) -> "Driver":
+        return self
+
+    def execute(self, operation: str, *_: object) -> None:
+        self.executed.append(operation)
+        if operation == "CHANGE":
+            raise RuntimeError("in the language of the login")
+
+    def fetchone(self) -> tuple[int]:
+        return (self.number,)
+
+    def commit(self) -> None:
+        self.executed.append("COMMIT")
+
+    description, rowcount = None, 1
+
+    def nextset(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("number", "undone", "held_up"),
+    [
+        (1205, True, False),
+        (3960, True, False),
+        (2601, True, False),
+        (2627, True, False),
+        (1222, False, True),
+        (547, False, False),
+    ],
+)
+async def test_an_error_is_known_by_its_number(number, undone, held_up):
+    threads = Threads(1)
+    cursor = ThreadedConnection(Driver(number), threads).cursor()
+    with pytest.raises(RuntimeError) as raised:
+        await cursor.execute("CHANGE")
+    threads.close()
+    error = DBAPIError("CHANGE", None, raised.value)
+    assert (is_undone(error), is_held_up(error)) == (undone, held_up)
+
+
+async def test_a_limit_of_lock_waits_ends_with_its_transaction():
+    threads, driver = Threads(1), Driver(0)
+    connection = ThreadedConnection(driver, threads)
+    await connection.cursor().execute("SET LOCK_TIMEOUT 100")
+    await connection.commit()
+    await connection.commit()
+    threads.close()
+    assert driver.executed == ["SET LOCK_TIMEOUT 100", "COMMIT", "SET LOCK_TIMEOUT -1", "COMMIT"]
+
+
+async def test_a_cancelled_statement_is_stopped_on_the_server_and_its_end_awaited():
+    threads, stopped = Threads(1), []
+    begun, loop = asyncio.Event(), asyncio.get_running_loop()
+    may_end = SimpleNamespace(it=False)
+
+    def work() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        while not may_end.it:
+            pass
+
+    def stop() -> None:
+        may_end.it = True
+        stopped.append(True)
+
+    task = asyncio.create_task(threads.run(work, stop=stop))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    threads.close()
+    assert stopped == [True]
