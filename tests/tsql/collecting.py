@@ -241,6 +241,7 @@ def server() -> sa.Dialect:
 def for_server(compiled: Any) -> str:
     """Compile a statement that was executed on another database; parameters are variables with their names."""
     statement = _rebuilt(compiled.statement)
+    _check_types(statement)
     options: dict[str, Any] = {
         "dialect": server(),
         "column_keys": getattr(compiled, "column_keys", None),
@@ -250,6 +251,27 @@ def for_server(compiled: Any) -> str:
     except sa.exc.InvalidRequestError:  # a value of the statement comes with its execution
         result = statement.compile(**options)
     return plain(str(result))
+
+
+_SUMS = frozenset({"sum", "avg", "max", "min"})
+
+
+def _check_types(statement: Any) -> None:
+    """Check what a text does not show.
+
+    Raises:
+        TypeError: An aggregate has a bit as its argument (error 8117), or is the mean of whole numbers, which T-SQL cuts off.
+    """
+    if not isinstance(statement, sa.ClauseElement):
+        return
+    for part in visitors.iterate(statement):
+        if not isinstance(part, sa.Function) or part.name.lower() not in _SUMS:
+            continue
+        kind = next(iter(part.clauses)).type
+        if isinstance(kind, sa.Boolean):
+            raise TypeError(f"{part.name} of a bit (error 8117)")
+        if part.name.lower() == "avg" and isinstance(kind, sa.Integer):
+            raise TypeError("avg of whole numbers is cut off to a whole number")
 
 
 def plain(text: str) -> str:

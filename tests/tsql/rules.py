@@ -458,6 +458,7 @@ RULES = (
     Rule("CASE or COALESCE of NULLs alone", 8133, _no_value, "SELECT CASE WHEN a.n = 1 THEN NULL END AS m FROM a"),
     Rule("condition as a value", 102, _condition_as_value, "SELECT CASE WHEN a.n = 1 THEN a.m = 2 END AS m FROM a"),
     Rule("value as a condition", 4145, _value_as_condition, "SELECT a.n FROM a WHERE a.is_on AND a.n = 1"),
+    Rule("TRUE or FALSE", 207, _kind(exp.Boolean), "UPDATE a SET is_on = true WHERE a.n = 1"),
     Rule("comparison of rows", 4145, _rows_compared, "SELECT a.n FROM a WHERE (a.n, a.m) IN (SELECT 1, 2)"),
     Rule("column of a derived table without a name, or with a name twice", 8155, _unnamed_columns, "SELECT t.n FROM (SELECT a.n, a.m + 1 FROM a) AS t"),
     Rule("two tables with the same name in FROM", 1012, _same_alias, "SELECT a.n FROM a JOIN a ON a.n = a.m"),

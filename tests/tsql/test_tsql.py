@@ -5,7 +5,7 @@ import sys
 import pytest
 import sqlalchemy as sa
 from targcc_scheduler.db.dialects import known
-from targcc_scheduler.db.tables import job_run, job_setting
+from targcc_scheduler.db.tables import job_limit, job_run, job_setting
 
 from tsql import cli, collecting, parsing, rules
 
@@ -75,6 +75,18 @@ def test_parts_that_a_dialect_has_built_are_built_again_for_sql_server():
     assert "openjson" in texts[0]
     assert "ON CONFLICT" not in texts[1]
     assert "UPDLOCK" in texts[1]
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        (sa.select(sa.func.max(job_limit.c.IsAwaited)), "max of a bit"),
+        (sa.select(sa.func.avg(job_run.c.Attempt)), "cut off"),
+    ],
+)
+def test_aggregates_that_t_sql_refuses_or_cuts_off(query, problem):
+    with pytest.raises(TypeError, match=problem):
+        collecting.for_server(query.compile(dialect=sa.dialects.postgresql.dialect()))
 
 
 @pytest.fixture
