@@ -57,6 +57,7 @@ def install_and_restart(arguments: list[str]) -> None:
     )
 
 
+os.environ.setdefault("HYPOTHESIS_NO_PLUGINS", "1")  # it would import trio in each worker
 if Path(sys.argv[0]).stem in {
     "pytest",
     "py.test",

@@ -117,7 +117,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish() -> None:
     """Exclude the thousands of collected tests from garbage collections, and make collections during tests rare."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(100_000)
 

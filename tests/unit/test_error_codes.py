@@ -36,6 +36,7 @@ CODE = re.compile(r"T[GS]\d{3}")
 LOOKED_AT = re.compile(rf"{CODE.pattern}|\b(TargccError|InputError|CliError|Problem)\(")
 SIGNALS = {
     "JobCancelled",
+    "LeaseLost",
     "NodeUnknown",
     "NodeStuck",
     "NodeSilent",

@@ -221,3 +221,20 @@ def test_parts_share_a_ring_and_a_part_depends_on_the_names_alone():
     parts = [{name for name in names if rings.part_of(name, 3) == part} for part in (1, 2, 3)]
     assert sorted(name for part in parts for name in part) == sorted(names)
     assert all(len(part) > 20 for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("phases", "sent"),
+    [
+        ([("setup", "passed"), ("call", "passed"), ("teardown", "passed")], {"call": 6}),
+        ([("setup", "passed"), ("call", "failed"), ("teardown", "passed")], {"call": 6}),
+        ([("setup", "failed"), ("teardown", "passed")], {"setup": 3}),
+        ([("setup", "passed"), ("call", "passed"), ("teardown", "failed")], {"call": 2, "teardown": 4}),
+    ],
+)  # fmt: skip
+def test_a_worker_sends_what_is_worth_a_message(phases, sent):
+    reports = [
+        pytest.TestReport("t", ("t", 1, "t"), {}, outcome, None, phase, processor=number)
+        for number, (phase, outcome) in enumerate(phases, 1)
+    ]
+    assert {report.when: report.processor for report in rings.shortened(reports)} == sent

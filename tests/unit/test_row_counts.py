@@ -13,6 +13,7 @@ SCHEDULER = ROOT / "templates" / "scheduler" / "targcc_scheduler"
 SOURCES = (ROOT / "generator" / "targcc_gen", SCHEDULER)
 READERS = {
     "db/dialects/frequent.py",  # UPDATE and DELETE only: counts() refuses an INSERT
+    "db/dialects/mssql_driver.py",  # the driver's own cursors
     "db/dialects/psycopg_driver.py",  # the driver's own cursors
     "db/dialects/sqlite_driver.py",
     "services/procedures.py",

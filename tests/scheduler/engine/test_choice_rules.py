@@ -252,10 +252,11 @@ async def test_the_next_runs_of_a_job_go_first_if_its_limit_would_be_full(
             async def all(self, connection, parameters):
                 assert connection == "connection"
                 calls.append((name, parameters["count"]))
-                given = {"job": "Work", "queue": "default", "refused": "%f%"}
+                given = {"job": "Work", "queue": "default", "refused": "%f%", "full": []}
+                given |= {"chosen": [], "most_lost": 3}
                 given |= {"aging": 9, "now": NOW} if name == "aged" else {}
                 assert parameters == given | {"count": parameters["count"]}
-                return [name]
+                return [_row(100 + number, "Work") for number in range(parameters["count"])]
 
         return Statement()
 
@@ -264,6 +265,6 @@ async def test_the_next_runs_of_a_job_go_first_if_its_limit_would_be_full(
     choice = _choice(limits=limits, busy=Counter(busy))
     rows = [_row(number, job) for number, job in enumerate(offered)]
     aging = {"default": 9} if ("aged", 1) in asked else {}
-    first = await claim._next_of_full("connection", choice, rows, aging, "%f%")
+    await claim._take_next_of_full("connection", choice, rows, aging, "%f%")
     assert calls == asked
-    assert first == [name for name, _ in asked]
+    assert choice.run_ids == [100 + number for _, count in asked for number in range(count)]

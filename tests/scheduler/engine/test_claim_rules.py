@@ -211,6 +211,13 @@ def _offer(*runs):
         ([{"LostWorkers": 2}], [(1, "A")], {"poison_here": True}, []),
         ([{"ExpiresAt": NOW}], [(1, "A")], {}, []),
         ([{"ExpiresAt": NOW, "Attempt": 1}], [(1, "A")], {}, [1]),
+        # Where the next run of a job cannot begin here, the run after that goes before the offered run.
+        ([{"LostWorkers": 2}, {}, {}], [(3, "A")], {"limits": {"A": 1}, "poison_here": True}, [2]),
+        ([{"LostWorkers": 2}, {}, {}], [(1, "A")], {"limits": {"A": 1}, "poison_here": True}, [2]),
+        ([{"LostWorkers": 2}, {"LostWorkers": 2}, {}, {}], [(3, "A"), (4, "A")], {"limits": {"A": 2}}, [1, 3]),
+        ([{"ExpiresAt": NOW}, {}, {}], [(3, "A")], {"limits": {"A": 1}}, [2]),
+        ([{}, {}, {}], [(3, "A")], {"limits": {"A": 1}, "fits": lambda _job, _text, run: "no" if run == 1 else None}, [2]),
+        ([{}, {}, {}], [(2, "A"), (3, "A")], {"limits": {"A": 2}, "queue_limits": {"q": 1}}, [1]),
         ([{}, {}], [(1, "A"), (2, "A")], {"queue_limits": {"q": 1}}, [1]),
         ([{}], [(1, "A"), (7, "A")], {}, [1]),
         ([{}, {"JobName": "B"}], [(1, "A"), (2, "B")], {"fits": lambda job, *_: "no" if job == "A" else None}, [2]),

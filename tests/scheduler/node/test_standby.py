@@ -16,7 +16,7 @@ TAKES_OVER = 30
 """Limit of the seconds until a standby performs runs."""
 
 
-CALM = {"HEARTBEAT_SECONDS": 2, "LOST_AFTER_SECONDS": 10}
+CALM = {"HEARTBEAT_SECONDS": 5, "LOST_AFTER_SECONDS": 15}
 """Settings of the nodes: a session's first statements take a while on Babelfish."""
 
 

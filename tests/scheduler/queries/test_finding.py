@@ -127,8 +127,10 @@ async def test_every_way_to_search_finds_the_same(
     """Search by scanning the runs before they are indexed, and then by the index."""
     added = [await add(db, **values) for values in (RUNS[-1], *RUNS[:-1])]
     ids = [*added[1:], added[0]]  # the last entry of RUNS is the oldest run
-    for looked_at, indexed in ((1_000, False), (1, False), (1, True)):
+    ways = ((1_000, False, 0), (1, False, 0), (1, True, 0), (1, True, 4), (1, True, 4_000))
+    for looked_at, indexed, one_by_one in ways:
         monkeypatch.setattr(run_search, "_LOOKED_AT", looked_at)
+        monkeypatch.setattr(postgresql, "_NEXT", one_by_one)
         if indexed:
             await index(db)
             assert (await index_keeper.look(db, NOW)).waits == 0
@@ -137,6 +139,7 @@ async def test_every_way_to_search_finds_the_same(
                 text,
                 looked_at,
                 indexed,
+                one_by_one,
             )
     assert await find(db, "timeout", limit=1) == [ids[9]]
     assert await find(db, "timeout", before=ids[9]) == [ids[0], ids[10]]
@@ -237,6 +240,31 @@ async def test_runs_before_the_index_are_not_read_for_a_page_that_newer_runs_fil
     assert await find(db, "porcupine", limit=8) == ids[:-9:-1]
     assert len(statements) == few + 1
     sa.event.remove(engine, "before_cursor_execute", note)
+
+
+async def test_a_word_of_most_runs_is_found_without_a_list_of_them(
+    db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+):
+    """The newest runs are of another job. PostgreSQL's index would return all the others, a million of them in a second."""
+    monkeypatch.setattr(run_search, "_LOOKED_AT", 5)
+    ids = [await add(db, JobName="Old", Message=f"order {n}") for n in range(10)]
+    for _ in range(8):
+        await add(db, JobName="Late")
+    await index(db)
+    statements: list[str] = []
+
+    def note(_: Any, _cursor: Any, statement: str, *__: Any) -> None:
+        statements.append(statement)
+
+    engine = db.engine.sync_engine
+    sa.event.listen(engine, "before_cursor_execute", note)
+    assert await find(db, "order", limit=3) == ids[:-4:-1]
+    assert not [statement for statement in statements if "MATERIALIZED" in statement]
+    statements.clear()
+    assert await find(db, "no such text", limit=3) == []
+    sa.event.remove(engine, "before_cursor_execute", note)
+    is_listed = [statement for statement in statements if "MATERIALIZED" in statement]
+    assert len(is_listed) == (1 if db.dialect.name == "postgresql" else 0)
 
 
 async def test_without_an_index_runs_are_read(db: AsyncConnection, monkeypatch: pytest.MonkeyPatch):

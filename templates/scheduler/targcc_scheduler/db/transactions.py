@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ..core.errors import DatabaseReplaced
+from ..core.errors import DatabaseReplaced, LeaseLost
 from ..core.outage import MOST_UNDONE, in_short, is_undone, retry_delay
 from .dialects import known
 from .dialects.base import WRITES
@@ -229,6 +229,9 @@ class Store:
             try:
                 async with self.write() as connection:
                     return await work(connection)
+            except LeaseLost:
+                if tries > 1:  # the next try is that of a standby
+                    raise
             except DBAPIError as error:
                 if not is_undone(error) or tries == MOST_UNDONE:
                     raise

@@ -40,11 +40,11 @@ class MSSQLTexts:
 
     def find(
         self, clauses: Sequence[Clause], where: sa.ColumnElement[bool], limit: int, below: int
-    ) -> sa.Select[Any]:
+    ) -> list[tuple[int, sa.Select[Any]]]:
         """Select the newest runs that meet the condition."""
         del clauses
         statement = sa.select(job_run).where(job_run.c.Id < below, where)
-        return statement.order_by(job_run.c.Id.desc()).limit(limit)
+        return [(below, statement.order_by(job_run.c.Id.desc()).limit(limit))]
 
 
 _CLOCK = sa.func.sysutcdatetime(type_=UtcDateTime())

@@ -71,7 +71,7 @@ class SQLiteTexts:
 
     def find(
         self, clauses: Sequence[Clause], where: sa.ColumnElement[bool], limit: int, below: int
-    ) -> sa.Select[Any]:
+    ) -> list[tuple[int, sa.Select[Any]]]:
         """Read FTS5 rows one by one, newest first. The unary plus keeps SQLite from beginning with ``c_JobRun``."""
         asks = sa.text("c_JobText MATCH :asked").bindparams(asked=expression(clauses))
         same = sa.text("c_JobRun.Id = +c_JobText.rowid")
@@ -79,7 +79,7 @@ class SQLiteTexts:
         statement = (
             sa.select(job_run).select_from(both).where(asks, _SQLITE_TEXT.c.rowid < below, where)
         )
-        return statement.order_by(sa.desc(_SQLITE_TEXT.c.rowid)).limit(limit)
+        return [(below, statement.order_by(sa.desc(_SQLITE_TEXT.c.rowid)).limit(limit))]
 
 
 def expression(clauses: Sequence[Clause]) -> str:

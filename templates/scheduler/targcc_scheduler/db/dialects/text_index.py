@@ -125,5 +125,8 @@ class TextIndex(Protocol):
 
     def find(
         self, clauses: Sequence[Clause], where: sa.ColumnElement[bool], limit: int, below: int
-    ) -> sa.Select[Any]:
-        """Return the statement for the newest runs that match all clauses and a condition on ``c_JobRun``, with ids less than ``below``."""
+    ) -> list[tuple[int, sa.Select[Any]]]:
+        """Return the statements for the newest runs that match all clauses and a condition on ``c_JobRun``, with ids less than ``below``.
+
+        Each statement has a bound above all ids of its results. A statement is not needed if the runs above its bound are enough.
+        """

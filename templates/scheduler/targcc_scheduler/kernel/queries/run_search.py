@@ -482,7 +482,7 @@ async def _far(
     active = [sa.select(job_run).where(c.State == state, every) for state in sorted(ACTIVE)]
     due = sa.select(job_run).select_from(job_text_due.join(job_run, _IS_DUE)).where(every)
     statements = [
-        (border, index.find(clauses(wanted), every, limit, border)),
+        *index.find(clauses(wanted), every, limit, border),
         (border, first_of(active, [c.Id.desc()], limit)),
     ]
     progress = await _behind(connection) if wanted.indexed_only else None

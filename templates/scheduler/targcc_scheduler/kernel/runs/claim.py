@@ -103,17 +103,6 @@ def _points(run: sa.FromClause) -> sa.ColumnElement[Any]:
     return run.c.Priority * sa.bindparam("aging", type_=sa.Integer) + waited
 
 
-def _next_of_job(urgency: sa.ColumnElement[Any]) -> FrequentStatement:
-    return FrequentStatement(
-        sa.select(*_CANDIDATE)
-        .where(*_WAITS_IN_QUEUE, job_run.c.JobName == sa.bindparam("job"), NOT_REFUSED, CLAIMABLE)
-        .order_by(urgency.desc(), job_run.c.DueAt, job_run.c.Id)
-        .limit(sa.bindparam("count"))
-        .with_for_update(skip_locked=True)
-    )
-
-
-_NEXT_OF_JOB, _NEXT_AGED_OF_JOB = _next_of_job(job_run.c.Priority), _next_of_job(_points(job_run))
 _MAY_GO = (
     *_WAITS_IN_QUEUE,
     sa.not_(is_among(job_run.c.JobName, listed("full", sa.Text))),
@@ -122,6 +111,19 @@ _MAY_GO = (
     NOT_REFUSED,
     CLAIMABLE,
 )
+
+
+def _next_of_job(urgency: sa.ColumnElement[Any]) -> FrequentStatement:
+    return FrequentStatement(
+        sa.select(*_CANDIDATE)
+        .where(job_run.c.JobName == sa.bindparam("job"), *_MAY_GO)
+        .order_by(urgency.desc(), job_run.c.DueAt, job_run.c.Id)
+        .limit(sa.bindparam("count"))
+        .with_for_update(skip_locked=True)
+    )
+
+
+_NEXT_OF_JOB, _NEXT_AGED_OF_JOB = _next_of_job(job_run.c.Priority), _next_of_job(_points(job_run))
 _NEXT_WAITING = FrequentStatement(
     sa.select(*_CANDIDATE)
     .where(*_MAY_GO)
@@ -223,6 +225,11 @@ class Choice:
         more = self.keys is None or self.keys.more
         return more and len(self.misfits) + len(self.expired) < MOST_MISFITS
 
+    def seen(self) -> dict[int, None]:
+        """Return the runs that this claim takes, cannot take or offers again later, by id."""
+        passed = (*(item.run_id for item in self.misfits), *self.expired)
+        return dict.fromkeys((*self.run_ids, *passed, *(row.Id for row in self.later)))
+
     def full(self) -> list[str]:
         """Return the jobs at their limit."""
         return [name for name, limit in self.limits.items() if self.busy[name] >= limit]
@@ -319,10 +326,11 @@ async def offered(
     rows_by_id = {row.Id: row for row in (await connection.execute(_OFFERED, parameters)).all()}
     rows = [rows_by_id[run.run_id] for run in runs if run.run_id in rows_by_id]
     refused = refused_by(terms.identity.fingerprint)
-    first = await _next_of_full(connection, choice, rows, aging, refused)
-    in_order = {row.Id: row for row in (*first, *rows)}.values()
-    await choice.look(connection, in_order)
-    for row in in_order:
+    await _take_next_of_full(connection, choice, rows, aging, refused)
+    seen = choice.seen()
+    rows = [row for row in rows if row.Id not in seen]
+    await choice.look(connection, rows)
+    for row in rows:
         choice.take(row)
     if choice.keys is not None:
         await choice.keys.ask(connection)
@@ -336,29 +344,24 @@ def _choice(
     return Choice(limits, busy, terms.poison_here, terms.fits, now, terms.keyed, room=room)
 
 
-async def _next_of_full(
+async def _take_next_of_full(
     connection: AsyncConnection,
     choice: Choice,
     rows: Sequence[Any],
     aging: Mapping[str, int],
     refused: str,
-) -> list[Any]:
-    """Return the next runs of each job whose limit the offered runs would fill.
+) -> None:
+    """Take the next runs of each job whose limit the offered runs would fill.
 
     An engine's entries are not in the order of a job's runs. An offered run that loses its place waits without an entry until a run of the
-    job ends, like any run that its job's limit blocks.
+    job ends, like any run that its job's limit blocks. Where something else blocks the next run, as another poison run on this node, the
+    run after that goes, and not the offered run.
     """
-    next_rows: list[Any] = []
     for (job, queue), count in Counter((row.JobName, row.Queue) for row in rows).items():
         room = choice.limits.get(job, 0) - choice.busy[job]
         if 0 < room <= count:
-            parameters = {"job": job, "queue": queue, "count": room, "refused": refused}
-            if queue in aging:
-                parameters |= {"aging": aging[queue], "now": choice.now}
-                next_rows += await _NEXT_AGED_OF_JOB.all(connection, parameters)
-            else:
-                next_rows += await _NEXT_OF_JOB.all(connection, parameters)
-    return next_rows
+            most = min(room, choice.room.get(queue, room))
+            await _choose(connection, choice, (queue, aging.get(queue)), most, refused, job=job)
 
 
 async def _running(connection: AsyncConnection, limited: Collection[str]) -> Counter[str]:
@@ -396,31 +399,35 @@ async def _choose(
     of: tuple[str, int | None],
     count: int,
     refused: str,
+    *,
+    job: str | None = None,
 ) -> int:
     """Choose up to ``count`` runs of a queue that may start now; return how many were chosen.
 
-    ``of`` is the queue and its ageing. Once a run is a misfit or has expired, each query reads at least ``MOST_MISFITS // 4`` runs.
+    ``of`` is the queue and its ageing; ``job`` limits the choice to the runs of a job. Once a run is a misfit or has expired, each query reads at least ``MOST_MISFITS // 4`` runs.
     """
     queue, aging = of
     before = len(choice.run_ids)
     while count > 0 and choice.goes_on:
-        unfit = [*(item.run_id for item in choice.misfits), *choice.expired]
+        unfit = choice.misfits or choice.expired
         looked_at = max(count, MOST_MISFITS // 4) if unfit else count
-        passed = [*choice.run_ids, *unfit]
         parameters = {
             "queue": queue,
             "full": choice.full(),
-            "chosen": passed,
+            "chosen": list(choice.seen()),
             "most_lost": POISON_AFTER - 1 if choice.poison else MOST_LOST_WORKERS,
             "count": looked_at,
             "refused": refused,
         }
+        plain, aged = _NEXT_WAITING, _next_aged(connection.dialect.name)
+        if job is not None:
+            plain, aged = _NEXT_OF_JOB, _NEXT_AGED_OF_JOB
+            parameters["job"] = job
         if aging is None:
-            candidates = await _NEXT_WAITING.all(connection, parameters)
+            candidates = await plain.all(connection, parameters)
         else:
             parameters |= {"aging": aging, "now": choice.now}
-            statement = _next_aged(connection.dialect.name)
-            candidates = await statement.all(connection, parameters)
+            candidates = await aged.all(connection, parameters)
         exhausted = len(candidates) < looked_at
         await choice.look(connection, candidates)
         for row in candidates:
