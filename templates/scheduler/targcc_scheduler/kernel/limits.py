@@ -340,10 +340,8 @@ _WAKES = FrequentStatement(
 )
 _GIVEN = FrequentStatement(sa.update(job_limit).where(_IS_KEY).values(Version=_l.Version + 1))
 IS_AWAITED, _NOBODY_WAITS = (
-    FrequentStatement(
-        sa.update(job_limit).where(_IS_KEY).values(IsAwaited=sa.literal_column(literal))
-    )
-    for literal in ("true", "false")
+    FrequentStatement(sa.update(job_limit).where(_IS_KEY).values(IsAwaited=constant))
+    for constant in (sa.true(), sa.false())
 )
 _TERMS = sa.select(job_limit.c.JobName, job_limit.c.Most, job_limit.c.IntervalMs, job_limit.c.Burst)
 _TERMS = _TERMS.where(limit_renames.IS_KEY).distinct()

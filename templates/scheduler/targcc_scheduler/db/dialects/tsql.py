@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.mssql.base import MSSQLCompiler
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql import operators
+from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.dml import Insert as PlainInsert
 from sqlalchemy.sql.elements import AsBoolean, BinaryExpression, BooleanClauseList, UnaryExpression
 
@@ -38,6 +38,44 @@ def _is_predicate(element: Any) -> bool:
     return isinstance(element, BinaryExpression) and operators.is_comparison(element.operator)
 
 
+_EQUALITIES = frozenset({operators.eq, operators.ne})
+
+
+def _value(element: Any) -> Any:
+    """Return a condition as a number: 1, 0 or NULL; another expression unchanged."""
+    if not _is_predicate(element):
+        return element
+    one, zero = sa.literal_column("1"), sa.literal_column("0")
+    return sa.case((element, one), (sa.not_(element), zero))
+
+
+def _condition(element: Any) -> Any:
+    """Return ``COALESCE`` of conditions as a condition; another expression unchanged."""
+    inner = element
+    while type(inner).__name__ == "Grouping":
+        inner = inner.element
+    is_bit = isinstance(inner, sa.Function) and any(map(_is_predicate, inner.clauses))
+    return inner == sa.literal_column("1") if is_bit else element
+
+
+def _literals_in_groups(select: Any) -> Any:
+    """Write the parameters of ``GROUP BY`` into the statement, as the server takes two equal expressions with parameters for different."""
+    keys = {
+        part.key
+        for clause in select._group_by_clauses
+        for part in visitors.iterate(clause)
+        if isinstance(part, sa.BindParameter)
+    }
+    if not keys:
+        return select
+
+    def literal(part: Any, **_: Any) -> Any:
+        is_one = isinstance(part, sa.BindParameter) and part.key in keys
+        return part.render_literal_execute() if is_one and not part.literal_execute else None
+
+    return visitors.replacement_traverse(select, {}, literal)
+
+
 _ORDERS = {
     operators.lt: operators.lt,
     operators.gt: operators.gt,
@@ -61,6 +99,7 @@ class TSQL(MSSQLCompiler):
 
     def translate_select_structure(self, select_stmt: Any, **kwargs: Any) -> Any:
         """Render ``FOR UPDATE`` as hints of the locked tables."""
+        select_stmt = _literals_in_groups(select_stmt)
         locks = select_stmt._for_update_arg
         if locks is not None:
             hint = _SKIPPED if locks.skip_locked else _SHARED if locks.read else _LOCKED
@@ -111,9 +150,35 @@ class TSQL(MSSQLCompiler):
     def visit_binary(self, binary: Any, override_operator: Any = None, **kw: Any) -> str:  # type: ignore[override]
         """Render the order of two rows as comparisons of their values."""
         operator = override_operator or binary.operator
+        if operator in _EQUALITIES and (_is_predicate(binary.left) or _is_predicate(binary.right)):
+            binary = BinaryExpression(
+                _value(binary.left), _value(binary.right), operator, binary.type
+            )
         if isinstance(binary.left, sa.Tuple) and operator in _ORDERS:
             return self.process(_ordered(binary.left, binary.right, operator).self_group(), **kw)
         return str(super().visit_binary(binary, override_operator=override_operator, **kw))  # type: ignore[no-untyped-call]
+
+    def visit_coalesce_func(self, fn: Any, **kw: Any) -> str:
+        """Render conditions among the arguments as bits."""
+        return f"coalesce({', '.join(self.process(_value(part), **kw) for part in fn.clauses)})"
+
+    def visit_case(self, clause: Any, **kw: Any) -> str:
+        """Render conditions among the results as bits."""
+        results = [result for _, result in clause.whens]
+        if any(map(_is_predicate, [*results, clause.else_])):
+            whens = [(condition, _value(result)) for condition, result in clause.whens]
+            clause = sa.case(*whens, value=clause.value, else_=_value(clause.else_))
+        return str(super().visit_case(clause, **kw))
+
+    def _generate_delimited_list(self, elements: Any, separator: Any, **kw: Any) -> str:
+        """Compare a bit among conditions with 1."""
+        if separator in {" AND ", " OR "}:
+            elements = tuple(map(_condition, elements))
+        return str(super()._generate_delimited_list(elements, separator, **kw))  # type: ignore[no-untyped-call]
+
+    def _generate_delimited_and_list(self, clauses: Any, **kw: Any) -> str:
+        """Compare a bit among conditions with 1, also if the condition stands alone."""
+        return str(super()._generate_delimited_and_list(tuple(map(_condition, clauses)), **kw))  # type: ignore[no-untyped-call]
 
     def _generate_prefixes(self, stmt: Any, prefixes: Any, **kw: Any) -> str:
         """Leave out hints of other databases for the planner."""
