@@ -163,9 +163,10 @@ class MSSQLDialect:
         """
         is_on, name = connection.execute(_SNAPSHOTS).one()
         if not is_on:
+            quoted = f"[{name.replace(']', ']]')}]"
             raise SchemaError(
                 f"the scheduler needs READ_COMMITTED_SNAPSHOT in the database {name}: ask its administrator to execute"
-                f" ALTER DATABASE [{name}] SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE"
+                f" ALTER DATABASE {quoted} SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE"
             )
 
     async def read_clock(self, connection: AsyncConnection) -> datetime | None:

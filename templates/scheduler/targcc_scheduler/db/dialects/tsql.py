@@ -207,6 +207,13 @@ class TSQL(MSSQLCompiler):
         inner = sa.case((funcfilter.criterion, arguments[0]))
         return f"{fn.name}({self.process(inner, **kwargs)})"
 
+    def visit_bindparam(self, bindparam: Any, *args: Any, **kwargs: Any) -> str:  # type: ignore[override]
+        """Render bytes with their type: a missing value is a text, which the server does not convert to bytes by itself."""
+        text = str(super().visit_bindparam(bindparam, *args, **kwargs))
+        if isinstance(bindparam.type, sa.LargeBinary) and not bindparam.expanding:
+            return f"CAST({text} AS varbinary(max))"
+        return text
+
     def visit_like_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
         """Render LIKE; a bracket, which begins a set of characters in T-SQL alone, stands for itself."""
         del operator
