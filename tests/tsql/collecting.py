@@ -63,12 +63,16 @@ HELPERS = frozenset(
 )
 """Files that execute the statements of their callers."""
 _SOURCES = frozenset({"sqlite", "postgresql"})
-GUARDED = {("kernel/runs/transition.py", "_settle_at_once"): "changes_in_ctes"}
+GUARDED = {
+    ("kernel/runs/transition.py", "_settle_at_once"): "changes_in_ctes",
+    ("kernel/limits.py", "hold"): "changes_in_ctes",
+}
 """Functions that run only where an attribute of the dialect is true."""
 _DDL = ("CREATE ", "ALTER ", "DROP ", "COMMENT ")
 _BUILT = "_built_by"
 """The attribute of an expression that a dialect has built: the method, its arguments, and the id of the expression."""
 _TEXTS = ("find",)
+"""Methods of the index of texts, which SQL Server lacks."""
 _LIST = re.compile(r"\(__\[POSTCOMPILE_(\w+?)(?:~~.*?~~)?\]\)")
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
@@ -177,7 +181,8 @@ def _place() -> Place | None:
 @cache
 def _texts_alone() -> frozenset[str]:
     """Return the texts in the modules of a single database."""
-    texts = set()
+    common = (base.SAVEPOINT.set, base.SAVEPOINT.undo, base.SAVEPOINT.release)
+    texts = {statement.text for statement in common if statement is not None}
     for name in OTHERS:
         tree = ast.parse((PRODUCT / f"db/dialects/{name}.py").read_text(encoding="utf-8"))
         texts |= {
@@ -196,6 +201,7 @@ def _alone(compiled: Any, source: str, file: str, functions: frozenset[str]) -> 
         (file in ALONE, f"stands in {file}"),
         (text in _texts_alone(), "text of a dialect"),
         (_is_built_by_name(statement), "built by the name of the database"),
+        (getattr(statement, "__dict__", {}).get(_BUILT, ("",))[0] in _TEXTS, "reads the text index"),
         (source.lstrip().startswith(_DDL) or file.startswith("db/migrations/"), "migration"),
         (isinstance(compiled, str) or isinstance(statement, ReleaseSavepointClause), "SQLAlchemy's own"),
     )  # fmt: skip
@@ -316,9 +322,7 @@ def _rebuilt(statement: Any) -> Any:
 
 def _again(built: Any) -> Any:
     method, arguments, options, _ = built
-    mssql = known.named("mssql")
-    owner = mssql.texts if method in _TEXTS else mssql
-    return _rebuilt(getattr(owner, method)(*arguments, **options))
+    return _rebuilt(getattr(known.named("mssql"), method)(*arguments, **options))
 
 
 # Statements that are built by the name of the database.
@@ -433,8 +437,10 @@ def _remembering(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def built(*arguments: Any, **options: Any) -> Any:
         expression = method(*arguments, **options)
-        if isinstance(expression, sa.ClauseElement):
-            expression.__dict__[_BUILT] = (name, arguments, options, id(expression))
+        expressions = [part for _, part in expression] if name in _TEXTS else [expression]
+        for part in expressions:
+            if isinstance(part, sa.ClauseElement):
+                part.__dict__[_BUILT] = (name, arguments, options, id(part))
         return expression
 
     return built
