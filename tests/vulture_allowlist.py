@@ -162,3 +162,25 @@ postgresql  # in the text of a type alias, db/dialects/base.py
 
 # The manual's generated pages, compared with its contents in tests/unit/test_docs.py.
 _.PAGES
+
+# SQLAlchemy calls these of the compiler and the driver of SQL Server.
+_among
+_string_agg
+_whole_seconds
+_.do_rollback_to_savepoint
+_.get_default_isolation_level
+_.get_driver_connection
+_.get_pool_class
+_.get_select_precolumns
+_.setinputsizes
+_.supports_statement_cache
+_.tuple_in_values
+_.use_insertmanyvalues
+_.visit_current_timestamp_func
+_.visit_funcfilter
+_.visit_in_op_binary
+_.visit_length_func
+_.visit_like_op_binary
+_.visit_not_like_op_binary
+_.visit_nulls_last_op_unary_modifier
+_.visit_substr_func

@@ -207,9 +207,9 @@ class TSQL(MSSQLCompiler):
         inner = sa.case((funcfilter.criterion, arguments[0]))
         return f"{fn.name}({self.process(inner, **kwargs)})"
 
-    def visit_bindparam(self, bindparam: Any, *args: Any, **kwargs: Any) -> str:  # type: ignore[override]
+    def visit_bindparam(self, bindparam: Any, *args: Any, **kwargs: Any) -> str:
         """Render bytes with their type: a missing value is a text, which the server does not convert to bytes by itself."""
-        text = str(super().visit_bindparam(bindparam, *args, **kwargs))
+        text = str(super().visit_bindparam(bindparam, *args, **kwargs))  # type: ignore[no-untyped-call]
         if isinstance(bindparam.type, sa.LargeBinary) and not bindparam.expanding:
             return f"CAST({text} AS varbinary(max))"
         return text
