@@ -6,6 +6,7 @@ import asyncio
 import logging
 import pickle
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -60,6 +61,8 @@ Connection = Any
 """A session or connection of the application: SQLAlchemy (async or sync), Django, psycopg or sqlite3."""
 _AT_ONCE_SECONDS = 0.1
 """Interval at which a run is created on the scheduler's loop, which reads overrides and writes checkpoints; meanwhile in the calling thread."""
+_PREPARING_SECONDS = 60
+"""Longest wait of a call for a start that still creates or upgrades the tables."""
 _CLOCK_READ_SECONDS = 60
 """Interval at which a process without a node reads the database's clock."""
 
@@ -115,6 +118,7 @@ class Host:
         self._clock_read = float("-inf")
         self._opened_at = float("-inf")
         self._opening = asyncio.Lock()
+        self._preparing: Future[None] | None = None
         self._told = ""
         self._home = Home(settings.database_url)
         self.findings: list[JobFinding] = []
@@ -160,8 +164,8 @@ class Host:
         Raises:
             DatabaseReplaced: the database is not the one that was opened.
         """
-        if self._store is None:
-            await self.call(asyncio.sleep(0))  # opening checks that the tables fit this release
+        if self._store is None:  # opening checks that the tables fit this release
+            await self._loop.open().call(self._opened(asyncio.sleep(0), waits=False))
         if self._store is not None:  # open connections could still read a deleted file
             self._store.watch.check()
         return await self._reader.read(query)
@@ -331,8 +335,13 @@ class Host:
             ExtraMissing: a setting needs packages that are not installed.
         """
         self._require_extras()
+        preparing = self._preparing = Future[None]()
+        try:
+            await asyncio.to_thread(prepare, self._settings)
+        finally:
+            self._preparing = None
+            preparing.set_result(None)
         definitions = await asyncio.to_thread(lambda: self.registry.definitions)
-        await asyncio.to_thread(prepare, self._settings)
         await self.call(self._start(definitions, work=work, schedule=schedule, queues=queues))
 
     async def _start(
@@ -436,9 +445,16 @@ class Host:
         for follower in self._external.values():
             follower.close()
 
-    async def _opened(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    async def _opened(self, coroutine: Coroutine[Any, Any, T], *, waits: bool = True) -> T:
+        """Open database and engine, then await ``coroutine``.
+
+        While a start of this process creates or upgrades the tables, wait for that start, for at most ``_PREPARING_SECONDS``: a host serves
+        requests before a long start is over. With ``waits=False``, as for a page that says so, do not wait.
+        """
         with for_nobody():  # stored texts are English, not in a reader's language
             try:
+                if waits and (preparing := self._preparing) is not None:
+                    await asyncio.wait({asyncio.wrap_future(preparing)}, timeout=_PREPARING_SECONDS)
                 # The lock: a failed opening closes only its own store and engine.
                 async with self._opening:
                     await self._open()
