@@ -45,8 +45,9 @@ def _value(element: Any) -> Any:
     """Return a condition as a number: 1, 0 or NULL; another expression unchanged."""
     if not _is_predicate(element):
         return element
-    one, zero = sa.literal_column("1"), sa.literal_column("0")
-    return sa.case((element, one), (sa.not_(element), zero))
+    yes: sa.ColumnElement[Any] = sa.literal_column("1")
+    no: sa.ColumnElement[Any] = sa.literal_column("0")
+    return sa.case((element, yes), (sa.not_(element), no))
 
 
 def _condition(element: Any) -> Any:
@@ -73,7 +74,7 @@ def _literals_in_groups(select: Any) -> Any:
         is_one = isinstance(part, sa.BindParameter) and part.key in keys
         return part.render_literal_execute() if is_one and not part.literal_execute else None
 
-    return visitors.replacement_traverse(select, {}, literal)
+    return visitors.replacement_traverse(select, {}, literal)  # type: ignore[call-overload]  # as SQLAlchemy has it
 
 
 _ORDERS = {
@@ -168,7 +169,7 @@ class TSQL(MSSQLCompiler):
         if any(map(_is_predicate, [*results, clause.else_])):
             whens = [(condition, _value(result)) for condition, result in clause.whens]
             clause = sa.case(*whens, value=clause.value, else_=_value(clause.else_))
-        return str(super().visit_case(clause, **kw))
+        return str(super().visit_case(clause, **kw))  # type: ignore[no-untyped-call]
 
     def _generate_delimited_list(self, elements: Any, separator: Any, **kw: Any) -> str:
         """Compare a bit among conditions with 1."""
