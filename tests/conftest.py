@@ -196,8 +196,12 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def migrated_sqlite_url(tmp_path: Path, _sqlite_template: Path) -> str:
-    """URL of a SQLite file with the scheduler's tables."""
+def migrated_sqlite_url(
+    tmp_path: Path, _sqlite_template: Path, request: pytest.FixtureRequest
+) -> str:
+    """URL of a SQLite file with the scheduler's tables; of SQL Server where ``TARGCC_TEST_STORE`` says so."""
+    if sql_server.STORE:
+        return str(request.getfixturevalue("migrated_mssql_url"))
     file = tmp_path / "jobs.db"
     shutil.copy(_sqlite_template, file)
     return f"sqlite:///{file}"

@@ -44,11 +44,26 @@ class Slow:
 
 
 @dataclass
+class Cut:
+    """Answer after which the connection is lost.
+
+    Attributes:
+        sent: Bytes of the protocol that are still sent.
+    """
+
+    sent: bytes = b""
+
+
+HALF_AN_ANSWER = bytes.fromhex("0401004000330100") + bytes.fromhex("8101000000000020003804")
+"""The header of a packet of 64 bytes, and the first bytes of a result's columns."""
+
+
+@dataclass
 class Double:
     """Answers of the fake server, and its record.
 
     Attributes:
-        answers: Answers by the statement's first words: rows by column name, an error, or a :class:`Slow`.
+        answers: Answers by the statement's first words: rows by column name, an error, a :class:`Slow`, or a :class:`Cut`.
         seen: Every statement, in order.
         stopped: Statements that a client's attention stopped, and after how many seconds.
         killed: Killed sessions.
@@ -60,6 +75,7 @@ class Double:
     stopped: list[tuple[str, float]] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
     killed: set[int] = field(default_factory=set)
+    clients: list[socket.socket] = field(default_factory=list)
     port: int = 0
     password: str = PASSWORD
     sessions: Iterator[int] = field(default_factory=lambda: itertools.count(51))
@@ -89,6 +105,9 @@ class Double:
         session: int = self._now.session
         if words.upper() == "SELECT @@SPID":
             return QueryResult([Column("", Integer(4))], [[session]])
+        if words.upper() == "SELECT @@ERROR":
+            return QueryResult([Column("", Integer(4))], [[getattr(self._now, "error", 0)]])
+        self._now.error = 0
         if words.upper().startswith(KILL):
             self.killed.add(int(words[len(KILL) :]))
             return QueryResult([], [])
@@ -97,11 +116,24 @@ class Double:
                 return self._given(answer, query, session)
         return self.catalog.answer(query)
 
+    def drop_sessions(self) -> None:
+        """End every session, as a restart of the server does."""
+        for client in self.clients:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+        self.clients.clear()
+
     def _given(self, answer: object, query: Query, session: int) -> QueryResult:
         if isinstance(answer, Exception):
+            self._now.error = getattr(answer, "number", 0)
             raise answer
         if isinstance(answer, Slow):
             return self._work(answer, query, session)
+        if isinstance(answer, Cut):
+            client: socket.socket = self._now.client
+            client.sendall(answer.sent)
+            client.shutdown(socket.SHUT_RDWR)
+            raise QueryError("the connection is lost", number=596)
         if callable(answer):
             return self._given(answer(query), query, session)
         columns, rows = _shape(answer)
@@ -189,6 +221,7 @@ class _KeepClient(_Handler):
     def handle(self) -> None:
         double = self.server.double
         double._now.client, double._now.session = self.request, next(double.sessions)
+        double.clients.append(self.request)
         super().handle()
 
 

@@ -185,6 +185,7 @@ _.visit_current_timestamp_func
 _.visit_funcfilter
 _.visit_in_op_binary
 _.visit_length_func
+_.visit_coalesce_func
 _.visit_like_op_binary
 _.visit_not_like_op_binary
 _.visit_nulls_last_op_unary_modifier

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import sql_server
+import sqlalchemy as sa
 from projects import PATH
 
 HERE = Path(__file__).resolve().parent
@@ -72,6 +74,26 @@ class Database:
         """Return the number of runs in each state."""
         sql = "SELECT State, COUNT(*) FROM c_JobRun GROUP BY State"
         return dict(map(tuple, self.rows(sql)))
+
+
+class ServerDatabase(Database):
+    """The scheduler's tables on SQL Server, with the same queries."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        super().__init__(folder / "no.db")
+        self.url = url
+
+    def rows(self, sql: str, *parameters: Any) -> list[Any]:
+        """Return the rows of a query."""
+        query = sql_server.Query(sa.make_url(self.url))
+        try:
+            return query.rows(sql, parameters)
+        finally:
+            query.close()
+
+    def change(self, sql: str, *parameters: Any) -> None:
+        """Execute a change that the scheduler does not know of."""
+        self.rows(sql, *parameters)
 
 
 async def until(condition: Callable[[], Any], seconds: float = 30) -> Any:

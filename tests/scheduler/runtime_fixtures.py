@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rt_tools import QUICK, Database, NodeProcess
+import sql_server
+from rt_tools import QUICK, Database, NodeProcess, ServerDatabase
 from targcc_scheduler import Scheduler, Settings
 
 
@@ -17,7 +18,10 @@ def empty_database(_sqlite_template: Path) -> Path:
 
 
 @pytest.fixture
-def database(tmp_path: Path, empty_database: Path) -> Database:
+def database(tmp_path: Path, empty_database: Path, request: pytest.FixtureRequest) -> Database:
+    """A SQLite file with the scheduler's tables; SQL Server where ``TARGCC_TEST_STORE`` says so."""
+    if sql_server.STORE:
+        return ServerDatabase(request.getfixturevalue("migrated_mssql_url"), tmp_path)
     shutil.copy(empty_database, tmp_path / "jobs.db")
     return Database(tmp_path / "jobs.db")
 

@@ -39,16 +39,6 @@ def test_a_condition_of_group_by_is_a_value():
     assert "GROUP BY CAST(CASE WHEN (c_JobStat.Outcome IN (N'failed', N'missed')) THEN 1" in text
 
 
-def test_a_value_that_is_a_constant_in_one_part_stays_a_parameter_in_another():
-    limit = sa.bindparam("most", 7)
-    group = C.Count + limit
-    statement = sa.select(group, sa.func.count()).where(C.Count < limit).group_by(group)
-    text, parameters = rendered(statement)
-    assert "GROUP BY c_JobStat.Count + 7" in text
-    assert "WHERE c_JobStat.Count < :most" in text
-    assert parameters["most"] == 7
-
-
 def test_the_values_of_a_statement_that_is_compiled_once_are_those_of_each_execution():
     group = C.Count + sa.bindparam("most")
     dialect = MSDialect_mssqlpython()

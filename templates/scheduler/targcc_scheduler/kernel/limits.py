@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.states import FINAL, WAITING, RunState
 from ..db.columns import UtcDateTime
 from ..db.dialects import known
-from ..db.dialects.frequent import FrequentStatement, is_among, is_in_list, listed
+from ..db.dialects.frequent import FrequentStatement, insert_new, is_among, is_in_list, listed
 from ..db.tables import job_limit, job_run
 from . import limit_renames
 from .jobs.options import LimitPolicy
@@ -111,8 +111,11 @@ _HOLD = FrequentStatement(
 )
 
 
+_KEY = job_limit.c.LimitKey
+
+
 async def hold(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
-    """Lock keys until the transaction ends, and insert missing keys; PostgreSQL only.
+    """Lock keys until the transaction ends, and insert missing keys, where transactions write concurrently.
 
     Args:
         connection: A transaction that writes.
@@ -121,6 +124,14 @@ async def hold(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -
     Returns:
         The locked keys, and whether each is new. Keys that another transaction has locked are left out.
     """
+    if not known.of(connection).changes_in_ctes:
+        present = await look(connection, [row["LimitKey"] for row in rows])
+        new = [row for row in rows if row["LimitKey"] not in present]
+        locked = await lock(connection, sorted(present), waits=False) if present else ()
+        added = [
+            row["LimitKey"] for row in new if await insert_new(connection, job_limit, [_KEY], row)
+        ]
+        return dict.fromkeys(locked, False) | dict.fromkeys(added, True)
     given = [
         {name.lower(): value for name, value in row.items()}
         | {"updatedat": row["UpdatedAt"].isoformat()}
@@ -340,10 +351,8 @@ _WAKES = FrequentStatement(
 )
 _GIVEN = FrequentStatement(sa.update(job_limit).where(_IS_KEY).values(Version=_l.Version + 1))
 IS_AWAITED, _NOBODY_WAITS = (
-    FrequentStatement(
-        sa.update(job_limit).where(_IS_KEY).values(IsAwaited=sa.literal_column(literal))
-    )
-    for literal in ("true", "false")
+    FrequentStatement(sa.update(job_limit).where(_IS_KEY).values(IsAwaited=constant))
+    for constant in (sa.true(), sa.false())
 )
 _TERMS = sa.select(job_limit.c.JobName, job_limit.c.Most, job_limit.c.IntervalMs, job_limit.c.Burst)
 _TERMS = _TERMS.where(limit_renames.IS_KEY).distinct()

@@ -33,6 +33,10 @@ _MOST_PARAMETERS = 2_000
 _SETS_PATIENCE = "SET LOCK_TIMEOUT"
 
 
+_STOP_SECONDS = 0.25
+"""Interval between attentions for a call that goes on."""
+
+
 class Threads:
     """The threads of an engine: as many calls of the driver as there are connections may wait for the server at once.
 
@@ -57,11 +61,11 @@ class Threads:
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
-            if not call.done() and stop is not None:
-                with contextlib.suppress(Exception):  # the call has ended meanwhile
-                    stop()
-            with contextlib.suppress(Exception):
-                await asyncio.wait({call})
+            while not call.done():  # an attention before the statement is under way is lost
+                if stop is not None:
+                    with contextlib.suppress(Exception):  # the call has ended meanwhile
+                        stop()
+                await asyncio.wait({call}, timeout=None if stop is None else _STOP_SECONDS)
             raise
 
     def close(self) -> None:
@@ -125,7 +129,8 @@ class ThreadedCursor:
         await self._connection.threads.run(work, *arguments, stop=self._stop)
 
     def _stop(self) -> None:
-        if (cancel := getattr(self._cursor, "cancel", None)) is not None:
+        handle = getattr(self._cursor, "hstmt", None)
+        if (cancel := getattr(handle, "_cancel", None)) is not None:  # SQLCancel has no public name
             cancel()
 
     def _open(self) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.mssql.base import MSSQLCompiler
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql import operators
+from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.dml import Insert as PlainInsert
 from sqlalchemy.sql.elements import (
     AsBoolean,
@@ -58,26 +58,43 @@ def _groups(select: Any) -> list[Any]:
     return [part.element if isinstance(part, sa.Label) else part for part in parts]
 
 
-def _same_as_group(select: Any, *given: Any) -> dict[str, Any]:
-    """Return the compiler's options for expressions: constants in place of parameters, if an expression is one of GROUP BY.
-
-    Args:
-        select: The statement.
-        given: The expressions, and last the options.
-    """
-    *expressions, options = given
-    groups = _groups(select)
-    bare = [part.element if isinstance(part, sa.Label) else part for part in expressions]
-    if any(part is group or part.compare(group) for part in bare for group in groups):
-        return {**options, "literal_execute": True}
-    return dict(options)
+_EQUALITIES = frozenset({operators.eq, operators.ne})
 
 
-def _sorted(part: Any) -> Any:
-    """Return the expression of a part of ORDER BY."""
-    while isinstance(part, UnaryExpression) and part.modifier is not None:
-        part = part.element
-    return part
+def _value(element: Any) -> Any:
+    """Return a condition as a number: 1, 0 or NULL; another expression unchanged."""
+    if not _is_predicate(element):
+        return element
+    yes: sa.ColumnElement[Any] = sa.literal_column("1")
+    no: sa.ColumnElement[Any] = sa.literal_column("0")
+    return sa.case((element, yes), (sa.not_(element), no))
+
+
+def _condition(element: Any) -> Any:
+    """Return ``COALESCE`` of conditions as a condition; another expression unchanged."""
+    inner = element
+    while type(inner).__name__ == "Grouping":
+        inner = inner.element
+    is_bit = isinstance(inner, sa.Function) and any(map(_is_predicate, inner.clauses))
+    return inner == sa.literal_column("1") if is_bit else element
+
+
+def _literals_in_groups(select: Any) -> Any:
+    """Write the parameters of ``GROUP BY`` into the statement, as the server takes two equal expressions with parameters for different."""
+    keys = {
+        part.key
+        for clause in select._group_by_clauses
+        for part in visitors.iterate(clause)
+        if isinstance(part, sa.BindParameter)
+    }
+    if not keys:
+        return select
+
+    def literal(part: Any, **_: Any) -> Any:
+        is_one = isinstance(part, sa.BindParameter) and part.key in keys
+        return part.render_literal_execute() if is_one and not part.literal_execute else None
+
+    return visitors.replacement_traverse(select, {}, literal)  # type: ignore[call-overload]  # as SQLAlchemy has it
 
 
 _ORDERS = {
@@ -101,16 +118,9 @@ def _ordered(left: Any, right: Any, operator: Any) -> sa.ColumnElement[bool]:
 class TSQL(MSSQLCompiler):
     """SQLAlchemy's compiler, with row locks as table hints, conditions as values, and instants in UTC."""
 
-    def _process_parameters_for_postcompile(self, parameters: Any, *args: Any, **kw: Any) -> Any:
-        """Keep the value of a constant that is a parameter in another part of the statement."""
-        given = dict(parameters)
-        state = super()._process_parameters_for_postcompile(parameters, *args, **kw)
-        for name in self.__dict__.get("_targcc_plain", set()) & (given.keys() - parameters.keys()):
-            parameters[name] = given[name]
-        return state
-
     def translate_select_structure(self, select_stmt: Any, **kwargs: Any) -> Any:
         """Render ``FOR UPDATE`` as hints of the locked tables."""
+        select_stmt = _literals_in_groups(select_stmt)
         locks = select_stmt._for_update_arg
         if locks is not None:
             hint = _SKIPPED if locks.skip_locked else _SHARED if locks.read else _LOCKED
@@ -134,25 +144,18 @@ class TSQL(MSSQLCompiler):
         return text
 
     def _label_select_column(self, select: Any, column: Any, *args: Any, **kwargs: Any) -> Any:
-        """Render a condition among the columns as a bit, and a column of GROUP BY as GROUP BY does."""
-        results, asfrom, options, *rest = args
-        options = _same_as_group(select, column, options)
+        """Render a condition among the columns as a bit."""
         if _is_predicate(column):
             condition = column.element if isinstance(column, sa.Label) else column
             bit = _bit(condition)
             column = bit.label(column.name) if isinstance(column, sa.Label) else bit
-        return super()._label_select_column(select, column, results, asfrom, options, *rest, **kwargs)  # type: ignore[no-untyped-call]
+        return super()._label_select_column(select, column, *args, **kwargs)  # type: ignore[no-untyped-call]
 
     def group_by_clause(self, select: Any, **kw: Any) -> str:
-        """Render GROUP BY with constants in place of parameters: the server takes two parameters for different expressions."""
+        """Render a condition of GROUP BY as a bit, as among the columns."""
         groups = [_bit(part) if _is_predicate(part) else part for part in _groups(select)]
-        texts = [self.process(part, **kw, literal_execute=True) for part in groups]
+        texts = [self.process(part, **kw) for part in groups]
         return f" GROUP BY {', '.join(texts)}" if texts else ""
-
-    def order_by_clause(self, select: Any, **kw: Any) -> str:
-        """Render ORDER BY; an expression of GROUP BY as GROUP BY does."""
-        kw = _same_as_group(select, *(_sorted(part) for part in select._order_by_clauses), kw)
-        return str(super().order_by_clause(select, **kw))  # type: ignore[no-untyped-call]
 
     def visit_in_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
         """Render a row that is among rows, as T-SQL compares single values alone."""
@@ -171,9 +174,35 @@ class TSQL(MSSQLCompiler):
     def visit_binary(self, binary: Any, override_operator: Any = None, **kw: Any) -> str:  # type: ignore[override]
         """Render the order of two rows as comparisons of their values."""
         operator = override_operator or binary.operator
+        if operator in _EQUALITIES and (_is_predicate(binary.left) or _is_predicate(binary.right)):
+            binary = BinaryExpression(
+                _value(binary.left), _value(binary.right), operator, binary.type
+            )
         if isinstance(binary.left, sa.Tuple) and operator in _ORDERS:
             return self.process(_ordered(binary.left, binary.right, operator).self_group(), **kw)
         return str(super().visit_binary(binary, override_operator=override_operator, **kw))  # type: ignore[no-untyped-call]
+
+    def visit_coalesce_func(self, fn: Any, **kw: Any) -> str:
+        """Render conditions among the arguments as bits."""
+        return f"coalesce({', '.join(self.process(_value(part), **kw) for part in fn.clauses)})"
+
+    def visit_case(self, clause: Any, **kw: Any) -> str:
+        """Render conditions among the results as bits."""
+        results = [result for _, result in clause.whens]
+        if any(map(_is_predicate, [*results, clause.else_])):
+            whens = [(condition, _value(result)) for condition, result in clause.whens]
+            clause = sa.case(*whens, value=clause.value, else_=_value(clause.else_))
+        return str(super().visit_case(clause, **kw))  # type: ignore[no-untyped-call]
+
+    def _generate_delimited_list(self, elements: Any, separator: Any, **kw: Any) -> str:
+        """Compare a bit among conditions with 1."""
+        if separator in {" AND ", " OR "}:
+            elements = tuple(map(_condition, elements))
+        return str(super()._generate_delimited_list(elements, separator, **kw))  # type: ignore[no-untyped-call]
+
+    def _generate_delimited_and_list(self, clauses: Any, **kw: Any) -> str:
+        """Compare a bit among conditions with 1, also if the condition stands alone."""
+        return str(super()._generate_delimited_and_list(tuple(map(_condition, clauses)), **kw))  # type: ignore[no-untyped-call]
 
     def _generate_prefixes(self, stmt: Any, prefixes: Any, **kw: Any) -> str:
         """Leave out hints of other databases for the planner."""
@@ -203,13 +232,8 @@ class TSQL(MSSQLCompiler):
         return f"{fn.name}({self.process(inner, **kwargs)})"
 
     def visit_bindparam(self, bindparam: Any, *args: Any, **kwargs: Any) -> str:
-        """Render bytes with their type: a missing value is a text, which the server does not convert to bytes by itself.
-
-        Note the parameters that are no constants, for :meth:`_process_parameters_for_postcompile`.
-        """
+        """Render bytes with their type: a missing value is a text, which the server does not convert to bytes by itself."""
         text = str(super().visit_bindparam(bindparam, *args, **kwargs))  # type: ignore[no-untyped-call]
-        if not kwargs.get("literal_execute") and not bindparam.expanding:
-            self.__dict__.setdefault("_targcc_plain", set()).add(self.bind_names[bindparam])
         if isinstance(bindparam.type, sa.LargeBinary) and not bindparam.expanding:
             return f"CAST({text} AS varbinary(max))"
         return text

@@ -496,7 +496,9 @@ async def _far(
 
 async def _behind(connection: AsyncConnection) -> index_keeper.Progress | None:
     """Return the progress of the index if more than :data:`_FEW_LEFT` runs are not indexed yet."""
-    waiting = sa.select(job_text_due.c.RunId).offset(_FEW_LEFT).limit(1)
+    waiting = (
+        sa.select(job_text_due.c.RunId).order_by(job_text_due.c.RunId).offset(_FEW_LEFT).limit(1)
+    )
     if await connection.scalar(waiting) is None and not await index_keeper.unseen(connection):
         return None
     progress = await index_keeper.progress(connection)

@@ -9,14 +9,18 @@ import os
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 VARIABLE = "TARGCC_TEST_SQL_SERVER"
-PARAMS = ["mssql"] if os.environ.get(VARIABLE) else []
+_ADDRESS = os.environ.get(VARIABLE, "")  # read now: tests leave the variables of the scheduler out
+PARAMS = ["mssql"] if _ADDRESS else []
 """The parameter of fixtures that run each test on each database."""
+STORE = os.environ.get("TARGCC_TEST_STORE") == "mssql"
+"""Whether tests of pages, API, commands and nodes run on the server instead of SQLite files."""
 
 
 @cache
@@ -32,12 +36,16 @@ class SQLServer:
     """A database of the tests, with the scheduler's tables."""
 
     def __init__(self) -> None:
-        address = sa.make_url(os.environ[VARIABLE])
+        address = sa.make_url(_ADDRESS)
         self._name = f"test_{uuid.uuid4().hex[:12]}"
         self._master = self._connect(address)
-        if self._master.execute("SELECT SERVERPROPERTY('BabelfishVersion')").fetchone()[0]:
-            _leave_defaults_to_babelfish()
+        self._master.execute("SELECT SERVERPROPERTY('BabelfishVersion')")
+        is_babelfish = self._master.fetchone()[0] is not None
         self._master.execute(f"CREATE DATABASE {self._name}")
+        if is_babelfish:
+            _leave_defaults_to_babelfish()
+        else:
+            self._master.execute(f"ALTER DATABASE {self._name} SET READ_COMMITTED_SNAPSHOT ON")
         self.address = address.set(database=self._name)
         self.url = self.address.render_as_string(hide_password=False)
         self._connection: Any = None
@@ -127,3 +135,56 @@ def running() -> Iterator[SQLServer]:
         yield server
     finally:
         server.close()
+
+
+class Row:
+    """A row whose values have positions and names, as a row of ``sqlite3``."""
+
+    def __init__(self, names: list[str], values: tuple[Any, ...]) -> None:
+        self._names = names
+        self._values = values
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._values[self._names.index(key.lower()) if isinstance(key, str) else key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __eq__(self, other: object) -> bool:
+        return self._values == (other._values if isinstance(other, Row) else other)
+
+    def __hash__(self) -> int:
+        return hash(self._values)
+
+    def keys(self) -> list[str]:
+        """Return the names of the columns."""
+        return self._names
+
+
+class Query:
+    """A connection for a query of a test, with ``?`` for each parameter."""
+
+    def __init__(self, address: sa.URL) -> None:
+        self._cursor = SQLServer._connect(address)
+
+    def rows(self, sql: str, parameters: tuple[Any, ...]) -> list[Row]:
+        """Return the rows of a query."""
+        self._cursor.execute(sql, *parameters)
+        if not self._cursor.description:
+            return []
+        names = [column[0].lower() for column in self._cursor.description]
+        return [Row(names, tuple(map(_plain, row))) for row in self._cursor.fetchall()]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._cursor.connection.close()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value in the form of SQLite's tables, which the tests compare."""
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "microseconds")
+    return int(value) if isinstance(value, bool) else value
