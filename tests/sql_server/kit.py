@@ -63,8 +63,8 @@ class Part:
 PARTS = (
     Part(
         "locks",
-        "READPAST, deadlocks, lock timeouts, READ_COMMITTED_SNAPSHOT on and off, languages, take-over by a standby",
-        ("-m", "sqlserver", "-n", "0", "tests/sql_server"),
+        "READPAST, deadlocks, lock timeouts, READ_COMMITTED_SNAPSHOT on and off, languages, rights, take-over by a standby, twenty kills",
+        ("-m", "sqlserver", "-n", "0", "tests/sql_server", "tests/scheduler/node", "tests/scheduler/storage"),
         lacking=("skips_rows_that_another", "waits_briefly_gives_up", "without_row_versions"),
     ),
     Part(

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from .core.database_url import STORES, url_of
+from .core.database_url import STORE_NAMES, STORES, url_of
 from .core.errors import SecretError
 from .core.extras import lacks_extra
 from .core.masking import know_environment, know_values, mask_our_records, mask_patterns
@@ -279,9 +279,7 @@ class Settings(BaseSettings):
         except (ArgumentError, ValueError):  # the message may hold a part of the password
             raise ValueError("not a database URL such as sqlite:///jobs.db") from None
         if backend not in STORES:
-            raise ValueError(
-                f"the scheduler keeps its tables in {' or '.join(STORES)}, not {backend}"
-            )
+            raise ValueError(f"the scheduler keeps its tables in {STORE_NAMES}, not {backend}")
         if make_url(url).database in {None, "", ":memory:"}:
             raise ValueError(
                 "name a database, such as sqlite:///jobs.db: one in memory cannot be shared"

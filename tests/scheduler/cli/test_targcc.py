@@ -374,7 +374,7 @@ def test_a_fresh_database_is_made_by_the_first_command(
     ("url", "said"),
     [
         ("nonsense", "TARGCC_DATABASE_URL: not a database URL"),
-        ("oracle://a:SECRET@b/c", "in sqlite or postgresql, not oracle"),
+        ("oracle://a:SECRET@b/c", "in sqlite, postgresql or mssql, not oracle"),
         ("sqlite:////no/such/folder/jobs.db", "unable to open database file"),
         ("postgresql://acme:SECRET@127.0.0.1:1/x", "postgresql://acme:***@127.0.0.1:1/x"),
     ],

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from targcc_scheduler.db.engines import sync_engine
 from targcc_scheduler.db.tables import job_batch, job_limit, job_log_line, job_run, logged_job
 from targcc_scheduler.db.transactions import Store
-from targcc_scheduler.kernel import throttle
 from targcc_scheduler.kernel.node.pruner import prune
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -108,7 +107,7 @@ async def test_flows_and_batches_go_with_their_last_run(store, migrated_url):
 
 
 async def test_keys_of_limits_go_that_nobody_uses(store, migrated_url, monkeypatch):
-    monkeypatch.setattr(throttle, "_MOST", 200)
+    monkeypatch.setattr(store.dialect, "most_rows", 200)
 
     def key(number: int, full_at: datetime | None = None) -> dict[str, object]:
         name = f"A tenant={number:03}"
@@ -154,7 +153,7 @@ async def test_it_can_be_stopped_and_begun_again(store, migrated_url):
 
 
 async def test_a_step_looks_at_no_more_rows_than_it_may(store, migrated_url, monkeypatch):
-    monkeypatch.setattr(throttle, "_MOST", 200)
+    monkeypatch.setattr(store.dialect, "most_rows", 200)
     shuffled = random.Random(7).sample(range(2_000), 2_000)
     fill(migrated_url, logged_job, [attempt(f"Job{n % 40}", 100 + n / 50) for n in shuffled])
     steps: list[int] = []

@@ -4,14 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import sql_server
 from cluster import Cluster, Node
 from targcc_scheduler import Scheduler, Settings
 
-pytestmark = [
-    pytest.mark.usefixtures("processes"),
-    pytest.mark.skipif(not sql_server.PARAMS, reason=f"{sql_server.VARIABLE} names no server"),
-]
+pytestmark = pytest.mark.sqlserver  # TARGCC_TEST_SQL_SERVER names a server
 TAKES_OVER = 30
 """Limit of the seconds until a standby performs runs."""
 

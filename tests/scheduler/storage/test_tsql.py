@@ -1,11 +1,8 @@
 """Statements as SQL Server gets them, without a server."""
 
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from targcc_scheduler.core.errors import SchemaError
 from targcc_scheduler.db.columns import joined_texts
 from targcc_scheduler.db.dialects.mssql import DIALECT
 from targcc_scheduler.db.dialects.mssql_driver import AsyncMSDialect
@@ -70,16 +67,3 @@ def test_the_recursive_part_of_a_query_has_neither_an_aggregate_nor_a_top():
         "ROW_NUMBER", "row_number"
     )
     assert not {word for word in ("max(", "min(", "TOP", "DISTINCT") if word in recursive}
-
-
-@pytest.mark.parametrize("is_on", [True, False])
-def test_a_database_without_read_committed_snapshot_is_refused_with_the_statement(is_on):
-    rows: Any = SimpleNamespace(one=lambda: (is_on, "ac]me"))
-    connection: Any = SimpleNamespace(execute=lambda _: rows)
-    if is_on:
-        DIALECT.require(connection)
-        return
-    with pytest.raises(
-        SchemaError, match=r"ALTER DATABASE \[ac\]\]me\] SET READ_COMMITTED_SNAPSHOT ON"
-    ):
-        DIALECT.require(connection)

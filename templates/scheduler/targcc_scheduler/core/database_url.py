@@ -15,6 +15,8 @@ STORES = {
 
 Everything else that depends on the database is in ``db/dialects/``.
 """
+STORE_NAMES = "sqlite, postgresql or mssql"
+"""The names of :data:`STORES`, for messages."""
 _OF_DJANGO = {"assume_role", "isolation_level", "pool", "server_side_binding"}
 """Options that Django reads itself; the driver does not accept them."""
 
@@ -48,7 +50,9 @@ def _of_django(connection: Any) -> URL:
             )
         return URL.create("sqlite", database=str(settings["NAME"]))
     if vendor != "postgresql":
-        raise ValueError(f"the scheduler keeps its tables in {' or '.join(STORES)}, not {vendor}")
+        raise ValueError(
+            f"the scheduler shares a database of Django in sqlite or postgresql, not {vendor}"
+        )
     host, options = str(settings["HOST"]), settings.get("OPTIONS") or {}
     query = {name: str(value) for name, value in options.items() if name not in _OF_DJANGO}
     if host.startswith("/"):  # the folder of a Unix socket

@@ -404,7 +404,8 @@ async def _choose(
 ) -> int:
     """Choose up to ``count`` runs of a queue that may start now; return how many were chosen.
 
-    ``of`` is the queue and its ageing; ``job`` limits the choice to the runs of a job. Once a run is a misfit or has expired, each query reads at least ``MOST_MISFITS // 4`` runs.
+    ``of`` is the queue and its ageing; ``job`` limits the choice to the runs of a job. Once a run is a misfit or has expired, each query
+    reads at least ``MOST_MISFITS // 4`` runs.
     """
     queue, aging = of
     before = len(choice.run_ids)
@@ -419,15 +420,14 @@ async def _choose(
             "count": looked_at,
             "refused": refused,
         }
-        plain, aged = _NEXT_WAITING, _next_aged(connection.dialect.name)
         if job is not None:
-            plain, aged = _NEXT_OF_JOB, _NEXT_AGED_OF_JOB
             parameters["job"] = job
-        if aging is None:
-            candidates = await plain.all(connection, parameters)
+            statement = _NEXT_OF_JOB if aging is None else _NEXT_AGED_OF_JOB
         else:
+            statement = _NEXT_WAITING if aging is None else _next_aged(connection.dialect.name)
+        if aging is not None:
             parameters |= {"aging": aging, "now": choice.now}
-            candidates = await aged.all(connection, parameters)
+        candidates = await statement.all(connection, parameters)
         exhausted = len(candidates) < looked_at
         await choice.look(connection, candidates)
         for row in candidates:
