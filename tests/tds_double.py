@@ -105,7 +105,7 @@ class Double:
         session: int = self._now.session
         if words.upper() == "SELECT @@SPID":
             return QueryResult([Column("", Integer(4))], [[session]])
-        if words.upper() == "SELECT @@ERROR":
+        if words == "SELECT @@ERROR" and words not in self.answers:
             return QueryResult([Column("", Integer(4))], [[getattr(self._now, "error", 0)]])
         self._now.error = 0
         if words.upper().startswith(KILL):

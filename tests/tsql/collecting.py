@@ -163,19 +163,29 @@ def _place() -> Place | None:
     """Return the place in the scheduler that executes; ``None`` for a statement of a test."""
     name, line, functions = "", 0, set[str]()
     for frame in _frames():
-        path = Path(frame.f_code.co_filename)
-        if "site-packages" in path.parts or not path.is_relative_to(ROOT):
+        file = _file(frame.f_code.co_filename)
+        if file is None:
             continue
-        if path.is_relative_to(PRODUCT):
-            file = path.relative_to(PRODUCT).as_posix()
+        if not file.startswith("/"):
             if not name and file not in HELPERS:  # the callers of helpers tell more
                 name, line = file, frame.f_lineno
             if name and file != name:
                 break
             functions.add(frame.f_code.co_name)
-        elif not path.is_relative_to(Path(__file__).parent):
+        else:
             break
     return (name, line, frozenset(functions)) if name else None
+
+
+@cache
+def _file(name: str) -> str | None:
+    """Return a file of the scheduler, relative to its folder; ``/`` for a test; ``None`` for a library and for the files of this folder."""
+    path = Path(name)
+    if "site-packages" in path.parts or not path.is_relative_to(ROOT):
+        return None
+    if path.is_relative_to(PRODUCT):
+        return path.relative_to(PRODUCT).as_posix()
+    return None if path.is_relative_to(Path(__file__).parent) else "/"
 
 
 @cache
@@ -351,7 +361,13 @@ def _built_by_name(database: str) -> Iterator[tuple[str, Any]]:
 
 
 def _is_built_by_name(statement: Any) -> bool:
-    return any(statement is built for database in _SOURCES for _, built in _built_by_name(database))
+    return id(statement) in _ids_built_by_name(len(sys.modules))
+
+
+@cache
+def _ids_built_by_name(_modules: int) -> dict[int, Any]:
+    """Return the statements that are built by the name of a database, by id; again once more modules are imported."""
+    return {id(built): built for database in _SOURCES for _, built in _built_by_name(database)}
 
 
 # The statements of the dialect of SQL Server itself.

@@ -259,7 +259,7 @@ def test_a_key_does_what_the_help_says(
 
 
 def test_jobs_have_no_retries_and_no_alerts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    folder = tmp_path / "tried_jobs"
+    folder = tmp_path / "dev_tried_jobs"
     folder.mkdir()
     (folder / "__init__.py").touch()
     job = '@job(retries=3, alerts=Alerts(slack="https://hooks.example.com/1"))'
@@ -268,7 +268,7 @@ def test_jobs_have_no_retries_and_no_alerts(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.syspath_prepend(str(tmp_path))
     project = Project(name="tried", package="tried", retries=5, job_options={"Report": {"retries": 4}})  # fmt: skip
     monkeypatch.setattr("targcc_scheduler.project._configured", for_development(project))
-    [report] = discover("tried_jobs").definitions.values()
+    [report] = discover("dev_tried_jobs").definitions.values()
     assert (report.retries, report.alerts) == (0, None)
 
 

@@ -54,6 +54,7 @@ def calls(monkeypatch):
 
 
 async def test_keys_are_held_and_missing_keys_inserted(calls):
+    calls.writers(limits, many=True)
     calls.replace(limits, "_HOLD")
     calls.answers = [SimpleNamespace(LimitKey="a", is_new=True), SimpleNamespace(LimitKey="b", is_new=False)]  # fmt: skip
     row = {"LimitKey": "a", "JobName": "Work", "Most": 1, "UpdatedAt": NOW}

@@ -1,6 +1,5 @@
 """Statements as SQL Server gets them, without a server."""
 
-
 import pytest
 import sqlalchemy as sa
 from targcc_scheduler.db.columns import joined_texts
