@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import sql_server
 import sqlalchemy as sa
 from projects import PATH
 
@@ -85,6 +84,8 @@ class ServerDatabase(Database):
 
     def rows(self, sql: str, *parameters: Any) -> list[Any]:
         """Return the rows of a query."""
+        import sql_server  # not beside the programs of tests
+
         query = sql_server.Query(sa.make_url(self.url))
         try:
             return query.rows(sql, parameters)

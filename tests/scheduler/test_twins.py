@@ -39,6 +39,7 @@ WITHOUT = {
     "features.batches.model": "no test imports it: test_batches*.py call it through scheduler.batches on both databases",
     "features.flows.actions": "no test imports it: tests/scheduler/flows calls it through the scheduler on both databases",
     "kernel.runs.log": "no test imports it: jobs write log lines in tests/scheduler/worker on both databases",
+    "kernel.throttle": "no test imports it: node/test_pruner.py prunes by it on both databases",
     "schedules.dialects": "the dialect of a cron expression, and no database",
 }
 """Modules that no test with a PostgreSQL database imports, and the reason."""

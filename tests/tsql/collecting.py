@@ -68,6 +68,22 @@ GUARDED = {
     ("kernel/limits.py", "hold"): "changes_in_ctes",
 }
 """Functions that run only where an attribute of the dialect is true."""
+_DOCTOR = "features/doctor/databases.py"
+OF_POSTGRESQL = frozenset(
+    {
+        *((_DOCTOR, name) for name in ("check_postgresql", "tables", "_session", "sequences")),
+        *((_DOCTOR, name) for name in ("write_postgresql", "_write_postgresql")),
+        *(
+            ("services/procedures.py", "look_up"),
+            ("services/procedure_rights.py", "procedure_right"),
+        ),
+    }
+)
+"""Functions that run on PostgreSQL alone, as checks of its catalogue; SQL Server has functions of its own."""
+_CATALOGUE = ("pg_catalog.", "sqlite_master")
+"""What SQLAlchemy's inspectors read."""
+_BY_A_TEST = "pg_advisory_xact_lock_shared"
+"""What tests write into statements of the scheduler, to make them wait."""
 _DDL = ("CREATE ", "ALTER ", "DROP ", "COMMENT ")
 _BUILT = "_built_by"
 """The attribute of an expression that a dialect has built: the method, its arguments, and the id of the expression."""
@@ -115,7 +131,7 @@ class Collector:
     def add(self, compiled: Any) -> None:
         """Collect a compiled statement, or the text of one, unless a test has executed it itself."""
         source = compiled if isinstance(compiled, str) else compiled.string
-        if source in self._seen:
+        if source in self._seen or _BY_A_TEST in source:
             return
         place = _place()
         if place is None:
@@ -214,6 +230,8 @@ def _alone(compiled: Any, source: str, file: str, functions: frozenset[str]) -> 
         (getattr(statement, "__dict__", {}).get(_BUILT, ("",))[0] in _TEXTS, "reads the text index"),
         (source.lstrip().startswith(_DDL) or file.startswith("db/migrations/"), "migration"),
         (isinstance(compiled, str) or isinstance(statement, ReleaseSavepointClause), "SQLAlchemy's own"),
+        (text is None and any(name in source for name in _CATALOGUE), "SQLAlchemy's own"),
+        (any((file, name) in OF_POSTGRESQL for name in functions), "function for PostgreSQL"),
     )  # fmt: skip
     needed = next((reason for holds, reason in reasons if holds), "")
     return needed or _guard(compiled, file, functions)
@@ -448,6 +466,9 @@ def own_statements() -> Iterator[tuple[str, str]]:
 
 # Remember what dialects build.
 
+_SHARED = (sa.true(), sa.false(), sa.null())
+"""Expressions that are one object for all who build them."""
+
 
 def _remembering(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
@@ -455,7 +476,7 @@ def _remembering(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         expression = method(*arguments, **options)
         expressions = [part for _, part in expression] if name in _TEXTS else [expression]
         for part in expressions:
-            if isinstance(part, sa.ClauseElement):
+            if isinstance(part, sa.ClauseElement) and not any(part is shared for shared in _SHARED):
                 part.__dict__[_BUILT] = (name, arguments, options, id(part))
         return expression
 

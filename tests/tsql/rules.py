@@ -401,7 +401,7 @@ def _limit_without_order(tree: exp.Expression) -> Iterator[exp.Expression]:
 
 FUNCTIONS = _words("""
     abs app_name applock_mode applock_test avg cast ceiling char charindex checksum coalesce concat concat_ws convert count count_big
-    current_timestamp dateadd datediff datediff_big datename datepart day db_id db_name dense_rank error_number exists floor format getdate
+    current_timestamp databasepropertyex dateadd datediff datediff_big datename datepart day db_id db_name dense_rank error_number exists floor format getdate
     getutcdate hashbytes host_name iif isnull json_modify json_query json_value isjson left len lower ltrim max min month nullif object_id
     openjson patindex power quotename rand rank replace replicate reverse right round row_number rtrim scope_identity serverproperty sign
     space sqrt stdev string_agg string_split stuff substring sum suser_sname switchoffset sysdatetime sysdatetimeoffset sysutcdatetime
