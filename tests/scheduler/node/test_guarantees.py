@@ -490,6 +490,13 @@ async def test_a_paused_job_says_why_makes_no_runs_and_goes_on_by_itself(world):
     assert world.slots("succeeded") == [NOON + 6 * MINUTE, NOON + 7 * MINUTE]
 
 
+async def test_a_job_that_is_resumed_before_its_first_node_starts_is_not_created_paused(world):
+    async with world.store.write() as connection:
+        await pauses.resume_job(connection, "Report", NOON)
+    await world.walk([world.node(paused=True)], NOON + 2 * MINUTE)
+    assert world.slots("succeeded") == [NOON + MINUTE, NOON + 2 * MINUTE]
+
+
 async def test_a_clock_that_jumps_an_hour_forward_makes_one_run_and_records_the_rest(world):
     nodes = [world.node(), world.node()]
     await world.walk(nodes, NOON + 2 * MINUTE)

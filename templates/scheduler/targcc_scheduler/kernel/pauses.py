@@ -15,7 +15,7 @@ from ..core.errors import PauseError
 from ..core.languages import Localized
 from ..db.columns import UtcDateTime
 from ..db.dialects import known
-from ..db.dialects.frequent import FrequentStatement
+from ..db.dialects.frequent import FrequentStatement, insert_new
 from ..db.tables import job_maintenance, job_queue, job_schedule
 
 # Pause and resume jobs and queues.
@@ -52,7 +52,11 @@ async def pause_job(
 
 
 async def resume_job(connection: AsyncConnection, name: str, now: datetime) -> None:
-    """Resume a job from now on; slots that passed during the pause are not made up for."""
+    """Resume a job from now on; slots that passed during the pause are not made up for.
+
+    A job that no node has seen yet gets its row now: the first node then does not create it paused.
+    """
+    await insert_new(connection, job_schedule, [job_schedule.c.JobName], {"JobName": name})
     values: dict[str, Any] = {**_RESUMED, "LastSlot": now}
     paused = sa.and_(job_schedule.c.JobName == name, job_schedule.c.PausedAt.is_not(None))
     await connection.execute(sa.update(job_schedule).where(paused).values(values))
