@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     """Whether a process brings the tables up to date when it starts; else: ``targcc migrate``."""
 
     heartbeat_seconds: Seconds = 2
-    """How often a node says that it is alive, and looks for cancellations."""
+    """How often a node says that it is alive, and looks for cancellations. With more than five nodes less often, up to a fifth of ``lost_after_seconds``."""
     lost_after_seconds: Seconds = 20
     """A node that has said nothing for so long is dead; its runs go to the others."""
     stuck_after_seconds: SecondsFrom0 = 600
@@ -136,7 +136,7 @@ class Settings(BaseSettings):
     cancel_grace: SecondsFrom0 = 5
     """How long a job that was cancelled or timed out may go on before it is stopped."""
     poll_seconds: Seconds = 1
-    """How often to look for work that another process created without waking this one."""
+    """How often to look for work that another process created without waking this one. With more than five nodes less often, up to 3 s."""
     query_seconds: Annotated[Seconds, Field(le=86_400)] = 10
     """How long a question of a page, the API or a command may take before it is given up."""
     cpu_meter: bool = True
