@@ -4,8 +4,11 @@ from typing import Any
 
 import httpx
 import pytest
-from targcc_scheduler import __version__
-from web_fixtures import Site
+import sqlalchemy as sa
+from targcc_scheduler import Settings, __version__
+from targcc_scheduler.db.tables import job_run
+from targcc_scheduler.kernel.queries import runs
+from web_fixtures import Site, running
 
 
 async def finished(client: httpx.AsyncClient, run_id: int, *states: str) -> dict[str, Any]:
@@ -103,6 +106,25 @@ async def test_a_failure_is_told_with_its_traceback(busy_site: Site):
     assert not attempt["success"]
     assert "WarehouseError: the warehouse answered 503" in attempt["traceback"]
     assert "in fetch" in attempt["traceback"]
+
+
+async def test_an_attempt_that_ends_between_two_queries_ends_its_run_too(
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    async with running(Settings(database_url=migrated_url), work=False) as site:
+        client = await site.program("viewer")
+        run_id = await site.add_run("DailyReport", "running")
+        attempts_of_run = runs.attempts_of_run
+
+        async def ended(db: Any, run: Any) -> Any:
+            await site.add_attempt("DailyReport", run_id)
+            over = sa.update(job_run).where(job_run.c.Id == run_id).values(State="succeeded")
+            await site.change(lambda connection: connection.execute(over))
+            return await attempts_of_run(db, run)
+
+        monkeypatch.setattr(runs, "attempts_of_run", ended)
+        detail = (await client.get(f"/api/runs/{run_id}")).json()
+    assert (len(detail["attempts"]), detail["state"]) in {(0, "running"), (1, "succeeded")}
 
 
 async def test_arguments_are_checked_before_anything_runs(busy_site: Site):

@@ -106,11 +106,14 @@ async def get_run(
         run = await runs.get_run(db, run_id)
         if run is None:
             return None
+        attempts = await runs.attempts_of_run(db, run)
+        if attempts and run.state not in FINAL:  # the newest may have ended between the two queries
+            run = await runs.get_run(db, run_id) or run
         definition = scheduler.definitions.get(run.job)
         return run_detail_out(
             run,
             definition,
-            attempts=await runs.attempts_of_run(db, run),
+            attempts=attempts,
             log=await runs.log_lines(db, run_id),
             steps=await runs.steps(db, run_id),
             parents=_told(
