@@ -32,6 +32,21 @@ def test_it_shows_what_the_database_said_half_way_of_the_answer_and_the_time_sin
     assert clock.offset == -2 * HOUR - timedelta(seconds=10)
 
 
+def test_the_correction_of_a_doubtful_reading_does_not_turn_the_time_back(since_start):
+    clock = DatabaseClock(ManualClock(NOON))
+    clock.follow(NOON + timedelta(seconds=0.4), 0.0, 0.0)  # a slow answer: 0.4 s too late
+    since_start[0] = 1.0
+    before = clock.now()
+    clock.follow(NOON + timedelta(seconds=1), 1.0, 1.0)
+    assert clock.now() == before
+    since_start[0] = 1.3
+    assert clock.now() == before
+    since_start[0] = 1.5
+    assert clock.now() == NOON + timedelta(seconds=1.5)
+    clock.follow(NOON - HOUR, 1.5, 1.5)  # the database's clock is set
+    assert clock.now() == NOON - HOUR
+
+
 def test_it_follows_a_step_of_the_database_and_not_the_doubt_of_an_answer():
     clock = DatabaseClock(ManualClock(NOON))
     clock.follow(NOON, 0.0, 0.0)

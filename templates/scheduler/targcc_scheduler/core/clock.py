@@ -12,6 +12,9 @@ from typing import Protocol
 _LONGEST_WAIT = 1.0
 """The longest wait in seconds. A longer wait reads the clock again after this time, because the clock may be set meanwhile."""
 _TOGETHER = 0.2
+_HELD = timedelta(seconds=1)
+"""The longest step back in which the estimate of the database's clock stands still instead."""
+_EVER = datetime.min.replace(tzinfo=UTC)
 _TOLERANCE = 0.05
 """The error in seconds that the estimate of the database's clock may have, on top of half the round trip of a reading."""
 
@@ -63,13 +66,14 @@ class DatabaseClock(SystemClock):
     def __init__(self, own: Clock | None = None) -> None:
         self.own = own or SystemClock()
         self._anchor: tuple[datetime, float] | None = None
+        self._not_before = _EVER
 
     def now(self) -> datetime:
         """Return the current instant by the database's clock, aware and in UTC."""
         if self._anchor is None:
             return self.own.now()
         at, since = self._anchor
-        return at + timedelta(seconds=uptime() - since)
+        return max(at + timedelta(seconds=uptime() - since), self._not_before)
 
     @property
     def offset(self) -> timedelta:
@@ -80,7 +84,8 @@ class DatabaseClock(SystemClock):
         """Take a reading of the database's clock, made between two instants of :func:`uptime`.
 
         The reading counts for the middle of the round trip. A deviation within half the round trip plus the tolerance changes nothing,
-        so that the time does not jump to and fro.
+        so that the time does not jump to and fro. The correction of an earlier doubtful reading does not turn the time back: the time stands
+        still for up to a second. A longer step back is one of the database's clock.
 
         Args:
             server_time: The database's time.
@@ -88,12 +93,16 @@ class DatabaseClock(SystemClock):
             answered: The uptime when the answer came.
         """
         half = (answered - sent_at) / 2
+        anchor = server_time.astimezone(UTC), sent_at + half
         if self._anchor is not None:
             at, since = self._anchor
             error = server_time - (at + timedelta(seconds=sent_at + half - since))
             if abs(error.total_seconds()) <= half + _TOLERANCE:
                 return
-        self._anchor = server_time.astimezone(UTC), sent_at + half
+            now = self.now()
+            step_back = now - (anchor[0] + timedelta(seconds=uptime() - anchor[1]))
+            self._not_before = now if step_back <= _HELD else _EVER
+        self._anchor = anchor
 
 
 class ManualClock:
