@@ -30,7 +30,6 @@ SAMPLES = "BENCHMARK_SAMPLES"
 PACKAGES = ("procrastinate", "huey", "celery", "sqlalchemy", "psycopg")
 RUNS, WAITS, IDLE = "Runs per second", "From due to started", "Idle, with 1,000 scheduled jobs"
 SLOTS = "Slots, with 10,000 schedules of which 3,000 are due together"
-NODES = "Many nodes, with 20,000 schedules"
 ONE_PROCESS, SMALL = "One process", "Idle processes"
 OURS_PG, OURS_LITE = "ours, PostgreSQL", "ours, SQLite"
 _DISTRIBUTION = 30
