@@ -14,6 +14,7 @@ from sqlalchemy.dialects.mssql.base import MSDialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql import quoted_name
 
+from ...core.outage import NO_APPLOCK
 from ..columns import UtcDateTime
 from ..tables import job_run
 from . import base
@@ -52,20 +53,23 @@ _MOST_ROWS = 500
 """Most rows of an insert."""
 _NAMED = "DECLARE @name nvarchar(255) = CONCAT(DB_ID(), '/', :name); "
 """Puts the database's number before the name of an application lock, as Babelfish has one set of locks for all databases."""
-_LOCK = sa.text(
-    _NAMED
-    + "EXEC sp_getapplock @Resource = @name, @LockMode = 'Exclusive', @LockOwner = 'Transaction', @LockTimeout = -1"
-)
-_TRY_LOCK = sa.text(
+_GET = (
     _NAMED
     + "DECLARE @answer int; EXEC @answer = sp_getapplock @Resource = @name, @LockMode = 'Exclusive',"
-    " @LockOwner = 'Transaction', @LockTimeout = 0; SELECT @answer AS answer"
+    " @LockOwner = '{owner}', @LockTimeout = {milliseconds}; "
 )
+_LOCK = sa.text(
+    _GET.format(owner="Transaction", milliseconds=-1)
+    + f"IF @answer < 0 THROW {NO_APPLOCK}, N'the application lock was not given', 1"
+)
+"""Waits for the lock. ``sp_getapplock`` answers with a negative number, not with an error, where the lock is not given."""
+_TRY = "SELECT @answer AS answer"
+_TRY_LOCK = sa.text(_GET.format(owner="Transaction", milliseconds=0) + _TRY)
+_TRY_LEASE = sa.text(_GET.format(owner="Session", milliseconds=0) + _TRY)
 _HELD = sa.text(
     _NAMED
     + "SELECT APPLOCK_MODE('public', @name, 'Session'), APPLOCK_TEST('public', @name, 'Exclusive', 'Session')"
 )
-_TRY_LEASE = sa.text(str(_TRY_LOCK).replace("'Transaction'", "'Session'"))
 _SAVEPOINT = base.Savepoint(
     set=sa.text("SAVE TRANSACTION c_Savepoint"),
     undo=sa.text("ROLLBACK TRANSACTION c_Savepoint; SAVE TRANSACTION c_Savepoint"),
