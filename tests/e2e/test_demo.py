@@ -71,7 +71,7 @@ def test_demo_check_runs_a_job_over_rest_and_stops(more: tuple[str, ...], tmp_pa
 def test_demo_shows_its_dashboard_until_ctrl_c_and_keeps_a_named_folder(tmp_path: Path) -> None:
     with demo("acme", cwd=tmp_path) as process:
         link = read_until(process, r"http://127\.0\.0\.1:\d+/\S+token=\S+")
-        with urllib.request.urlopen(link, timeout=10) as page:
+        with urllib.request.urlopen(link, timeout=30) as page:
             body = page.read().decode()
         os.killpg(process.pid, signal.SIGINT)
         process.wait(30)

@@ -259,7 +259,7 @@ def signed_in(port: int, output: Path) -> httpx.Client:
     pattern = re.compile(r"http://127\.0\.0\.1:\d+/jobs/login\?token=\S+")
     link = wait_for(lambda: pattern.search(output.read_text(encoding="utf-8")), "it prints a link")
     assert isinstance(link, re.Match)
-    browser = httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True)
+    browser = httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True, timeout=30)
     page = browser.get(link[0])
     assert page.status_code == 200
     assert "Sales Report" in page.text

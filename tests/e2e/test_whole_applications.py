@@ -89,7 +89,7 @@ def test_of_four_web_processes_all_enqueue_and_one_worker_schedules(tmp_path):
     processes: set[int] = set()
 
     def ask() -> bool:
-        answer = httpx.post(f"http://127.0.0.1:{port}/tickets", params={"text": "help"})
+        answer = httpx.post(f"http://127.0.0.1:{port}/tickets", params={"text": "help"}, timeout=30)
         assert answer.status_code == 200, answer.text
         processes.add(answer.json()["process"])
         return len(processes) == 4
@@ -140,9 +140,12 @@ def test_an_application_of_django(tmp_path):
     with served.process(root, f"-m uvicorn clinic.asgi:application --port {port}"):
         at = f"http://127.0.0.1:{port}"
         served.until(lambda: served.answers(f"{at}/jobs/health/ready"), "the pages")
-        assert httpx.post(f"{at}/visits?patient=nobody").status_code == 409
-        assert httpx.post(f"{at}/visits?patient=Dana").status_code == 200
-        served.until(lambda: httpx.get(f"{at}/visits").json() == {"Dana": True}, "Dana is reminded")
+        assert httpx.post(f"{at}/visits?patient=nobody", timeout=30).status_code == 409
+        assert httpx.post(f"{at}/visits?patient=Dana", timeout=30).status_code == 200
+        served.until(
+            lambda: httpx.get(f"{at}/visits", timeout=30).json() == {"Dana": True},
+            "Dana is reminded",
+        )
         runs = "SELECT count(*) FROM c_JobRun WHERE JobName = 'Remind'"
         assert served.rows(root / "clinic.db", runs) == [(1,)]
     log = (root / "log.txt").read_text(encoding="utf-8")

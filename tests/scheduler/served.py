@@ -80,5 +80,5 @@ def rows(database: Path, statement: str) -> list[tuple[Any, ...]]:
 def answers(url: str) -> bool:
     """Return whether a page responds."""
     with contextlib.suppress(httpx.TransportError):
-        return httpx.get(url).status_code == 200
+        return httpx.get(url, timeout=30).status_code == 200
     return False

@@ -127,7 +127,7 @@ def test_one_address_has_so_many_connections_and_a_proxy_any_number():
         serving(Limits(per_address=1, proxies="127.0.0.0/8, nonsense")) as (port, _),
         connect(port),
     ):
-        assert httpx.get(f"http://127.0.0.1:{port}/").text == "fine"
+        assert httpx.get(f"http://127.0.0.1:{port}/", timeout=30).text == "fine"
 
 
 def test_of_too_many_that_wait_the_one_that_waits_longest_goes():
@@ -140,7 +140,7 @@ def test_of_too_many_that_wait_the_one_that_waits_longest_goes():
 
 def answers(port: int) -> bool:
     with contextlib.suppress(httpx.TransportError):
-        return httpx.get(f"http://127.0.0.1:{port}/").text == "fine"
+        return httpx.get(f"http://127.0.0.1:{port}/", timeout=30).text == "fine"
     return False
 
 

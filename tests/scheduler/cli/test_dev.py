@@ -432,7 +432,7 @@ def test_the_browser_opens_signed_in(
     process = start()
     while not (opened.exists() and opened.read_text(encoding="utf-8")):
         lines_until(process, "IndexError")  # the job fails each second
-    with httpx.Client(follow_redirects=True) as browser:
+    with httpx.Client(follow_redirects=True, timeout=30) as browser:
         page = browser.get(opened.read_text(encoding="utf-8"))
     assert (page.status_code, page.url.path) == (200, "/jobs")
     assert "Sign out" in page.text

@@ -43,7 +43,9 @@ def nodes(root: Path) -> int:
 def sign_up_many(port: int) -> None:
     """Post on a new connection each time, so that every process gets some of the requests."""
     for number in range(24):
-        answer = httpx.post(f"http://127.0.0.1:{port}/users", params={"name": f"user {number}"})
+        answer = httpx.post(
+            f"http://127.0.0.1:{port}/users", params={"name": f"user {number}"}, timeout=30
+        )
         assert answer.status_code == 200, answer.text
 
 

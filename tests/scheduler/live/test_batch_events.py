@@ -22,7 +22,9 @@ async def follow(settings: Settings) -> None:
         operator = await site.program("operator")
         async with (
             server(site) as live_server,
-            httpx.AsyncClient(base_url=address_of(live_server), headers=operator.headers) as client,
+            httpx.AsyncClient(
+                base_url=address_of(live_server), headers=operator.headers, timeout=30
+            ) as client,
             stream(client, f"/api/batches/{batch.batch_id}/events") as reader,
         ):
             began = await reader.until("batch")
@@ -51,7 +53,7 @@ async def test_a_flow_is_followed_step_by_step(site: Site, address: str):
     flow = await _flow(site, "waiting")
     program = await site.program("viewer")
     async with (
-        httpx.AsyncClient(base_url=address, headers=program.headers) as client,
+        httpx.AsyncClient(base_url=address, headers=program.headers, timeout=30) as client,
         stream(client, f"/api/flows/{flow}/events") as reader,
     ):
         assert (await reader.until("flow")).data["steps"] == {"load": "waiting"}

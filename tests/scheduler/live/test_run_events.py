@@ -19,7 +19,7 @@ async def follow(settings: Settings) -> None:
         program = await site.program("operator")
         token = program.headers["Authorization"]
         async with httpx.AsyncClient(
-            base_url=f"{address}/jobs/api", headers={"Authorization": token}
+            base_url=f"{address}/jobs/api", headers={"Authorization": token}, timeout=30
         ) as client:
             run_id = (await client.post("/jobs/slow_export/trigger")).json()["run_id"]
             waiting = asyncio.create_task(client.get(f"/runs/{run_id}?wait=60", timeout=90))
@@ -58,7 +58,7 @@ async def test_more_lines_than_one_round_brings_come_in_order_and_once(site: Sit
     texts = [f"line {number}" for number in range(1_203)]
     await write(site, run_id, *texts)
     program = await site.program("viewer")
-    async with httpx.AsyncClient(base_url=address, headers=program.headers) as client:
+    async with httpx.AsyncClient(base_url=address, headers=program.headers, timeout=30) as client:
         async with stream(client, f"/api/runs/{run_id}/events") as reader:
             messages = [(await reader.until("log")).data["message"] for _ in texts]
         assert messages == texts
@@ -86,7 +86,7 @@ async def test_streams_leave_room_for_pages_and_others(site: Site, address: str)
     run_id = await site.add_run("DailyReport", "running")
     program = await site.program("viewer")
     url = f"/api/runs/{run_id}/events"
-    async with httpx.AsyncClient(base_url=address, headers=program.headers) as client:
+    async with httpx.AsyncClient(base_url=address, headers=program.headers, timeout=30) as client:
         opened: list[Stream] = []
         async with asyncio.TaskGroup() as group:
             closing = asyncio.Event()
@@ -105,7 +105,9 @@ async def test_streams_leave_room_for_pages_and_others(site: Site, address: str)
             assert (await client.get(f"/api/runs/{run_id}")).status_code == 200
             other = await site.user("viewer")
             async with (
-                httpx.AsyncClient(base_url=address, cookies=dict(other.client.cookies)) as page,
+                httpx.AsyncClient(
+                    base_url=address, cookies=dict(other.client.cookies), timeout=30
+                ) as page,
                 stream(page, f"/jobs/runs/{run_id}/live") as reader,
             ):
                 await reader.until("run")
@@ -121,7 +123,7 @@ async def test_a_stream_ends_with_the_session_that_reads_it(
     reader = await site.user("viewer")
     cookies = dict(reader.client.cookies)
     async with (
-        httpx.AsyncClient(base_url=address, cookies=cookies) as client,
+        httpx.AsyncClient(base_url=address, cookies=cookies, timeout=30) as client,
         stream(client, f"/jobs/runs/{run_id}/live") as follower,
     ):
         await follower.until("run")
@@ -160,7 +162,7 @@ async def test_whoever_follows_first_may_see_less_than_others(site: Site, addres
     reporter, viewer = (await site.program("reports")).headers, (
         await site.program("viewer")
     ).headers
-    async with httpx.AsyncClient(base_url=f"{address}/api") as client:
+    async with httpx.AsyncClient(base_url=f"{address}/api", timeout=30) as client:
         assert (await client.get(f"/runs/{stock}/events", headers=reporter)).status_code == 404
         waiting = asyncio.create_task(client.get(f"/runs/{report}?wait=60", headers=reporter))
         await eventually(lambda: site.app.state.targcc.runs._rounds.listeners)
@@ -176,7 +178,7 @@ async def test_a_server_that_is_told_to_stop_does_not_wait_for_streams(settings:
         program = await site.program("viewer")
         async with (
             server(site) as live_server,
-            httpx.AsyncClient(headers=program.headers) as client,
+            httpx.AsyncClient(headers=program.headers, timeout=30) as client,
             stream(client, f"{address_of(live_server)}/api/runs/{run_id}/events") as reader,
         ):
             await reader.until("run")

@@ -55,7 +55,7 @@ def provider(tmp_path_factory):
             "2": {"preferred_username": "eve", "groups": []},
         }
         for subject, claims in people.items():
-            httpx.put(f"{address}/users/{subject}", json=claims).raise_for_status()
+            httpx.put(f"{address}/users/{subject}", json=claims, timeout=30).raise_for_status()
         yield address
     finally:
         process.terminate()
@@ -84,7 +84,7 @@ async def through(visitor, provider, subject):
     assert away.status_code == 303
     location = away.headers["Location"]
     assert location.startswith(f"{provider}/")
-    async with httpx.AsyncClient() as browser:
+    async with httpx.AsyncClient(timeout=30) as browser:
         signed = await browser.post(location, data={"sub": subject})
     assert signed.status_code == 302, signed.text
     return await visitor.get(signed.headers["Location"].removeprefix(HOST)), location
