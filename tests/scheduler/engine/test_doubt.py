@@ -187,6 +187,24 @@ async def test_a_claim_at_once_that_nobody_heard_of_is_given_back(scheduler):
     assert Counter(life)["running"] == 2
 
 
+class OneByOne(dict[str, object]):
+    """Jobs that are looked up by name alone."""
+
+    def __iter__(self):
+        raise AssertionError("all jobs are looked at")
+
+    values = items = keys = __iter__
+
+
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
+async def test_a_claim_at_once_looks_at_the_jobs_of_its_runs_alone(scheduler):
+    """With thousands of jobs, a look at all of them takes longer than a claim."""
+    executor = scheduler.node.executor
+    assert await scheduler.wait(await scheduler.enqueue("Hello"), 40) == RunState.SUCCEEDED
+    executor._definitions = OneByOne(executor._definitions)  # from now on claims are at once
+    assert await scheduler.wait(await scheduler.enqueue("Hello"), 40) == RunState.SUCCEEDED
+
+
 def hold(node) -> None:
     """Stop a node's claims, whatever the next refresh of drained releases finds."""
     node.releases.executor = None

@@ -395,3 +395,15 @@ async def test_the_statement_locks_the_keys_that_decide(monkeypatch, barred, fre
     columns = text.partition("INSERT INTO c_LoggedJob (")[2].partition(")")[0].split(", ")
     assert "JobName" in columns
     assert "Id" not in columns
+
+
+@pytest.mark.parametrize("untied", [True, False])
+async def test_the_json_of_an_attempt_is_read_once(migrated_postgresql_url, untied):
+    """PostgreSQL expands ``(function(…)).*`` into a call for each column of the history."""
+    statement = transition._postgresql_statement(untied=untied)
+    store = Store(migrated_postgresql_url)
+    async with store.read() as connection:
+        plan = sa.text(f"EXPLAIN (VERBOSE) {statement._statement}")
+        lines = [line for (line,) in await connection.execute(plan, {"rows": "[]"})]
+    await store.dispose()
+    assert sum(line.count("json_populate_record(") for line in lines) == 1

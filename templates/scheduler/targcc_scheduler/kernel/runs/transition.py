@@ -314,7 +314,9 @@ def _postgresql_statement(*, untied: bool = False, free: bool = False) -> Freque
     awaited = (
         "false FROM settled" if untied else "IsAwaited FROM settled LEFT JOIN held USING (LimitKey)"
     )
-    history = ", ".join(str(column.name) for column in logged_job.c if not column.primary_key)
+    logged = [str(column.name) for column in logged_job.c if not column.primary_key]
+    history = ", ".join(logged)
+    read = ", ".join(f"attempts.{name}" for name in logged)
     statement = sa.text(f"""
     WITH given AS MATERIALIZED (
         SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS given (
@@ -331,13 +333,11 @@ def _postgresql_statement(*, untied: bool = False, free: bool = False) -> Freque
         RETURNING given.run_id, given.attempt, c_JobRun.Ties, c_JobRun.LimitKey
     ), logged AS (
         INSERT INTO c_LoggedJob ({history})
-        SELECT {history}
-        FROM (
-            SELECT (json_populate_record(NULL::c_LoggedJob, given.history)).*
-            FROM given JOIN settled USING (run_id, attempt)
-            WHERE given.history IS NOT NULL
-            ORDER BY run_id
-        ) AS attempts
+        SELECT {read}
+        FROM given JOIN settled USING (run_id, attempt),
+            json_populate_record(NULL::c_LoggedJob, given.history) AS attempts -- read once, not for each column
+        WHERE given.history IS NOT NULL
+        ORDER BY run_id
     ), counted AS (
         INSERT INTO c_JobStat
             (JobName, BeginsAt, Outcome, Bucket, Shard, Count, Retried, SumMs, MaxMs)

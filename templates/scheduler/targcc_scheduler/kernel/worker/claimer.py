@@ -530,7 +530,7 @@ class Claimer:
     Args:
         services: Database, engine and clock.
         definitions: The jobs, by name.
-        terms: Makes the terms of a claim from the offer and the eligibility check.
+        terms: Makes the terms of a claim from the offer, the eligibility check and, for a claim of plain runs, the names of their jobs.
         give_back: Puts a claimed run back to ``enqueued`` without counting the attempt; retries while the database is unavailable.
         refused: Called after each claim that met runs which this node does not know.
     """
@@ -540,7 +540,7 @@ class Claimer:
         services: NodeServices,
         definitions: Mapping[str, JobDefinition],
         *,
-        terms: Callable[[Offer, Eligibility], ClaimTerms],
+        terms: Callable[..., ClaimTerms],
         give_back: Callable[[Claim, str], Coroutine[Any, Any, None]],
         refused: Callable[[], None],
     ) -> None:
@@ -603,7 +603,7 @@ class Claimer:
         if not plain:
             return None
         fitting = Eligibility(self._definitions)
-        terms = self._terms(Offer(), fitting)
+        terms = self._terms(Offer(), fitting, plain)
         if queue in terms.queue_limits:
             return None
         try:
