@@ -107,8 +107,8 @@ def test_an_idle_process_is_small(project, tmp_path, request, words, kind):
     assert sizes["Rss"] <= most
 
 
-MOST_ASKED = {"sqlite": 108, "postgresql": 120}
-"""Resident MiB of `serve` after the first page and the first answer of the API; 105 and 117 were measured."""
+MOST_ASKED = {"sqlite": 103, "postgresql": 115}
+"""Resident MiB of `serve` after the first page and the first answer of the API; 100 and 112 were measured."""
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -8,7 +8,9 @@ import textwrap
 import pytest
 from processes import environment
 from projects import PATH
-from targcc_scheduler.web.addresses import PATHS, parts
+from targcc_scheduler.web import health, openapi
+from targcc_scheduler.web.addresses import PATHS, imported, routers
+from targcc_scheduler.web.api.router import PARTS
 
 
 def said_by(code: str, **variables: str) -> list[str]:
@@ -104,5 +106,51 @@ def test_an_idle_process_has_neither_orm_nor_api(database_url, words):
 
 
 def test_the_addresses_are_those_of_the_routes():
-    paths = dict.fromkeys(route.path for part in parts() for route in part.routes)
+    parts = [*PARTS, openapi.router, health.router]
+    paths = dict.fromkeys(route.path for part in parts for route in part.routes)
     assert list(PATHS) == list(paths)
+
+
+def test_the_first_router_of_each_address_has_it():
+    for path in PATHS:
+        assert path in {route.path for route in imported(routers(path)[0]).routes}, path
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_request_imports_its_part_of_the_api_alone(database_url):
+    """The process prints status and imported parts after each request, then the route that ``If-Match`` reads for another part."""
+    lines = said_by(
+        """
+        from fastapi.testclient import TestClient
+        from projects import WEB
+        from targcc_scheduler import configure
+
+        configure(WEB)
+        from targcc_scheduler import create_app
+
+        def ask(method, path):
+            status = client.request(method, path).status_code
+            known = (name.rpartition("targcc_scheduler.")[2] for name in sys.modules if "targcc_scheduler." in name)
+            parts = {"web.health", "web.openapi", "web.api.limits", "web.api.jobs", "web.api.system", "features.triage.api", "features.audit.api"}
+            print(status, *sorted(parts & set(known)))
+
+        client = TestClient(create_app(), raise_server_exceptions=False)
+        ask("GET", "/jobs/api/limits")
+        ask("HEAD", "/jobs/api/limits")
+        ask("GET", "/health/live")
+        ask("GET", "/jobs/api/jobs/DailyReport/why")
+        ask("PUT", "/jobs/api/limits")
+        from targcc_scheduler.web.api_route import _reading
+        print(_reading("/api/runs/{run_id}").path)
+        """,
+        TARGCC_DATABASE_URL=database_url,
+    )
+
+    assert lines == [
+        "401 web.api.limits",
+        "401 web.api.limits",
+        "200 web.api.limits web.health",
+        "401 features.triage.api web.api.limits web.health",
+        "405 features.triage.api web.api.jobs web.api.limits web.api.system web.health",
+        "/api/runs/{run_id}",
+    ]

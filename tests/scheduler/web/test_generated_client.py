@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 from targcc_scheduler import Settings, create_app
-from targcc_scheduler.cli.local_transport import routers
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.web import openapi
+from targcc_scheduler.web.addresses import routers
 from targcc_scheduler.web.api.router import PARTS
 from threads import serving
 

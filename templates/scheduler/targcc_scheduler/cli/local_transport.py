@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from importlib import import_module
 
 import httpx
 from fastapi import FastAPI, Request
@@ -12,55 +11,12 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from ..core.identity import Principal, Role
-from ..kernel.feature import Routes, parts
 from ..scheduler import Scheduler
+from ..web.addresses import imported, routers
 from ..web.metrics import Metrics
 from ..web.state import Web
 from .common import opened, operator
 from .transport import Api
-
-# The kernel's modules of the API by the beginning of the path, so that a command imports few modules.
-
-_KERNEL = {
-    "jobs": "jobs",
-    "jobs/*/trigger/files": "files",
-    "history": "jobs",
-    "chains": "jobs",
-    "runs": "runs",
-    "runs/*/files": "files",
-    "runs/*/events": "events",
-    "runs/*/log.txt": "events",
-    "events": "events",
-    "limits": "limits",
-    "": "system",
-}
-
-
-def routers(path: str) -> tuple[str, ...]:
-    """Return the routers that may serve a path such as ``/api/jobs/DailyReport/why``, as ``module:name``, most likely first."""
-    api = f"{__package__.rpartition('.')[0]}.web.api"
-    patterns = [(pattern, f"{api}.{module}:router") for pattern, module in _KERNEL.items()]
-    patterns += [
-        (pattern, f"{feature.package}.{part.ref}")
-        for feature, part in parts(Routes)
-        for pattern in part.paths
-    ]
-    matching = [pair for pair in patterns if _begins(path.removeprefix("/api/"), pair[0])]
-    matching.sort(key=lambda pair: len(pair[0]), reverse=True)
-    anywhere = [
-        f"{feature.package}.{part.ref}" for feature, part in parts(Routes) if not part.paths
-    ]
-    return tuple(dict.fromkeys([*(router for _, router in matching), *anywhere]))
-
-
-def _begins(path: str, pattern: str) -> bool:
-    """Return whether a path begins with the segments of a pattern; ``*`` is any segment."""
-    segments, pattern_segments = path.split("/"), pattern.split("/") if pattern else []
-    return len(segments) >= len(pattern_segments) and all(
-        expected in {"*", segment}
-        for segment, expected in zip(segments, pattern_segments, strict=False)
-    )
-
 
 # REST API in this process, over the project's database. A user with access to the database gets the role admin.
 
@@ -99,8 +55,7 @@ class _Parts:
 def _routes(scope: Scope) -> list[BaseRoute]:
     """Return the routes of the first part that matches a request; empty if no part does."""
     for router in routers(scope["path"]):
-        module, _, name = router.partition(":")
-        routes: list[BaseRoute] = getattr(import_module(module), name).routes
+        routes = imported(router).routes
         if any(route.matches(scope)[0] is Match.FULL for route in routes):
             return routes
     return []

@@ -1,17 +1,18 @@
 """Routes of the API, health checks and metrics, below a prefix and at the root.
 
-The paths are listed here, so that a process has the routes before importing the API. The import takes 8 MiB and a third of a second, and
-few processes ever get an API request.
+The paths are listed here, so that a process has the routes before importing the API. The import of all parts takes 8 MiB and a third of a
+second; a request imports the part that has its path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from fastapi import APIRouter
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
 
 from ..kernel.feature import Routes
 from ..kernel.feature import parts as feature_parts
@@ -153,8 +154,10 @@ def scope_below(scope: Scope, prefix: str) -> Scope:
 
 def address_routes(prefix: str = "") -> list[BaseRoute]:
     """Return one route for each path; the first request imports the endpoints."""
-    answers, paths = HeadersOnly(_Answers(prefix)), [*PATHS, *_feature_paths()]
-    return [Route(f"{prefix}{path}", answers, include_in_schema=False) for path in paths]
+    return [
+        Route(f"{prefix}{path}", HeadersOnly(_Answers(prefix, path)), include_in_schema=False)
+        for path in (*PATHS, *_feature_paths())
+    ]
 
 
 def _feature_paths() -> Iterator[str]:
@@ -172,27 +175,94 @@ def _feature_paths() -> Iterator[str]:
 
 
 class _Answers:
-    """The ASGI app behind each route; passes requests to the router of its prefix."""
+    """The ASGI app behind a route; passes requests to the part of the API that has the path.
 
-    def __init__(self, prefix: str) -> None:
+    Args:
+        prefix: The prefix of the pages.
+        path: The path below the prefix.
+    """
+
+    def __init__(self, prefix: str, path: str) -> None:
         self._prefix = prefix
+        self._path = path
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await answering(self._prefix)(scope, receive, send)
+        await self._part(scope)(scope, receive, send)
+
+    def _part(self, scope: Any) -> APIRouter:
+        """Return the part with a route for the request, else the part that knows the path with another method."""
+        nearest, so_far = APIRouter(), Match.NONE
+        for router in routers(self._path):
+            part = answering(self._prefix, router)
+            match = max((route.matches(scope)[0] for route in part.routes), key=_how_well)
+            if match is Match.FULL:
+                return part
+            if match is Match.PARTIAL and so_far is Match.NONE:
+                nearest, so_far = part, match
+        return nearest
+
+
+def _how_well(match: Match) -> int:
+    return match.value
 
 
 @cache
-def answering(prefix: str) -> APIRouter:
-    """Return the router of the API, health checks and metrics below a prefix. FastAPI builds the routes once, at the first request."""
-    router = APIRouter()
-    for part in parts():
-        router.include_router(part, prefix=prefix, include_in_schema=False)
-    return router
+def answering(prefix: str, router: str) -> APIRouter:
+    """Return the routes of a router, as :func:`routers` names it, below a prefix. FastAPI builds the routes once, at the first request."""
+    below = APIRouter()
+    below.include_router(imported(router), prefix=prefix, include_in_schema=False)
+    return below
 
 
-def parts() -> tuple[APIRouter, ...]:
-    """Return the routers of the API, the OpenAPI document, the health checks and metrics; the import takes a third of a second."""
-    from . import health, openapi
-    from .api import router
+# Parts of the API, health checks and metrics by the beginning of the path, so that a process imports few of the modules.
 
-    return (*router.PARTS, *openapi.PARTS, health.router)
+_KERNEL = {
+    "jobs": "api.jobs",
+    "jobs/*/trigger/files": "api.files",
+    "history": "api.jobs",
+    "chains": "api.jobs",
+    "runs": "api.runs",
+    "runs/*/files": "api.files",
+    "runs/*/events": "api.events",
+    "runs/*/log.txt": "api.events",
+    "events": "api.events",
+    "limits": "api.limits",
+    "": "api.system",
+    "openapi.json": "openapi",
+    "docs": "openapi",
+    "/health": "health",
+    "/metrics": "health",
+}
+"""Modules of the kernel by the beginning of the path after ``/api/``."""
+
+
+def routers(path: str) -> tuple[str, ...]:
+    """Return the routers that may serve a path such as ``/api/jobs/DailyReport/why``, as ``module:name``, most likely first."""
+    patterns = [(pattern, f"{__package__}.{module}:router") for pattern, module in _KERNEL.items()]
+    patterns += [
+        (pattern, f"{feature.package}.{part.ref}")
+        for feature, part in feature_parts(Routes)
+        for pattern in part.paths
+    ]
+    matching = [pair for pair in patterns if _begins(path.removeprefix("/api/"), pair[0])]
+    matching.sort(key=lambda pair: len(pair[0]), reverse=True)
+    anywhere = [
+        f"{feature.package}.{part.ref}" for feature, part in feature_parts(Routes) if not part.paths
+    ]
+    return tuple(dict.fromkeys([*(router for _, router in matching), *anywhere]))
+
+
+def imported(router: str) -> APIRouter:
+    """Import a router, as :func:`routers` names it."""
+    module, _, name = router.partition(":")
+    found: APIRouter = getattr(import_module(module), name)
+    return found
+
+
+def _begins(path: str, pattern: str) -> bool:
+    """Return whether a path begins with the segments of a pattern; ``*`` is any segment."""
+    segments, pattern_segments = path.split("/"), pattern.split("/") if pattern else []
+    return len(segments) >= len(pattern_segments) and all(
+        expected in {"*", segment}
+        for segment, expected in zip(segments, pattern_segments, strict=False)
+    )

@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from . import responses
+from .addresses import answering, routers
 from .idempotency import HEADER, once
 from .problems import GuardedRoute, Handler, Problem, with_database
 from .responses import chosen_fields, fields_of, is_json, only
@@ -84,7 +85,7 @@ class ApiRoute(GuardedRoute):
                 412, "Changed meanwhile", "what this changes has no version: leave If-Match out"
             )
         shown = Request({**request.scope, "method": "GET", "query_string": b""}, request.receive)
-        now = await with_database(APIRoute.get_route_handler(self.reading[path]), shown)
+        now = await with_database(APIRoute.get_route_handler(_reading(path)), shown)
         body = bytes(now.body)
         if not responses.fits(request.headers["If-Match"], responses.tag(path, body, body)):
             raise Problem(
@@ -93,6 +94,16 @@ class ApiRoute(GuardedRoute):
                 "somebody changed it since it was read: read it again, and decide anew",
             )
         return await handler(request)
+
+
+def _reading(path: str) -> ApiRoute:
+    """Return the GET route of a path. If no request has asked for its part of the API yet, the part is imported."""
+    prefix, api, rest = path.rpartition("/api/")
+    for router in routers(api + rest):
+        if path in ApiRoute.reading:
+            break
+        answering(prefix, router)
+    return ApiRoute.reading[path]
 
 
 def _unprocessable(error: RequestValidationError) -> Problem:

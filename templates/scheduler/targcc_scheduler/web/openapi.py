@@ -220,4 +220,4 @@ async def page(
     return render(request, "pages/api.html", principal, operations=operations(), address=address)
 
 
-PARTS = (_json, _page)
+router = APIRouter(routes=[*_json.routes, *_page.routes])
