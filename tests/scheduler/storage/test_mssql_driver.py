@@ -1,6 +1,7 @@
 """Statements and errors of SQL Server's driver, without a server."""
 
 import asyncio
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -108,3 +109,57 @@ async def test_a_cancelled_statement_is_stopped_on_the_server_and_its_end_awaite
         await task
     threads.close()
     assert stopped == [True]
+
+
+class Busy(Driver):
+    """A connection with a statement that goes on until it is told to end."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.begun, self.may_end = threading.Event(), threading.Event()
+        self.within = 0
+        self.most = 0
+
+    def _call(self, name: str) -> None:
+        self.within += 1
+        self.most = max(self.most, self.within)
+        if name == "LONG":
+            self.begun.set()
+            assert self.may_end.wait(30)
+        self.executed.append(name)
+        self.within -= 1
+
+    def execute(self, operation: str, *_: object) -> None:
+        self._call(operation)
+
+    def close(self) -> None:
+        self._call("CLOSE")
+
+
+async def test_a_connection_is_closed_after_the_call_that_goes_on():
+    threads, driver = Threads(2), Busy()
+    connection = ThreadedConnection(driver, threads)
+    cursor = connection.cursor()
+    asking = asyncio.create_task(cursor.execute("LONG"))
+    await asyncio.to_thread(driver.begun.wait, 30)
+    closing = asyncio.create_task(connection.close())
+    await asyncio.wait({closing}, timeout=0.1)
+    driver.may_end.set()
+    await asyncio.gather(asking, closing)
+    threads.close()
+    assert (driver.executed, driver.most) == (["LONG", "CLOSE"], 1)
+
+
+async def test_a_call_that_is_cancelled_again_is_awaited_all_the_same():
+    threads, driver = Threads(2), Busy()
+    asking = asyncio.create_task(ThreadedConnection(driver, threads).cursor().execute("LONG"))
+    await asyncio.to_thread(driver.begun.wait, 30)
+    for _ in range(3):
+        asking.cancel()
+        await asyncio.wait({asking}, timeout=0.02)
+        assert not asking.done()
+    driver.may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    threads.close()
+    assert driver.executed == ["LONG"]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Self, TypeVar
@@ -61,11 +62,14 @@ class Threads:
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
+            stopped = float("-inf")
             while not call.done():  # an attention before the statement is under way is lost
-                if stop is not None:
+                if stop is not None and loop.time() >= stopped + _STOP_SECONDS:
+                    stopped = loop.time()
                     with contextlib.suppress(Exception):  # the call has ended meanwhile
                         stop()
-                await asyncio.wait({call}, timeout=None if stop is None else _STOP_SECONDS)
+                with contextlib.suppress(asyncio.CancelledError):  # cancelled once more
+                    await asyncio.wait({call}, timeout=None if stop is None else _STOP_SECONDS)
             raise
 
     def close(self) -> None:
@@ -123,10 +127,10 @@ class ThreadedCursor:
         """Close the cursor."""
         cursor, self._cursor = self._cursor, None
         if cursor is not None:
-            await self._connection.threads.run(cursor.close)
+            await self._connection.run(cursor.close)
 
     async def _run(self, work: Callable[..., None], *arguments: Any) -> None:
-        await self._connection.threads.run(work, *arguments, stop=self._stop)
+        await self._connection.run(work, *arguments, stop=self._stop)
 
     def _stop(self) -> None:
         handle = getattr(self._cursor, "hstmt", None)
@@ -198,15 +202,24 @@ def _literal(value: int | str) -> str:
 
 
 class ThreadedConnection:
-    """A connection whose calls run in threads of its engine, one after the other."""
+    """A connection whose calls run in threads of its engine, one after the other: the driver crashes when a connection is closed beside a call."""
 
     def __init__(self, driver: Any, threads: Threads) -> None:
         self.driver = driver
         self.threads = threads
+        self._turn = threading.Lock()
         self.patience = f"{_SETS_PATIENCE} -1"
         """The statement with the connection's own limit of lock waits."""
         self.is_impatient = False
         """Whether another limit is set, which would outlive the transaction."""
+
+    async def run(self, work: Callable[..., T], *arguments: Any, stop: Any = None) -> T:
+        """Run a call of the driver in a thread, once the connection's earlier calls have ended."""
+        return await self.threads.run(self._in_turn, work, *arguments, stop=stop)
+
+    def _in_turn(self, work: Callable[..., T], *arguments: Any) -> T:
+        with self._turn:
+            return work(*arguments)
 
     def cursor(self) -> ThreadedCursor:
         """Return a new cursor."""
@@ -221,24 +234,24 @@ class ThreadedConnection:
         """Limit the lock waits of the connection."""
         self.patience = f"{_SETS_PATIENCE} {milliseconds}"
         self.is_impatient = True
-        await self.threads.run(self._wait_on)
+        await self.run(self._wait_on)
 
     async def set_autocommit(self, value: bool) -> None:  # noqa: FBT001 - the value of a property
         """Set whether each statement commits by itself."""
         if self.driver.autocommit != value:
-            await self.threads.run(self.driver.setautocommit, value)
+            await self.run(self.driver.setautocommit, value)
 
     async def commit(self) -> None:
         """Commit the transaction."""
-        await self.threads.run(self._commit)
+        await self.run(self._commit)
 
     async def rollback(self) -> None:
         """Roll the transaction back."""
-        await self.threads.run(self._rollback)
+        await self.run(self._rollback)
 
     async def close(self) -> None:
         """Close the connection."""
-        await self.threads.run(self.driver.close)
+        await self.run(self.driver.close)
 
     @contextlib.contextmanager
     def numbered(self) -> Iterator[None]:
