@@ -210,8 +210,6 @@ def migrated_sqlite_url(
 @pytest.fixture(scope="session")
 def _sql_server() -> "Iterator[SQLServer]":
     """A database on the server that ``TARGCC_TEST_SQL_SERVER`` names."""
-    import sql_server
-
     with sql_server.running() as server:
         yield server
 
@@ -219,8 +217,6 @@ def _sql_server() -> "Iterator[SQLServer]":
 @pytest.fixture
 def mssql_url() -> "Iterator[str]":
     """URL of an empty database of SQL Server."""
-    import sql_server
-
     with sql_server.unmigrated() as url:
         yield url
 

@@ -1,6 +1,6 @@
 """Microsoft's own parser of T-SQL: the language service in the wheel ``mssqltoolsservice-linux-64``, without a connection to a server.
 
-The service is a program of 2017 that speaks the protocol of language servers. It parses what SQL Server 2017 parses.
+The service is a language server of 2017: it parses the T-SQL of SQL Server 2017.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import IO, Any
 
 PROGRAM = "MicrosoftSqlToolsServiceLayer"
 _SETTINGS = {"runtimeOptions": {"configProperties": {"System.Globalization.Invariant": True}}}
-"""The .NET of the program knows no library of ICU of today."""
+"""Run without the library ICU: the program's .NET does not work with the versions of today."""
 
 
 @dataclass(frozen=True)

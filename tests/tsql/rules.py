@@ -1,6 +1,6 @@
-"""What parsers and Babelfish accept and SQL Server refuses, as rules over the syntax tree of a statement.
+"""Rules for statements that parsers accept and SQL Server refuses.
 
-Each rule names the error of SQL Server that it foresees. ``sqlglot`` reads the tree; what it cannot read is a finding, too.
+Each rule reads the syntax tree of ``sqlglot`` and names SQL Server's error. A statement that ``sqlglot`` cannot read is a finding, too.
 """
 
 from __future__ import annotations
@@ -425,7 +425,7 @@ _NO_CALL = _words("""
 
 
 def unknown_functions(statement: str) -> list[str]:
-    """Return the names that a statement calls and SQL Server 2017 lacks; the tree knows no spelling."""
+    """Return the functions that a statement calls and SQL Server 2017 lacks. Reads the text, as the tree has names of its own for functions."""
     text = _TEXT.sub("''", statement)
     named = {
         name.lower()
@@ -523,7 +523,7 @@ _BYTES = {
     "uniqueidentifier": 16,
 }
 _NO_FILTER = re.compile(r"\b(OR|LIKE|BETWEEN|CASE|NOT IN)\b|\w\(", re.IGNORECASE)
-"""What the condition of a filtered index cannot have."""
+"""Parts that SQL Server refuses in the condition of a filtered index."""
 
 
 def _bytes(kind: str) -> float:

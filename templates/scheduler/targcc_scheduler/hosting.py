@@ -211,20 +211,20 @@ class Host:
 
     async def create_run(self, caller: Connection | None, run: NewRun) -> RunId:
         """Create a run as :meth:`operate` does; a run that stands alone by the engine's own statement, if the engine has one."""
-        if not stands_alone(run):
-            return await self.operate(create_run, caller, run)
-        if caller is not None:
-            run_id = await self._create_within(caller, run)
-            return await self.operate(create_run, caller, run) if run_id is None else run_id
+        run_id = None
+        if stands_alone(run):
+            run_id = await (
+                self._create_alone(run) if caller is None else self._create_within(caller, run)
+            )
+        return await self.operate(create_run, caller, run) if run_id is None else run_id
+
+    async def _create_alone(self, run: NewRun) -> RunId:
+        """Create a run where the engine takes the least time: in the calling thread, on the calling loop, else on the scheduler's loop."""
         run_id = self._create_at_once(run)
         if run_id is not None:
-            await asyncio.sleep(
-                0
-            )  # let the caller's other tasks run, as a call of another loop does
-        else:
-            run_id = await self._create_here(run)
-        if run_id is None:
-            run_id = await self.call(self._create_alone(run))
+            await asyncio.sleep(0)  # the caller's other tasks run, as during a call of another loop
+        elif (run_id := await self._create_here(run)) is None:
+            run_id = await self.call(self._create_on_loop(run))
         self.engine.wake()
         return run_id
 
@@ -237,27 +237,30 @@ class Host:
 
     async def _look(self) -> None:
         """Open the database, or look at it again if the last look is some time ago."""
-        if self._store is None or uptime() - self._opened_at > _AT_ONCE_SECONDS:
+        if self._fresh_store is None:
             await self.call(asyncio.sleep(0))
 
+    @property
+    def _fresh_store(self) -> Store | None:
+        """The open database; ``None`` where the scheduler's loop has to open the database, or to look at it again."""
+        return self._store if uptime() - self._opened_at <= _AT_ONCE_SECONDS else None
+
     def _create_at_once(self, run: NewRun) -> RunId | None:
-        """Create a run in the calling thread if the engine can; ``None`` where the scheduler's loop has to look at the database first."""
-        if self._store is None or uptime() - self._opened_at > _AT_ONCE_SECONDS:
+        """Create a run in the calling thread if the engine can and :attr:`_fresh_store` is there."""
+        if (store := self._fresh_store) is None:
             return None
         with for_nobody():
-            return self.engine.create_at_once(self._store, run)
+            return self.engine.create_at_once(store, run)
 
     async def _create_here(self, run: NewRun) -> RunId | None:
-        """Create a run on the calling loop if the engine can; ``None`` as for :meth:`_create_at_once`, and on the scheduler's loop."""
-        if self._store is None or uptime() - self._opened_at > _AT_ONCE_SECONDS:
-            return None
-        thread = self._loop.started
-        if thread is None or asyncio.get_running_loop() is thread.loop:
+        """Do as :meth:`_create_at_once` on the calling loop, unless that is the scheduler's loop."""
+        store, thread = self._fresh_store, self._loop.started
+        if store is None or thread is None or asyncio.get_running_loop() is thread.loop:
             return None
         with for_nobody():
-            return await self.engine.create_here(self._store, run)
+            return await self.engine.create_here(store, run)
 
-    async def _create_alone(self, run: NewRun) -> RunId:
+    async def _create_on_loop(self, run: NewRun) -> RunId:
         run_id = await self.engine.create(self.store, run)
         if run_id is not None:
             return run_id

@@ -409,8 +409,9 @@ def test_a_running_job_is_told_to_stop_when_a_service_is_saved(project: Path, st
     process = start("--no-open")
     lines_until(process, "WAITS")
     services.write_text(f"{text}\nWORD = 2\n", encoding="utf-8")
-    lines_until(process, "TOLD")
-    changed = lines_until(process, ", reloaded in ")[-1]
+    told = lines_until(process, "TOLD") + lines_until(process, ", reloaded in ")
+    [changed] = [line for line in told if ", reloaded in " in line]
+    assert any(line.endswith("  Waits  told to stop (run 1)") for line in told), told
     assert str(services.relative_to(project)) in changed
     spec = project / "targcc.yaml"
     spec.write_text(f"{spec.read_text(encoding='utf-8')}# a note\n", encoding="utf-8")

@@ -38,13 +38,13 @@ async def scheduler(migrated_postgresql_url):
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> list[Store]:
     """Collect the stores that insert a run on the scheduler's loop."""
     begun: list[Store] = []
-    create = hosting.Host._create_alone
+    create = hosting.Host._create_on_loop
 
     def noted(host, run):
         begun.append(host.store)
         return create(host, run)
 
-    monkeypatch.setattr(hosting.Host, "_create_alone", noted)
+    monkeypatch.setattr(hosting.Host, "_create_on_loop", noted)
     return begun
 
 

@@ -1,17 +1,14 @@
 """One node at a time is active on SQL Server; a standby takes over. Real processes, a real server that speaks T-SQL."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cluster import Cluster, Node
-from targcc_scheduler import Scheduler, Settings
 
 pytestmark = pytest.mark.sqlserver  # TARGCC_TEST_SQL_SERVER names a server
 TAKES_OVER = 30
 """Limit of the seconds until a standby performs runs."""
-
-
 CALM = {"HEARTBEAT_SECONDS": 5, "LOST_AFTER_SECONDS": 15}
 """Settings of the nodes: a session's first statements take a while on Babelfish."""
 
@@ -22,16 +19,6 @@ def cluster(migrated_mssql_url: str, tmp_path: Path) -> Iterator[Cluster]:
     made = Cluster(migrated_mssql_url, tmp_path)
     yield made
     made.close()
-
-
-@pytest.fixture
-async def client(cluster: Cluster) -> AsyncIterator[Scheduler]:
-    """A scheduler that only creates runs."""
-    settings = Settings(_env_file=None, database_url=cluster.url, migrate_on_start=False)
-    scheduler = Scheduler(settings)
-    await scheduler.start(work=False, schedule=False)
-    yield scheduler
-    await scheduler.stop()
 
 
 def performed(cluster: Cluster, by: Node | None = None) -> list[int]:

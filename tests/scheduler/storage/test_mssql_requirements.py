@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
+import sqlglot
 from targcc_scheduler.core.errors import DatabaseUnfit, RightsMissing
-from targcc_scheduler.db.dialects import mssql_requirements
+from targcc_scheduler.db.dialects import mssql_requirements, mssql_script
 from targcc_scheduler.db.engines import sync_engine
 from targcc_scheduler.schema_setup import roles_sql
 
@@ -29,7 +30,7 @@ class Server:
         visible = {"c_JobRun": {}, "c_AlembicVersion": {}} if tables is None else tables
         rights = [SimpleNamespace(name=name, **{**ALL, **more}) for name, more in visible.items()]
         ddl = SimpleNamespace(
-            name="jobs", person="jobs]x", owner="dbo", creates=creates, alters=creates
+            name="jobs", person="jobs]x", owner="d]bo", creates=creates, alters=creates
         )
         self._answers = {
             "is_read_committed_snapshot_on": [SimpleNamespace(**{**GOOD, **database})],
@@ -105,15 +106,29 @@ def test_many_missing_rights_are_counted():
 
 def test_a_user_who_sees_no_table_may_create_tables_or_is_told_of_the_role():
     mssql_requirements.require(Server({}))
-    with pytest.raises(RightsMissing, match="ALTER ROLE targcc_runtime ADD MEMBER"):
+    with pytest.raises(RightsMissing) as caught:
         mssql_requirements.require(Server({}, creates=False))
+    assert "ALTER ROLE targcc_runtime ADD MEMBER [jobs]]x]," in str(caught.value)
 
 
 def test_an_upgrade_without_the_right_to_create_tables_is_refused():
     with pytest.raises(RightsMissing) as caught:
         mssql_requirements.require_ddl(Server(creates=False))
     assert "GRANT CREATE TABLE TO [jobs]]x]; GRANT ALTER, REFERENCES, " in str(caught.value)
+    assert (
+        " ON SCHEMA::[d]]bo] TO [jobs]]x], or ALTER ROLE targcc_migrate ADD MEMBER [jobs]]x]"
+        in str(caught.value)
+    )
     assert "targcc migrate --sql mssql" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x]; DROP TABLE c_JobRun; --", "DOMAIN\\svc'", "]", "a b"])
+def test_a_hostile_name_is_a_name_and_nothing_else(name):
+    (statement,) = sqlglot.parse(f"SELECT 1 AS {mssql_script.bracketed(name)}", read="tsql")
+    assert statement.selects[0].alias == name
+    quoted = mssql_script.bracketed(name)
+    assert mssql_script.grant("SELECT", "c_JobRun", name) == f"GRANT SELECT ON c_JobRun TO {quoted}"
+    assert mssql_script.add_member("targcc_reader", name).endswith(f" ADD MEMBER {quoted}")
 
 
 def test_a_server_that_confirms_before_it_has_written_is_named():

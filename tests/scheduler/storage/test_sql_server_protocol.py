@@ -1,13 +1,14 @@
 """The scheduler's driver of SQL Server at the corners of the protocol, against the double of a server."""
 
 import asyncio
+from contextlib import nullcontext
 
 import pytest
 import sqlalchemy as sa
 from pysqlbridge.tds.result import QueryError
 from rt_tools import until
 from sqlalchemy.exc import DBAPIError
-from targcc_scheduler.core.outage import in_short, is_held_up, is_undone
+from targcc_scheduler.core.outage import NO_APPLOCK, in_short, is_held_up, is_undone
 from targcc_scheduler.db.dialects import known
 from tds_double import HALF_AN_ANSWER, PASSWORD, Cut, Slow, tds_double
 
@@ -93,6 +94,7 @@ CONFLICTS = {
     3960: "La transaction d'isolement d'instantané a été abandonnée.",
     2601: "Eine Zeile mit doppeltem Schlüssel kann in das Objekt nicht eingefügt werden.",
     2627: "Violation de la contrainte UNIQUE KEY 'UQ'.",
+    NO_APPLOCK: "the application lock was not given",
     1222: "Das Zeitlimit für die Sperranforderung wurde überschritten.",
 }
 """Numbers with their messages in the language of a login."""
@@ -105,6 +107,22 @@ async def test_a_conflict_is_recognised_whatever_the_language_of_the_login(doubl
     assert is_held_up(error) == (number == 1222)
     assert is_undone(error) == (number != 1222)
     assert await _answers(engine) == 7
+
+
+async def test_an_application_lock_that_is_not_given_is_tried_again(double, engine):
+    dialect, locks = known.named("mssql"), []
+
+    def refused_once(query):
+        locks.append(query.sql)
+        return [] if len(locks) > 1 else QueryError("not given", number=NO_APPLOCK, severity=16)
+
+    double.answers["sp_getapplock"] = refused_once
+    for is_given in (False, True):
+        with nullcontext() if is_given else pytest.raises(DBAPIError) as caught:
+            async with engine.begin() as connection:
+                await dialect.lock_job(connection, "Job")
+        assert is_given or is_undone(caught.value)
+    assert [f"IF @answer < 0 THROW {NO_APPLOCK}," in lock for lock in locks] == [True, True]
 
 
 async def test_another_error_of_the_server_is_no_conflict(double, engine):

@@ -26,6 +26,7 @@ from ..db.tables import logged_job
 from ..kernel.jobs.definition import JobDefinition
 from ..kernel.jobs.discovery import place_of
 from ..kernel.queries.models import Attempt
+from ..kernel.queries.runs import running_runs
 from ..kernel.queries.system import history
 from ..project import EVERY_JOB, Project, adopt, current
 from ..schedules.zones import parse_zone
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from ..web.state import Web
 
 _POLL_SECONDS = 0.2
+_LOOK_SECONDS = 1.0
+"""Time to look for running jobs before the end."""
 _NEWEST = 50
 _NO_RETRIES = {"retries": 0, "alerts": None, "ping": None}
 """Options of each job during development."""
@@ -143,7 +146,20 @@ class DevServer(Server):
             if line.strip() == "run":
                 asyncio.run_coroutine_threadsafe(self._run_newest(scheduler), loop)
         scheduler.hold()
-        self.should_exit = True
+        asyncio.run_coroutine_threadsafe(self._end(scheduler), loop)
+
+    async def _end(self, scheduler: Scheduler) -> None:
+        """Name the runs that the end of this process stops, then stop the server."""
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                runs = await scheduler.read(running_runs)
+            for run in runs:
+                line = f"{time.strftime('%H:%M:%S')}  {run.job}  told to stop (run {run.id})"
+                click.echo(as_shown(line))
+        except (*OUTAGES, TimeoutError):
+            pass  # the end does not wait for the database
+        finally:
+            self.should_exit = True
 
     async def _run_newest(self, scheduler: Scheduler) -> None:
         """Run the job whose file was edited last."""

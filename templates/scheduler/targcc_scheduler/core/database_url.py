@@ -15,7 +15,7 @@ STORES = {
 
 Everything else that depends on the database is in ``db/dialects/``.
 """
-STORE_NAMES = "sqlite, postgresql or mssql"
+STORE_NAMES = "{}, {} or {}".format(*STORES)
 """The names of :data:`STORES`, for messages."""
 _OF_DJANGO = {"assume_role", "isolation_level", "pool", "server_side_binding"}
 """Options that Django reads itself; the driver does not accept them."""

@@ -18,8 +18,10 @@ OUTAGES = (DBAPIError, PoolTimeoutError, OSError)
 _FIRST, _LONGEST = 0.2, 5.0
 _UNDONE = frozenset({"40001", "40P01"})
 """PostgreSQL's ``serialization_failure`` and ``deadlock_detected``."""
-_UNDONE_NUMBERS = frozenset({1205, 3960, 2601, 2627})
-"""SQL Server's deadlock, snapshot conflict, and duplicate keys: a row that another transaction has inserted first."""
+NO_APPLOCK = 51205
+"""The number that the scheduler's own statement raises on SQL Server where an application lock was not given, as to the victim of a deadlock."""
+_UNDONE_NUMBERS = frozenset({1205, 3960, 2601, 2627, NO_APPLOCK})
+"""SQL Server's deadlock, snapshot conflict, and duplicate keys: a row that another transaction has inserted first; and :data:`NO_APPLOCK`."""
 _HELD_UP = "55P03"
 """PostgreSQL's ``lock_not_available``."""
 _HELD_UP_NUMBER = 1222

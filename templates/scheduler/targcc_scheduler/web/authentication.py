@@ -207,6 +207,21 @@ def same_origin(request: Request) -> bool:
     return is_same_origin(request.headers.get("Origin"), request.headers.get("Host", ""), settings)
 
 
+def require_same_origin(request: Request) -> None:
+    """Refuse a form of another site.
+
+    Raises:
+        Problem: The ``Origin`` header names another site.
+    """
+    if not same_origin(request):
+        raise from_another_site("The form was sent from another site.")
+
+
+def from_another_site(detail: str) -> Problem:
+    """Return the answer to a request that a page of another site has sent."""
+    return Problem(403, "Request from another site", detail, kind="not-from-this-site")
+
+
 def api_needs(role: Role, *, one_job: bool = False) -> Callable[[Request], Awaitable[Principal]]:
     """Build a dependency of API routes that requires at least ``role``.
 
@@ -224,12 +239,7 @@ def api_needs(role: Role, *, one_job: bool = False) -> Callable[[Request], Await
             raise not_its_job(principal)
         await admit(request, principal, role)
         if not await csrf_fits(request, principal):
-            raise Problem(
-                403,
-                "Request from another site",
-                f"send the session's token as {CSRF_HEADER}",
-                kind="not-from-this-site",
-            )
+            raise from_another_site(f"send the session's token as {CSRF_HEADER}")
         return principal
 
     return check

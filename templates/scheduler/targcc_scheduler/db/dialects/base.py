@@ -7,8 +7,9 @@ from collections import namedtuple
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from .tsql import GuardedInsert
 
 
-# The interface to the differences between databases: :class:`Dialect`. ``known.py`` selects the dialect of a connection or a URL.
-
 ConflictInsert: TypeAlias = "postgresql.Insert | sqlite.Insert"
 """An insert with a conflict clause for an existing row."""
 Insert: TypeAlias = "postgresql.Insert | sqlite.Insert | GuardedInsert"
@@ -35,17 +34,6 @@ Insert: TypeAlias = "postgresql.Insert | sqlite.Insert | GuardedInsert"
 
 SUMS, MOST = ("Count", "Retried", "SumMs"), "MaxMs"
 """The columns of ``c_JobStat`` that an upsert adds up, and the column whose maximum it keeps."""
-
-
-def added(
-    statement: ConflictInsert, sums: Sequence[str], most: str
-) -> dict[str, sa.ColumnElement[Any]]:
-    """Return the new values of an existing row; see :meth:`Dialect.insert_added`."""
-    old, new = statement.table.c, statement.excluded
-    larger = sa.case((new[most] > old[most], new[most]), else_=old[most])
-    return {name: old[name] + new[name] for name in sums} | {most: larger}
-
-
 WRITES = {"targcc_writes": True}
 """Execution options of a writing connection: on SQLite its transaction takes the write lock at once."""
 
@@ -304,22 +292,156 @@ class Dialect(Protocol):
         """Return the bytes of the database file that are unused and cannot be returned, because of the way in which the file was created."""
 
 
-async def hold_setting(connection: AsyncConnection, name: str) -> str | None:
-    """Read a row of ``c_JobSetting`` with a shared lock; see :meth:`Dialect.hold_setting`."""
-    c = job_setting.c
-    value: str | None = await connection.scalar(
-        sa.select(c.Value).where(c.Name == name).with_for_update(read=True)
-    )
-    return value
+class CommonMethods:
+    """Methods of a database without leases, where names differ by each character; a dialect overrides those that differ on its database."""
+
+    def require(self, connection: sa.Connection) -> None:
+        """Do nothing: the scheduler needs no option of the database."""
+
+    def require_ddl(self, connection: sa.Connection) -> None:
+        """Do nothing: the error of the migration names the missing right."""
+
+    async def try_lease(self, connection: AsyncConnection, name: str) -> bool:
+        """Return true: every node is active."""
+        del connection, name
+        return True
+
+    async def same_names(self, connection: AsyncConnection, names: Collection[str]) -> list[str]:
+        """Return nothing: names differ by each character."""
+        del connection, names
+        return []
+
+    async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
+        """Read the row with a shared lock."""
+        c = job_setting.c
+        value: str | None = await connection.scalar(
+            sa.select(c.Value).where(c.Name == name).with_for_update(read=True)
+        )
+        return value
+
+    def each_value(self, column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> sa.CTE:
+        """Look the next smaller value up, by a recursive query, until there is none."""
+        largest = sa.select(sa.func.max(column).label("value")).where(*where)
+        level = largest.cte("level", recursive=True)
+        lower = sa.select(sa.func.max(column)).where(*where, column < level.c.value)
+        return level.union_all(
+            sa.select(lower.correlate(level).scalar_subquery()).where(level.c.value.is_not(None))
+        )
 
 
-def each_value(column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> sa.CTE:
-    """Return the values of a column by a recursive query for the next smaller value; see :meth:`Dialect.each_value`."""
-    level = sa.select(sa.func.max(column).label("value")).where(*where).cte("level", recursive=True)
-    lower = sa.select(sa.func.max(column)).where(*where, column < level.c.value)
-    return level.union_all(
-        sa.select(lower.correlate(level).scalar_subquery()).where(level.c.value.is_not(None))
-    )
+class ConflictInserts:
+    """Inserts of a database with ``ON CONFLICT``.
+
+    Attributes:
+        conflict_insert: The class of an insert that can have the clause.
+    """
+
+    conflict_insert: ClassVar[type[ConflictInsert]]
+
+    def insert_ignore(self, table: sa.Table, keys: Sequence[sa.Column[Any]]) -> Insert:
+        """Build ``INSERT … ON CONFLICT DO NOTHING``."""
+        return self.conflict_insert(table).on_conflict_do_nothing(index_elements=list(keys))
+
+    def upsert(
+        self, table: sa.Table, keys: Sequence[sa.Column[Any]], values: Mapping[str, Any]
+    ) -> Insert:
+        """Build ``INSERT … ON CONFLICT DO UPDATE``."""
+        statement = self.conflict_insert(table).values(dict(values))
+        return statement.on_conflict_do_update(index_elements=list(keys), set_=dict(values))
+
+    def insert_added(self, table: sa.Table, *, sums: Sequence[str], most: str) -> Insert:
+        """Build ``INSERT … ON CONFLICT DO UPDATE`` that adds up."""
+        statement = self.conflict_insert(table)
+        old, new = table.c, statement.excluded
+        larger = sa.case((new[most] > old[most], new[most]), else_=old[most])
+        return statement.on_conflict_do_update(
+            index_elements=list(table.primary_key),
+            set_={name: old[name] + new[name] for name in sums} | {most: larger},
+        )
+
+
+_CANCEL_SECONDS = 10.0
+"""Longest wait for the end of a query that was cancelled."""
+
+
+class ServerMethods(CommonMethods):
+    """Methods of a database server: statements wait for the server, and many transactions write at once."""
+
+    def file(self, url: sa.URL) -> None:
+        """Return ``None``: the database is on a server."""
+        del url
+
+    async def stop_query(self, connection: AsyncConnection, asking: asyncio.Future[Any]) -> None:
+        """Cancel the task; the driver then cancels the query on the server."""
+        del connection
+        asking.cancel()
+        await asyncio.wait({asking}, timeout=_CANCEL_SECONDS)
+
+    def make_inline_engine(self, url: sa.URL) -> None:
+        """Return ``None``: a server needs waiting."""
+        del url
+
+    def make_quick_connection(self, url: sa.URL) -> None:
+        """Return ``None``: a server needs waiting."""
+        del url
+
+    def insert_run_at_once(self, connection: Any, row: Mapping[str, Any]) -> None:
+        """Return ``None``; see :meth:`make_quick_connection`."""
+        del connection, row
+
+    async def begin_write(self, connection: AsyncConnection) -> None:
+        """Begin a normal transaction."""
+        await connection.begin()
+
+    async def lock_writes(self, connection: AsyncConnection) -> None:
+        """Do nothing: any transaction can write."""
+
+    def committed_before(self, column: sa.Column[Any], instant: Any) -> sa.ColumnElement[bool]:
+        """Compare with the instant, because ids are assigned before their transactions commit, in any order."""
+        before: sa.ColumnElement[bool] = column <= instant
+        return before
+
+    async def keep_ids(self, connection: AsyncConnection) -> None:
+        """Do nothing: the server gives each id once."""
+
+    async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
+        """Return false: the server reuses its pages."""
+        del connection, pages
+        return False
+
+    async def kept_bytes(self, connection: AsyncConnection) -> int:
+        """Return 0: the server reuses its space."""
+        del connection
+        return 0
+
+
+@cache
+def _newest_run() -> sa.FromClause:
+    """Return an alias of the runs, built once: it has all columns."""
+    return job_run.alias("newest")
+
+
+def newest_of_listed(
+    columns: Sequence[sa.Column[Any]],
+    job: sa.FromClause,
+    name: sa.ColumnElement[str],
+    each: int,
+    where: Sequence[sa.ColumnElement[bool]],
+) -> sa.Select[Any]:
+    """Join a list of jobs with the ids from a correlated subquery; see :meth:`Dialect.newest_each`.
+
+    Args:
+        columns: The columns of a run.
+        job: The list as a table.
+        name: The job's name in the list.
+        each: Limit of runs of a job.
+        where: Conditions on ``c_JobRun``.
+    """
+    c, newest = job_run.c, _newest_run()
+    ids = sa.select(c.Id).where(c.JobName == name, *where)
+    ids = ids.order_by(c.Id.desc()).limit(each).correlate(job)
+    both = job.join(newest, newest.c.Id.in_(ids))
+    return sa.select(*(newest.c[column.name] for column in columns)).select_from(both)
 
 
 def newest_in_states(

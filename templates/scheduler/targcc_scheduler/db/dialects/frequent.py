@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from .sqlite_driver import QuickConnection, SQLiteStatement
 
 
-# Statements executed for each run: compiled once by SQLAlchemy, executed by the driver, with each list as a single parameter.
-
-# Frequent statements run for each run, or every few seconds. The driver itself executes them: SQLAlchemy's part takes several times as long
-# as the driver's.
+# Statements executed for each run, or every few seconds: SQLAlchemy takes several times as long for an execution as the driver.
 
 
 class FrequentStatement:
@@ -115,7 +112,7 @@ class FrequentStatement:
 
 
 class ListOf(TypeDecorator[Iterable[Any]]):
-    """A list as a single value: an array on PostgreSQL, JSON on SQLite.
+    """A list as a single value: an array on PostgreSQL, JSON on SQLite and SQL Server.
 
     Args:
         item: The type of the items.
@@ -182,7 +179,7 @@ def _in_array(element: is_in_list, compiler: Any, **options: Any) -> str:
     return f"({column} = ANY (ARRAY{rows}))"
 
 
-@compiles(is_in_list, "sqlite")
+@compiles(is_in_list, "mssql", "sqlite")
 def _in_rows(element: is_in_list, compiler: Any, **options: Any) -> str:
     column, rows = (compiler.process(clause, **options) for clause in element.clauses)
     return f"({column} IN {rows})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -15,12 +14,13 @@ from sqlalchemy.dialects.mssql.base import MSDialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql import quoted_name
 
+from ...core.outage import NO_APPLOCK
 from ..columns import UtcDateTime
 from ..tables import job_run
 from . import base
-from .base import Dialect
+from .base import Dialect, ServerMethods
 from .text_index import Clause, TextIndex
-from .tsql import TSQL, GuardedInsert, guarded
+from .tsql import MOST_PARAMETERS, TSQL, GuardedInsert, guarded
 
 if TYPE_CHECKING:
     from .lock import Lock
@@ -49,25 +49,27 @@ class MSSQLTexts:
 
 
 _CLOCK = sa.func.sysutcdatetime(type_=UtcDateTime())
-_CANCEL_SECONDS = 10.0
-_MOST_PARAMETERS, _MOST_ROWS = 2_000, 500
-"""Most parameters of a statement, below the server's limit of 2,100, and most rows of an insert."""
+_MOST_ROWS = 500
+"""Most rows of an insert."""
 _NAMED = "DECLARE @name nvarchar(255) = CONCAT(DB_ID(), '/', :name); "
-"""Names an application lock: on SQL Server a database has its own locks, but Babelfish has one set of locks for all databases."""
-_LOCK = sa.text(
-    _NAMED
-    + "EXEC sp_getapplock @Resource = @name, @LockMode = 'Exclusive', @LockOwner = 'Transaction', @LockTimeout = -1"
-)
-_TRY_LOCK = sa.text(
+"""Puts the database's number before the name of an application lock, as Babelfish has one set of locks for all databases."""
+_GET = (
     _NAMED
     + "DECLARE @answer int; EXEC @answer = sp_getapplock @Resource = @name, @LockMode = 'Exclusive',"
-    " @LockOwner = 'Transaction', @LockTimeout = 0; SELECT @answer AS answer"
+    " @LockOwner = '{owner}', @LockTimeout = {milliseconds}; "
 )
+_LOCK = sa.text(
+    _GET.format(owner="Transaction", milliseconds=-1)
+    + f"IF @answer < 0 THROW {NO_APPLOCK}, N'the application lock was not given', 1"
+)
+"""Waits for the lock. ``sp_getapplock`` answers with a negative number, not with an error, where the lock is not given."""
+_TRY = "SELECT @answer AS answer"
+_TRY_LOCK = sa.text(_GET.format(owner="Transaction", milliseconds=0) + _TRY)
+_TRY_LEASE = sa.text(_GET.format(owner="Session", milliseconds=0) + _TRY)
 _HELD = sa.text(
     _NAMED
     + "SELECT APPLOCK_MODE('public', @name, 'Session'), APPLOCK_TEST('public', @name, 'Exclusive', 'Session')"
 )
-_TRY_LEASE = sa.text(str(_TRY_LOCK).replace("'Transaction'", "'Session'"))
 _SAVEPOINT = base.Savepoint(
     set=sa.text("SAVE TRANSACTION c_Savepoint"),
     undo=sa.text("ROLLBACK TRANSACTION c_Savepoint; SAVE TRANSACTION c_Savepoint"),
@@ -84,13 +86,12 @@ _LONGEST_RESOURCE = 240
 """Most characters of the name of an application lock, without the database's number."""
 
 
-class MSSQLDialect:
+class MSSQLDialect(ServerMethods):
     """The SQL Server dialect; :class:`~.base.Dialect` describes the methods."""
 
     name = "mssql"
-    most_rows = (
-        1_000  # the server locks the table instead of 5,000 rows, among them those of indexes
-    )
+    most_rows = 1_000
+    """With 5,000 locks of rows and entries of indexes, the server locks the whole table instead."""
     commits_cost = True
     many_writers = True
     wait_briefly: sa.TextClause | None = sa.text("SET LOCK_TIMEOUT 100")
@@ -127,10 +128,6 @@ class MSSQLDialect:
             return url.set(drivername=DRIVER)
         return url.set(drivername="mssql+mssqlpython")
 
-    def file(self, url: sa.URL) -> None:
-        """Return ``None``: the database is on a server."""
-        del url
-
     def plain_address(self, url: sa.URL) -> str:
         """Return the driver's connection string."""
         from sqlalchemy.dialects.mssql.mssqlpython import MSDialect_mssqlpython
@@ -149,12 +146,12 @@ class MSSQLDialect:
         return url.set(database=await connection.scalar(sa.text("SELECT DB_NAME()")))
 
     async def held_locks(self, connection: AsyncConnection, seconds: float) -> list[Lock]:
-        """Return nothing: sessions of others are for administrators alone (VIEW SERVER STATE)."""
+        """Return nothing: only administrators see the locks of other sessions (VIEW SERVER STATE)."""
         del connection, seconds
         return []
 
     def require(self, connection: sa.Connection) -> None:
-        """Require READ_COMMITTED_SNAPSHOT, without which each page would wait for the runs that are being changed; a version; rights."""
+        """Require a version, rights on the tables, and READ_COMMITTED_SNAPSHOT: without it pages wait for transactions that change runs."""
         from .mssql_requirements import require
 
         require(connection)
@@ -198,27 +195,9 @@ class MSSQLDialect:
 
     make_looking_engine = make_reading_engine
 
-    async def stop_query(self, connection: AsyncConnection, asking: asyncio.Future[Any]) -> None:
-        """Cancel the task; its thread then sends the attention that stops the query."""
-        del connection
-        asking.cancel()
-        await asyncio.wait({asking}, timeout=_CANCEL_SECONDS)
-
-    def make_inline_engine(self, url: sa.URL) -> None:
-        """Return ``None``: a server needs waiting."""
-        del url
-
-    def make_quick_connection(self, url: sa.URL) -> None:
-        """Return ``None``: a server needs waiting."""
-        del url
-
     def make_loop_connections(self, url: sa.URL) -> None:
         """Return ``None``: the driver is not asynchronous."""
         del url
-
-    def insert_run_at_once(self, connection: Any, row: Mapping[str, Any]) -> None:
-        """Return ``None``; see :meth:`make_quick_connection`."""
-        del connection, row
 
     def is_open(self, connection: AsyncConnection) -> bool:
         """Return whether the connection was not closed here; the next statement shows whether the server has closed it."""
@@ -227,10 +206,6 @@ class MSSQLDialect:
     def set_up(self, engine: sa.Engine) -> None:
         """Compile T-SQL by the rules of this module."""
         engine.dialect.statement_compiler = TSQL
-
-    async def begin_write(self, connection: AsyncConnection) -> None:
-        """Begin a normal transaction."""
-        await connection.begin()
 
     def insert_ignore(self, table: sa.Table, keys: Sequence[sa.Column[Any]]) -> GuardedInsert:
         """Build ``INSERT … SELECT … WHERE NOT EXISTS``."""
@@ -249,9 +224,6 @@ class MSSQLDialect:
         larger = "CASE WHEN {new} > {old} THEN {new} ELSE {old} END"
         changes = dict.fromkeys(sums, "{old} + {new}") | {most: larger}
         return guarded(table, list(table.primary_key), changes)
-
-    async def lock_writes(self, connection: AsyncConnection) -> None:
-        """Do nothing: any transaction can write."""
 
     async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
         """Take an application lock until the transaction ends."""
@@ -286,7 +258,7 @@ class MSSQLDialect:
     async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
         """Read the row with a shared lock; update it on Babelfish, which ignores hints of locks."""
         if not await _is_babelfish(connection):
-            return await base.hold_setting(connection, name)
+            return await super().hold_setting(connection, name)
         value: str | None = await connection.scalar(_HOLD_SETTING, {"name": name})
         return value
 
@@ -296,11 +268,6 @@ class MSSQLDialect:
 
     def analyze(self, engine: sa.Engine, tables: Sequence[str]) -> None:
         """Do nothing: the server updates its statistics itself."""
-
-    def committed_before(self, column: sa.Column[Any], instant: Any) -> sa.ColumnElement[bool]:
-        """Compare with the instant, because ids are assigned before their transactions commit, in any order."""
-        before: sa.ColumnElement[bool] = column <= instant
-        return before
 
     async def insert_runs(
         self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
@@ -314,7 +281,7 @@ class MSSQLDialect:
             slots.add(slot)
         alike = [name for name in rows[0] if len({row[name] for row in new}) == 1]
         apart = [name for name in rows[0] if name not in alike]
-        most = max((_MOST_PARAMETERS - len(alike)) // max(len(apart), 1), 1)
+        most = max((MOST_PARAMETERS - len(alike)) // max(len(apart), 1), 1)
         ordered = not await _is_babelfish(connection)
         inserted: list[Any] = []
         for begin in range(0, len(new), min(most, _MOST_ROWS)):
@@ -325,16 +292,13 @@ class MSSQLDialect:
             inserted += (await connection.execute(statement, values)).all()
         return sorted(inserted, key=lambda row: row[0])
 
-    async def keep_ids(self, connection: AsyncConnection) -> None:
-        """Do nothing: an identity gives each id once."""
-
     def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
         """Compare with a list in JSON."""
         listed = sa.func.openjson(json.dumps(list(keys))).table_valued("value")
         return column.in_(sa.select(sa.cast(listed.c.value, sa.BigInteger)))
 
     def each_value(self, column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> sa.CTE:
-        """Take the first of the smaller values: the recursive part of a query may have no aggregate and no TOP."""
+        """Look the next smaller value up by ``ROW_NUMBER``: the recursive part of a query may have no aggregate and no TOP."""
         largest = sa.select(sa.func.max(column).label("value")).where(*where)
         level = largest.cte("level", recursive=True)
         place = sa.func.row_number().over(order_by=column.desc()).label("place")
@@ -349,13 +313,9 @@ class MSSQLDialect:
         each: int,
         where: Sequence[sa.ColumnElement[bool]],
     ) -> sa.Select[Any]:
-        """Join a list in JSON with the ids from a correlated subquery."""
+        """Join a list in JSON."""
         job = sa.func.openjson(json.dumps(list(jobs))).table_valued("value", name="job")
-        c, newest = job_run.c, job_run.alias("newest")
-        ids = sa.select(c.Id).where(c.JobName == _name(job.c.value), *where)
-        ids = ids.order_by(c.Id.desc()).limit(each).correlate(job)
-        both = job.join(newest, newest.c.Id.in_(ids))
-        return sa.select(*(newest.c[column.name] for column in columns)).select_from(both)
+        return base.newest_of_listed(columns, job, _name(job.c.value), each, where)
 
     def newest_states(
         self, jobs: Mapping[str, int], each: int, states: Sequence[str | None]
@@ -371,19 +331,12 @@ class MSSQLDialect:
         )
         return sa.select(job.c.key, *(listed.scalar_subquery() for listed in lists))
 
-    async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
-        """Return false: the server reuses its pages."""
-        del connection, pages
-        return False
-
-    async def kept_bytes(self, connection: AsyncConnection) -> int:
-        """Return 0: the server reuses its space."""
-        del connection
-        return 0
-
 
 async def _is_babelfish(connection: AsyncConnection) -> bool:
-    """Return whether the server is Babelfish for PostgreSQL, whose grammar has no order of an insert with OUTPUT; asked once for an engine."""
+    """Return whether the server is Babelfish for PostgreSQL; asks once for each engine.
+
+    Babelfish ignores the hints of locks, and refuses ORDER BY in an insert with OUTPUT.
+    """
     dialect: Any = connection.dialect
     if not hasattr(dialect, "targcc_babelfish"):
         version = await connection.scalar(sa.text("SELECT SERVERPROPERTY('BabelfishVersion')"))

@@ -1,4 +1,4 @@
-"""SQL Server from the event loop: ``mssql-python``, which is sync, in a small pool of threads, behind SQLAlchemy's async interface."""
+"""Connect to SQL Server from the event loop: the sync driver ``mssql-python`` in a small pool of threads, behind SQLAlchemy's async interface."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.mssql.mssqlpython import MSDialect_mssqlpython
 from sqlalchemy.util.concurrency import await_
 
+from .tsql import MOST_PARAMETERS
+
 T = TypeVar("T")
 
 DRIVER = "mssql+targcc"
@@ -29,17 +31,15 @@ DRIVER = "mssql+targcc"
 
 _NULL = "CAST(NULL AS nvarchar(4000))"
 _NAME = re.compile(r"%\(([^)]+)\)s")
-_MOST_PARAMETERS = 2_000
-"""Limit of parameters, below the server's own of 2,100."""
 _SETS_PATIENCE = "SET LOCK_TIMEOUT"
 
 
 _STOP_SECONDS = 0.25
-"""Interval between attentions for a call that goes on."""
+"""Interval between attentions, the protocol's message that stops a statement, while a cancelled call goes on."""
 
 
 class Threads:
-    """The threads of an engine: as many calls of the driver as there are connections may wait for the server at once.
+    """The threads of an engine: one for each connection, so that no call waits for a thread.
 
     Args:
         most: The number of threads.
@@ -52,8 +52,7 @@ class Threads:
     async def run(self, work: Callable[..., T], *arguments: Any, stop: Any = None) -> T:
         """Run a call of the driver in a thread.
 
-        A cancelled caller stops the call: ``stop`` sends the attention of the protocol, and the call's end is awaited, because a
-        connection serves a single call at a time.
+        When the caller is cancelled, send attentions by ``stop`` until the call has ended: a connection serves a single call at a time.
         """
         loop = asyncio.get_running_loop()
         if self._pool is None:
@@ -80,7 +79,7 @@ class Threads:
 
 
 class ThreadedCursor:
-    """A cursor whose statement and rows take a single turn of a thread."""
+    """A cursor that executes a statement and fetches its rows in one call of a thread."""
 
     def __init__(self, connection: ThreadedConnection) -> None:
         self._connection = connection
@@ -134,7 +133,9 @@ class ThreadedCursor:
 
     def _stop(self) -> None:
         handle = getattr(self._cursor, "hstmt", None)
-        if (cancel := getattr(handle, "_cancel", None)) is not None:  # SQLCancel has no public name
+        if (
+            cancel := getattr(handle, "_cancel", None)
+        ) is not None:  # the driver's SQLCancel, which has no public name
             cancel()
 
     def _open(self) -> Any:
@@ -177,13 +178,13 @@ class ThreadedCursor:
 
 
 def _typed(operation: str, parameters: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Write missing values, and numbers and texts above the server's limit of parameters, into the statement.
+    """Write each ``None`` into the statement, and as many numbers and texts as exceed the server's limit of parameters.
 
-    A missing value has a type that the server converts to any other. The driver would ask the server for the type of each missing value: a
-    round trip each, and on Babelfish a failed question ends the transaction.
+    ``None`` becomes a NULL of a type that the server converts to any other. For a parameter ``None`` the driver asks the server for the
+    type: a round trip, and on Babelfish an error in it ends the transaction.
     """
     literals = {name: _NULL for name, value in parameters.items() if value is None}
-    surplus = len(parameters) - len(literals) - _MOST_PARAMETERS
+    surplus = len(parameters) - len(literals) - MOST_PARAMETERS
     if surplus > 0:
         plain = [name for name, value in parameters.items() if type(value) in {int, str}]
         literals |= {name: _literal(parameters[name]) for name in plain[:surplus]}

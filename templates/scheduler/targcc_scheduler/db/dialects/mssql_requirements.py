@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from ...core.errors import DatabaseUnfit, RightsMissing
 from ..columns import metadata
-from .mssql_script import MIGRATE, RIGHTS, RUNTIME, VERSION_TABLE, grant
+from .mssql_script import MIGRATE, RIGHTS, RUNTIME, VERSION_TABLE, add_member, bracketed, grant
 
 _OLDEST, _OLDEST_NAME = 14, "2017"
 _LEAST_LEVEL, _ADVISED_LEVEL = 130, 150
@@ -123,10 +123,8 @@ def _is_old(row: sa.Row[tuple[object, ...]]) -> bool:
 
 
 def _option(message: str, database: str, option: str) -> Shortcoming:
-    name = database.replace("]", "]]")
-    advice = (
-        f"ask the administrator of the database to execute: ALTER DATABASE [{name}] SET {option}"
-    )
+    statement = f"ALTER DATABASE {bracketed(database)} SET {option}"
+    advice = f"ask the administrator of the database to execute: {statement}"
     return Shortcoming(message, advice)
 
 
@@ -164,7 +162,7 @@ def _invisible(connection: sa.Connection) -> Iterator[Shortcoming]:
         return
     yield Shortcoming(
         f"the user {row.person} sees no table of the scheduler in the database {row.name}, and may not create tables",
-        f"as the owner of the database: ALTER ROLE {RUNTIME} ADD MEMBER [{row.person}], if the tables exist"
+        f"as the owner of the database: {add_member(RUNTIME, row.person)}, if the tables exist"
         f" (migrations/roles.mssql.sql makes the role); else {_ddl_grants(row)}",
     )
 
@@ -175,11 +173,11 @@ def missing_ddl(connection: sa.Connection) -> Iterator[Shortcoming]:
     if not (row.creates and row.alters):
         yield Shortcoming(
             f"the user {row.person} may not create and change tables in the database {row.name}",
-            f"as the owner of the database: {_ddl_grants(row)}, or ALTER ROLE {MIGRATE} ADD MEMBER [{row.person}]; or let the"
+            f"as the owner of the database: {_ddl_grants(row)}, or {add_member(MIGRATE, row.person)}; or let the"
             " administrator run the script of targcc migrate --sql mssql, and set TARGCC_MIGRATE_ON_START=false",
         )
 
 
 def _ddl_grants(row: sa.Row[tuple[object, ...]]) -> str:
-    person = str(row.person).replace("]", "]]")
-    return f"GRANT CREATE TABLE TO [{person}]; GRANT ALTER, REFERENCES, {', '.join(RIGHTS)} ON SCHEMA::[{row.owner}] TO [{person}]"
+    person, owner = bracketed(str(row.person)), bracketed(str(row.owner))
+    return f"GRANT CREATE TABLE TO {person}; GRANT ALTER, REFERENCES, {', '.join(RIGHTS)} ON SCHEMA::{owner} TO {person}"

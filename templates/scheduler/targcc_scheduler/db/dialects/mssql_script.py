@@ -59,9 +59,19 @@ def roles_script(tables: Sequence[str]) -> str:
     return "".join(f"{batch}\nGO\n" for batch in _batches(tables))
 
 
+def bracketed(name: str) -> str:
+    """Return a name in brackets, so that each of its characters is a part of the name."""
+    return f"[{name.replace(']', ']]')}]"
+
+
 def grant(right: str, table: str, grantee: str) -> str:
     """Return the statement that grants a right on a table."""
-    return f"GRANT {right} ON {table} TO [{grantee.replace(']', ']]')}]"
+    return f"GRANT {right} ON {table} TO {bracketed(grantee)}"
+
+
+def add_member(role: str, user: str) -> str:
+    """Return the statement that adds a user to a role."""
+    return f"ALTER ROLE {role} ADD MEMBER {bracketed(user)}"
 
 
 def _batches(tables: Sequence[str]) -> Iterator[str]:
@@ -70,7 +80,7 @@ def _batches(tables: Sequence[str]) -> Iterator[str]:
         (MIGRATE, "targcc migrate, and processes that upgrade the tables at their start"),
         (READER, "reports on runs and history"),
     ):
-        yield f"-- {use}: ALTER ROLE {role} ADD MEMBER [user];\nIF DATABASE_PRINCIPAL_ID(N'{role}') IS NULL CREATE ROLE {role};"
+        yield f"-- {use}: {add_member(role, 'user')};\nIF DATABASE_PRINCIPAL_ID(N'{role}') IS NULL CREATE ROLE {role};"
     yield (
         f"GRANT CREATE TABLE TO {MIGRATE};\n"
         f"GRANT ALTER, REFERENCES, {', '.join(RIGHTS)} ON SCHEMA::dbo TO {MIGRATE};"

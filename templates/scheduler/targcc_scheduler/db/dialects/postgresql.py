@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY, Insert
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql import quoted_name
@@ -20,7 +19,7 @@ from sqlalchemy.sql import quoted_name
 from ..columns import UtcDateTime
 from ..tables import job_run
 from . import base
-from .base import Dialect, Insert, added
+from .base import ConflictInserts, Dialect, ServerMethods
 from .frequent import FrequentStatement
 from .text_index import GRAM, Clause, TextIndex, own_number, together
 
@@ -158,7 +157,6 @@ _PATIENCE = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
 _CLOCK = sa.func.clock_timestamp(type_=UtcDateTime())
 """The server's current time, not the start of the transaction."""
 _READ_CLOCK = FrequentStatement(sa.select(_CLOCK.label("now")))
-_CANCEL_SECONDS = 10.0
 _READ_ONLY = sa.text(
     "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :limit, true), "
     "set_config('plan_cache_mode', 'force_custom_plan', true)"
@@ -193,7 +191,7 @@ def _insert_runs(columns: tuple[str, ...]) -> sa.TextualSelect:
     )
 
 
-class PostgreSQLDialect:
+class PostgreSQLDialect(ConflictInserts, ServerMethods):
     """The PostgreSQL dialect; :class:`~.base.Dialect` describes the methods."""
 
     name = "postgresql"
@@ -204,6 +202,7 @@ class PostgreSQLDialect:
     wait_on: sa.TextClause | None = sa.text("SET LOCAL lock_timeout = DEFAULT")
     clock: sa.ColumnElement[Any] = _CLOCK
     savepoint = base.SAVEPOINT
+    conflict_insert = Insert
     version_table = quoted_name("c_alembicversion", quote=False)
     speak_for_sql = base.speak_for(
         "%({})s",
@@ -229,19 +228,9 @@ class PostgreSQLDialect:
         """Return the name in lower case, as PostgreSQL stores unquoted names."""
         return name.lower()
 
-    def file(self, url: sa.URL) -> None:
-        """Return ``None``: the database is on a server."""
-        del url
-
     def plain_address(self, url: sa.URL) -> str:
         """Return the URL in the form of libpq."""
         return url.set(drivername="postgresql").render_as_string(hide_password=False)
-
-    def require(self, connection: sa.Connection) -> None:
-        """Do nothing: the scheduler needs no option of the database."""
-
-    def require_ddl(self, connection: sa.Connection) -> None:
-        """Do nothing: the server names the missing right."""
 
     async def has_table(self, connection: AsyncConnection, name: str) -> bool:
         """Look the table up on the search path."""
@@ -314,29 +303,11 @@ class PostgreSQLDialect:
         event.listen(engine.sync_engine, "begin", begin)
         return engine
 
-    async def stop_query(self, connection: AsyncConnection, asking: asyncio.Future[Any]) -> None:
-        """Cancel the task; psycopg then cancels its query on the server."""
-        del connection
-        asking.cancel()
-        await asyncio.wait({asking}, timeout=_CANCEL_SECONDS)
-
-    def make_inline_engine(self, url: sa.URL) -> None:
-        """Return ``None``: a server needs waiting."""
-        del url
-
-    def make_quick_connection(self, url: sa.URL) -> None:
-        """Return ``None``: a server needs waiting."""
-        del url
-
     def make_loop_connections(self, url: sa.URL) -> LoopConnections:
         """Create the connections of event loops."""
         from .psycopg_driver import LoopConnections
 
         return LoopConnections(self.plain_address(url), _PATIENCE)
-
-    def insert_run_at_once(self, connection: Any, row: Mapping[str, Any]) -> None:
-        """Return ``None``; see :meth:`make_quick_connection`."""
-        del connection, row
 
     def is_open(self, connection: AsyncConnection) -> bool:
         """Return whether the connection has nothing to read; a connection that the server closes becomes readable."""
@@ -346,31 +317,6 @@ class PostgreSQLDialect:
 
     def set_up(self, engine: sa.Engine) -> None:
         """Do nothing; connections need no set-up."""
-
-    async def begin_write(self, connection: AsyncConnection) -> None:
-        """Begin a normal transaction."""
-        await connection.begin()
-
-    def insert_ignore(self, table: sa.Table, keys: Sequence[sa.Column[Any]]) -> Insert:
-        """Build ``INSERT … ON CONFLICT DO NOTHING``."""
-        return insert(table).on_conflict_do_nothing(index_elements=list(keys))
-
-    def upsert(
-        self, table: sa.Table, keys: Sequence[sa.Column[Any]], values: Mapping[str, Any]
-    ) -> Insert:
-        """Build ``INSERT … ON CONFLICT DO UPDATE``."""
-        statement = insert(table).values(dict(values))
-        return statement.on_conflict_do_update(index_elements=list(keys), set_=dict(values))
-
-    def insert_added(self, table: sa.Table, *, sums: Sequence[str], most: str) -> Insert:
-        """Build ``INSERT … ON CONFLICT DO UPDATE`` that adds up."""
-        statement = insert(table)
-        return statement.on_conflict_do_update(
-            index_elements=list(table.primary_key), set_=added(statement, sums, most)
-        )
-
-    async def lock_writes(self, connection: AsyncConnection) -> None:
-        """Do nothing: any transaction can write."""
 
     async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
         """Take an advisory lock until the transaction ends."""
@@ -387,20 +333,6 @@ class PostgreSQLDialect:
         lock = sa.func.pg_try_advisory_xact_lock(sa.func.hashtext("targcc audit"))
         return bool(connection.scalar(sa.select(lock)))
 
-    async def try_lease(self, connection: AsyncConnection, name: str) -> bool:
-        """Return true: every node is active."""
-        del connection, name
-        return True
-
-    async def same_names(self, connection: AsyncConnection, names: Collection[str]) -> list[str]:
-        """Return nothing: names differ by each character."""
-        del connection, names
-        return []
-
-    async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
-        """Read the row with a shared lock."""
-        return await base.hold_setting(connection, name)
-
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Take an advisory lock until the transaction ends."""
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_KEY)))
@@ -409,11 +341,6 @@ class PostgreSQLDialect:
         """Run ``ANALYZE``, because the server keeps a plan made for empty tables far too long."""
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(sa.text(f"ANALYZE {', '.join(tables)}"))
-
-    def committed_before(self, column: sa.Column[Any], instant: Any) -> sa.ColumnElement[bool]:
-        """Compare with the instant, because ids are assigned before their transactions commit, in any order."""
-        before: sa.ColumnElement[bool] = column <= instant
-        return before
 
     async def insert_runs(
         self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
@@ -424,16 +351,9 @@ class PostgreSQLDialect:
         new_rows = (await connection.execute(_insert_runs(tuple(rows[0])), given)).all()
         return sorted(new_rows, key=lambda row: row[0])  # ids are assigned in the order of the rows
 
-    async def keep_ids(self, connection: AsyncConnection) -> None:
-        """Do nothing: a sequence gives each id once."""
-
     def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
         """Compare with an array."""
         return column == sa.any_(sa.literal(list(keys), ARRAY(sa.BigInteger)))
-
-    def each_value(self, column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> sa.CTE:
-        """Look the next smaller value up until there is none."""
-        return base.each_value(column, *where)
 
     def newest_each(
         self,
@@ -463,16 +383,6 @@ class PostgreSQLDialect:
             for runs in base.newest_in_states(job.c.name, job.c.bound, each, states)
         )
         return sa.select(job.c.name, *(listed.scalar_subquery() for listed in lists))
-
-    async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
-        """Return false: autovacuum reuses the pages."""
-        del connection, pages
-        return False
-
-    async def kept_bytes(self, connection: AsyncConnection) -> int:
-        """Return 0: PostgreSQL reuses its space."""
-        del connection
-        return 0
 
 
 DIALECT: Dialect = PostgreSQLDialect()

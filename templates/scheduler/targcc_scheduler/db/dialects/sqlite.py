@@ -7,7 +7,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql import quoted_name
@@ -23,7 +23,7 @@ from sqlalchemy.sql import quoted_name
 from ...core import owner_only
 from ..tables import job_run, job_setting
 from . import base, sqlite_driver
-from .base import Dialect, Insert, added
+from .base import CommonMethods, ConflictInserts, Dialect
 from .frequent import FrequentStatement
 from .sqlite_driver import SQLiteStatement
 from .text_index import Clause, TextIndex
@@ -144,7 +144,7 @@ def _insert_run(columns: tuple[str, ...]) -> FrequentStatement:
     return FrequentStatement(_INSERT_RUNS.values({**values, "Id": _NEXT_ID}))
 
 
-class SQLiteDialect:
+class SQLiteDialect(ConflictInserts, CommonMethods):
     """The SQLite dialect; :class:`~.base.Dialect` describes the methods."""
 
     name = "sqlite"
@@ -155,6 +155,7 @@ class SQLiteDialect:
     wait_on: sa.TextClause | None = None
     clock: sa.ColumnElement[Any] = sa.null()
     savepoint = base.SAVEPOINT
+    conflict_insert = Insert
     version_table = quoted_name("c_AlembicVersion", quote=False)
     speak_for_sql = base.speak_for(
         ":{}",
@@ -188,12 +189,6 @@ class SQLiteDialect:
     def plain_address(self, url: sa.URL) -> str:
         """Return a URI that opens the file only if it exists."""
         return sqlite_driver.existing(url.database or "")
-
-    def require(self, connection: sa.Connection) -> None:
-        """Do nothing: the scheduler needs no option of the database."""
-
-    def require_ddl(self, connection: sa.Connection) -> None:
-        """Do nothing: rights are those of the file."""
 
     async def has_table(self, connection: AsyncConnection, name: str) -> bool:
         """Look the table up in the file's schema."""
@@ -300,24 +295,6 @@ class SQLiteDialect:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.05)
 
-    def insert_ignore(self, table: sa.Table, keys: Sequence[sa.Column[Any]]) -> Insert:
-        """Build ``INSERT … ON CONFLICT DO NOTHING``."""
-        return insert(table).on_conflict_do_nothing(index_elements=list(keys))
-
-    def upsert(
-        self, table: sa.Table, keys: Sequence[sa.Column[Any]], values: Mapping[str, Any]
-    ) -> Insert:
-        """Build ``INSERT … ON CONFLICT DO UPDATE``."""
-        statement = insert(table).values(dict(values))
-        return statement.on_conflict_do_update(index_elements=list(keys), set_=dict(values))
-
-    def insert_added(self, table: sa.Table, *, sums: Sequence[str], most: str) -> Insert:
-        """Build ``INSERT … ON CONFLICT DO UPDATE`` that adds up."""
-        statement = insert(table)
-        return statement.on_conflict_do_update(
-            index_elements=list(table.primary_key), set_=added(statement, sums, most)
-        )
-
     async def lock_writes(self, connection: AsyncConnection) -> None:
         """Take the write lock by an update of no row, which waits for other writers.
 
@@ -335,20 +312,6 @@ class SQLiteDialect:
         """Return true: a write transaction runs alone."""
         del connection
         return True
-
-    async def try_lease(self, connection: AsyncConnection, name: str) -> bool:
-        """Return true: every node is active."""
-        del connection, name
-        return True
-
-    async def same_names(self, connection: AsyncConnection, names: Collection[str]) -> list[str]:
-        """Return nothing: names differ by each character."""
-        del connection, names
-        return []
-
-    async def hold_setting(self, connection: AsyncConnection, name: str) -> str | None:
-        """Read the row with a shared lock."""
-        return await base.hold_setting(connection, name)
 
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Do nothing: a write transaction runs alone."""
@@ -397,10 +360,6 @@ class SQLiteDialect:
         listed = sa.func.json_each(json.dumps(list(keys))).table_valued("value")
         return column.in_(sa.select(listed.c.value))
 
-    def each_value(self, column: sa.Column[Any], *where: sa.ColumnElement[bool]) -> sa.CTE:
-        """Look the next smaller value up until there is none."""
-        return base.each_value(column, *where)
-
     def newest_each(
         self,
         columns: Sequence[sa.Column[Any]],
@@ -408,13 +367,9 @@ class SQLiteDialect:
         each: int,
         where: Sequence[sa.ColumnElement[bool]],
     ) -> sa.Select[Any]:
-        """Join a list in JSON with the ids from a correlated subquery; SQLite has no ``LATERAL``."""
+        """Join a list in JSON; SQLite has no ``LATERAL``."""
         job = sa.func.json_each(json.dumps(list(jobs))).table_valued("value", name="job")
-        c, newest = job_run.c, _newest_run()
-        ids = sa.select(c.Id).where(c.JobName == job.c.value, *where)
-        ids = ids.order_by(c.Id.desc()).limit(each).correlate(job)
-        both = job.join(newest, newest.c.Id.in_(ids))
-        return sa.select(*(newest.c[column.name] for column in columns)).select_from(both)
+        return base.newest_of_listed(columns, job, job.c.value, each, where)
 
     def newest_states(
         self, jobs: Mapping[str, int], each: int, states: Sequence[str | None]
@@ -443,12 +398,6 @@ class SQLiteDialect:
 
 
 DIALECT: Dialect = SQLiteDialect()
-
-
-@cache
-def _newest_run() -> sa.FromClause:
-    """Return an alias of the runs, built once: it has all columns."""
-    return job_run.alias("newest")
 
 
 async def _main_file(connection: AsyncConnection) -> str:

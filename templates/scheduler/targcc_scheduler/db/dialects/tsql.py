@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +23,9 @@ from sqlalchemy.sql.elements import (
 
 from ..columns import elapsed, joined_texts, whole_seconds
 from .frequent import is_among, is_in_list
+
+MOST_PARAMETERS = 2_000
+"""Most parameters of a statement, below the server's limit of 2,100."""
 
 # T-SQL: forms of expressions that SQLAlchemy's own compiler leaves as they are on PostgreSQL.
 
@@ -282,22 +285,18 @@ def _among(element: is_among, compiler: Any, **options: Any) -> str:
     )
 
 
-@compiles(is_in_list, "mssql")
-def _in_rows(element: is_in_list, compiler: Any, **options: Any) -> str:
-    column, rows = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"({column} IN {rows})"
+def _seconds_by(divisor: str) -> Callable[..., str]:
+    """Return a function that renders the milliseconds between two instants, divided: by a float, or by an integer for whole seconds."""
+
+    def rendered(element: elapsed | whole_seconds, compiler: Any, **options: Any) -> str:
+        begin, end = (compiler.process(clause, **options) for clause in element.clauses)
+        return f"(DATEDIFF_BIG(millisecond, {begin}, {end}) / {divisor})"
+
+    return rendered
 
 
-@compiles(elapsed, "mssql")
-def _seconds(element: elapsed, compiler: Any, **options: Any) -> str:
-    begin, end = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"(DATEDIFF_BIG(millisecond, {begin}, {end}) / 1000.0)"
-
-
-@compiles(whole_seconds, "mssql")
-def _whole_seconds(element: whole_seconds, compiler: Any, **options: Any) -> str:
-    begin, end = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"(DATEDIFF_BIG(millisecond, {begin}, {end}) / 1000)"
+compiles(elapsed, "mssql")(_seconds_by("1000.0"))
+compiles(whole_seconds, "mssql")(_seconds_by("1000"))
 
 
 @compiles(joined_texts, "mssql")

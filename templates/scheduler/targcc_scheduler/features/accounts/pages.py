@@ -19,7 +19,7 @@ from ...core.languages import gettext
 from ...kernel import audit
 from ...kernel.audit import audit as audit_audit
 from ...project import current
-from ...web.authentication import actor, client_address, same_origin
+from ...web.authentication import actor, client_address, require_same_origin
 from ...web.dashboard.common import SchedulerOf, Viewer
 from ...web.dashboard.flash import Flash, back, base_path, local_path, secure_cookies
 from ...web.dashboard.page_route import PageRoute, page_needs
@@ -98,13 +98,7 @@ async def log_in(request: Request, web: WebOf) -> Response:
     """Sign in by name and password."""
     form = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
     name, password = form.get("name", "").strip(), form.get("password", "")
-    if not same_origin(request):
-        raise Problem(
-            403,
-            "Request from another site",
-            "The form was sent from another site.",
-            kind="not-from-this-site",
-        )
+    require_same_origin(request)
     address = client_address(request)
     login = await find_login(web.scheduler, name)
     stored = login.password_hash if login is not None else None
@@ -141,13 +135,7 @@ async def second_step(request: Request, web: WebOf) -> Response:
     """Sign in whose password was right, by the code of the second factor."""
     form = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
     ticket, now = form.get("ticket", ""), web.scheduler.clock.now()
-    if not same_origin(request):
-        raise Problem(
-            403,
-            "Request from another site",
-            "The form was sent from another site.",
-            kind="not-from-this-site",
-        )
+    require_same_origin(request)
     login = await find_login(web.scheduler, form.get("name", ""))
     if login is None or not second_factor.ticket_fits(ticket, login.name, login.password_hash, now):
         return await login_form(

@@ -13,7 +13,7 @@ from ...core.actor import Actor, ActorKind
 from ...core.identity import Principal, Role, page_cookie
 from ...kernel.audit import audit
 from ...project import current
-from ...web.authentication import client_address, same_origin
+from ...web.authentication import client_address, from_another_site, same_origin
 from ...web.dashboard.flash import base_path, secure_cookies
 from ...web.dashboard.page_route import PageRoute, page_needs
 from ...web.host_login import HostLogin
@@ -48,11 +48,8 @@ async def begin(request: Request, web: WebOf) -> Response:
     """
     login = _host_login(web)
     if not same_origin(request) and not _is_login_page(request.headers["Origin"], web.login_url):
-        raise Problem(
-            403,
-            "Request from another site",
-            "The session is for pages of this origin, or of the origin of login_url.",
-            kind="not-from-this-site",
+        raise from_another_site(
+            "The session is for pages of this origin, or of the origin of login_url."
         )
     address, now = client_address(request), web.scheduler.clock.now()
     try:

@@ -137,15 +137,14 @@ async def _counts(
     """Count the ended runs by quarter of an hour and by good or bad outcome."""
     c = job_stat.c
     bad = c.Outcome.in_(sorted(BAD)).label("Bad")
-    counted = sa.select(c.BeginsAt, bad, c.Count).where(
-        c.BeginsAt >= since, c.BeginsAt < until, c.Outcome.in_(_COUNTED)
+    statement = (
+        sa.select(c.BeginsAt, bad, sa.func.sum(c.Count))
+        .where(c.BeginsAt >= since, c.BeginsAt < until, c.Outcome.in_(_COUNTED))
+        .group_by(c.BeginsAt, bad)
     )
     if job is not None:
-        counted = counted.where(c.JobName == job)
-    row = counted.subquery().c  # SQL Server groups by columns alone
-    rows = await connection.execute(
-        sa.select(row.BeginsAt, row.Bad, sa.func.sum(row.Count)).group_by(row.BeginsAt, row.Bad)
-    )
+        statement = statement.where(c.JobName == job)
+    rows = await connection.execute(statement)
     return Counter({(at, bool(is_bad)): int(number) for at, is_bad, number in rows})
 
 
@@ -268,22 +267,18 @@ async def _daily_counts(
     """Return each day's counts, summed by outcome and duration bucket."""
     c = job_stat.c
     day = day_number([begins for _, begins, _ in spans]).label("Day")
-    counted = (
-        sa.select(day, c.Outcome, c.Bucket, c.Count, c.MaxMs)
-        .where(c.JobName == job, c.BeginsAt >= spans[0][1], c.BeginsAt < spans[-1][2])
-        .where(c.Outcome.in_(_DECIDED))
-        .subquery()
-        .c
-    )
     rows_by_day: list[list[Any]] = [[] for _ in spans]
     for row in await connection.execute(
         sa.select(
-            counted.Day,
-            counted.Outcome,
-            counted.Bucket,
-            sa.func.sum(counted.Count).label("Count"),
-            sa.func.max(counted.MaxMs).label("MaxMs"),
-        ).group_by(counted.Day, counted.Outcome, counted.Bucket)
+            day,
+            c.Outcome,
+            c.Bucket,
+            sa.func.sum(c.Count).label("Count"),
+            sa.func.max(c.MaxMs).label("MaxMs"),
+        )
+        .where(c.JobName == job, c.BeginsAt >= spans[0][1], c.BeginsAt < spans[-1][2])
+        .where(c.Outcome.in_(_DECIDED))
+        .group_by(day, c.Outcome, c.Bucket)
     ):
         rows_by_day[row.Day].append(row)
     return rows_by_day

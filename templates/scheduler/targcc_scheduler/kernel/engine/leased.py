@@ -1,12 +1,12 @@
 """The engine for databases where one node at a time runs jobs: the engine for SQLite, with a lease that names the active node.
 
-The lease is a lock of a database session. The server frees the lock when the session ends, so that a standby takes over once the active
-node has stopped, was killed or lost its connection. A node that lost the lease may notice later than its successor. Therefore each
-takeover writes a new mark, and each write transaction of the active node begins by reading the mark and keeping it from changing:
+The lease is a lock of a database session. The server releases the lock when the session ends: once the active node has stopped, was killed
+or lost its connection, a standby takes over. The old node may notice the loss after the takeover. Therefore each takeover writes a new
+mark into ``c_JobSetting``, and each write transaction of the active node begins with a read of the mark that locks the row:
 
-* A takeover waits for the transactions that have begun under the old mark.
-* A transaction that begins under a new mark is rolled back, and the node goes on as a standby: it claims nothing, and settles its runs, which
-  are its own by server, attempt and state.
+* A takeover waits for the end of the transactions that read the old mark.
+* A transaction that reads the mark of another node is rolled back, and its node becomes a standby. A standby claims no run. It settles the
+  runs that it has begun: each settlement checks server, attempt and state of the run.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Lease:
         self._clock = clock
         self._connection: AsyncConnection | None = None
         self._server = ""
-        self._mark = uuid.uuid4().hex
+        self._mark = ""
         self._is_active = self._is_left = False
         self._checked = float("-inf")
         self._turn = asyncio.Lock()

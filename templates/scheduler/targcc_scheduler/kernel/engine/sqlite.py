@@ -180,6 +180,8 @@ class EmbeddedEngine:
         aging: For queues with ageing, the waiting seconds that count as one priority point.
     """
 
+    fence: Fence | None = None
+
     def __init__(
         self,
         database: Path | None,
@@ -204,8 +206,6 @@ class EmbeddedEngine:
         self._staged = float("-inf")
         self._outage = Outage(log, "claiming runs")
         self._is_woken = self._is_asked = False
-
-    fence: Fence | None = None
 
     async def open(self) -> None:
         """Remember the scheduler's loop."""

@@ -141,11 +141,10 @@ async def job_stats(
     dates = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     begins = [datetime(at.year, at.month, at.day, tzinfo=zone).astimezone(UTC) for at in dates]
     day = day_number(begins).label("Day")
-    rows = sa.select(day, c.Outcome, c.Count).where(*conditions, c.Outcome.in_(_RAN)).subquery()
     by_day = await connection.execute(
-        sa.select(rows.c.Day, rows.c.Outcome, sa.func.sum(rows.c.Count)).group_by(
-            rows.c.Day, rows.c.Outcome
-        )
+        sa.select(day, c.Outcome, sa.func.sum(c.Count))
+        .where(*conditions, c.Outcome.in_(_RAN))
+        .group_by(day, c.Outcome)
     )
     counts = Counter({(dates[n], state): int(number) for n, state, number in by_day})
     days = [Day(at, *(counts[at, state] for state in _RAN)) for at in dates]

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from ...core.languages import languages
-from ..authentication import same_origin
+from ..authentication import require_same_origin
 from ..problems import Problem
 from ..state import get_web
 from .flash import local_path, secure_cookies
@@ -21,13 +21,7 @@ _LIFE = 400 * 24 * 3600
 @router.post("/language")
 async def choose_language(request: Request) -> Response:
     """Remember a language in this browser, and go back to the page."""
-    if not same_origin(request):
-        raise Problem(
-            403,
-            "Request from another site",
-            "The form was sent from another site.",
-            kind="not-from-this-site",
-        )
+    require_same_origin(request)
     form = await request.form()
     language, to = str(form.get("language", "")), str(form.get("next", ""))
     if language not in languages():
