@@ -285,9 +285,7 @@ def test_a_setting_that_is_wrong_is_named_as_it_was_given(
 
 
 @pytest.mark.parametrize(("pause", "resume"), [("pause", "resume"), ("disable", "enable")])
-def test_a_job_is_paused_and_resumed(
-    targcc: Targcc, database_url: str, pause: str, resume: str
-):
+def test_a_job_is_paused_and_resumed(targcc: Targcc, database_url: str, pause: str, resume: str):
     output = targcc("job", pause, "SyncStock", "--reason", "moving house", "--until", "2h").stdout
     assert "SyncStock is paused until" in output
     assert "paused" in targcc("job", "list").stdout
