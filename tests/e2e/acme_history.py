@@ -2,11 +2,12 @@
 
 import random
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, Protocol
 
 from targcc_scheduler.kernel.error_groups import fingerprint_of
 
@@ -20,6 +21,21 @@ _TRACEBACK = f"""Traceback (most recent call last):
     raise LedgerError(f"the ledger answered {{answer.status_code}} {{answer.reason_phrase}} to invoice {{invoice.number}}")
 acme_jobs.ledger.{_ERROR}
 """
+
+
+class Cursor(Protocol):
+    """What an insert has inserted."""
+
+    @property
+    def lastrowid(self) -> int | None:
+        """Return the new id."""
+
+
+class Connection(Protocol):
+    """A connection of SQLite, or one of another database with its parameters."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
+        """Execute a statement, with ``?`` for each parameter."""
 
 
 @dataclass(frozen=True)
@@ -40,21 +56,26 @@ class Past:
 def write(database: Path, now: datetime) -> None:
     """Write the runs of a day up to `now`, and of a month for rare jobs."""
     with closing(sqlite3.connect(database)) as connection, connection:
-        for run in sorted(_finished(now), key=lambda run: run.at):
-            insert(connection, run)
-        long_ago = _text(now - timedelta(days=40))
-        # the users were created long ago
-        connection.execute("UPDATE c_JobAudit SET At = ?", (long_ago,))
-        for minutes, actor, action, job, detail in (
-            (410, "Manual (noa)", "pause", "StockSync", "the warehouse moves its server"),
-            (236, "Manual (noa)", "resume", "StockSync", None),
-            (64, "CLI (deploy)", "prune", None, "180 days"),
-            (21, "Manual (dana)", "trigger", "MonthlyCleanup", None),
-        ):
-            connection.execute(
-                "INSERT INTO c_JobAudit (At, Actor, Action, JobName, Detail) VALUES (?, ?, ?, ?, ?)",
-                (_text(now - timedelta(minutes=minutes)), actor, action, job, detail),
-            )
+        fill(connection, now)
+
+
+def fill(connection: Connection, now: datetime) -> None:
+    """Write what :func:`write` does, on a connection."""
+    for run in sorted(_finished(now), key=lambda run: run.at):
+        insert(connection, run)
+    long_ago = _text(now - timedelta(days=40))
+    # the users were created long ago
+    connection.execute("UPDATE c_JobAudit SET At = ?", (long_ago,))
+    for minutes, actor, action, job, detail in (
+        (410, "Manual (noa)", "pause", "StockSync", "the warehouse moves its server"),
+        (236, "Manual (noa)", "resume", "StockSync", None),
+        (64, "CLI (deploy)", "prune", None, "180 days"),
+        (21, "Manual (dana)", "trigger", "MonthlyCleanup", None),
+    ):
+        connection.execute(
+            "INSERT INTO c_JobAudit (At, Actor, Action, JobName, Detail) VALUES (?, ?, ?, ?, ?)",
+            (_text(now - timedelta(minutes=minutes)), actor, action, job, detail),
+        )
 
 
 def write_present(database: Path, now: datetime) -> None:
@@ -127,7 +148,7 @@ def _nightly(day: datetime, short: timedelta, long: timedelta, number: int) -> I
         )
 
 
-def insert(connection: sqlite3.Connection, run: Past) -> int:
+def insert(connection: Connection, run: Past) -> int:
     """Insert a run with its attempts; return the run id."""
     end = None if run.took is None else _text(run.at + run.took)
     cursor = connection.execute(
@@ -143,7 +164,7 @@ def insert(connection: sqlite3.Connection, run: Past) -> int:
     return cursor.lastrowid
 
 
-def _insert_attempt(connection: sqlite3.Connection, run: Past, run_id: int, attempt: int) -> None:
+def _insert_attempt(connection: Connection, run: Past, run_id: int, attempt: int) -> None:
     assert run.took is not None
     well = run.state == "succeeded" and attempt == run.attempt
     connection.execute(

@@ -57,6 +57,8 @@ class Node:
             _env_file=None, database_url=url, poll_seconds=poll, heartbeat_seconds=0.5
         )
         self.name = name
+        self.server_id = ""
+        """The id of the node's row, once it has signed on."""
         self.clock = clock
         self.store = Store(url)
         self.engine = make_queue_engine(settings, clock, self.store.engine, aging)
@@ -101,6 +103,7 @@ class Node:
             await nodes.register(connection, me, now)
             knows = job_server.update().where(job_server.c.Id == self.name)
             await connection.execute(knows.values(Fingerprint=self.fingerprint))
+        self.server_id = self.name
 
     async def create(
         self,

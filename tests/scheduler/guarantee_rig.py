@@ -21,6 +21,7 @@ from projects import PATH
 from targcc_scheduler import Actor, ActorKind, RunState, Scheduler, Settings
 from targcc_scheduler.core.clock import SystemClock
 from targcc_scheduler.core.states import FINAL, TRANSITIONS
+from targcc_scheduler.db.dialects import known
 from targcc_scheduler.db.tables import job_run, logged_job
 from targcc_scheduler.kernel.jobs.options import Unique
 from targcc_scheduler.kernel.queries.models import run_of
@@ -40,14 +41,14 @@ QUICK = {
 
 
 class Ledger:
-    """Read a SQLite or PostgreSQL database; rows have the column names of the tables."""
+    """Read a database of any kind; rows have the column names of the tables."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        parsed = sa.make_url(url)
-        if parsed.get_backend_name() == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        self.engine = sa.create_engine(parsed, poolclass=sa.NullPool)
+        address = sa.make_url(url)
+        dialect = known.for_url(address)
+        self.engine = sa.create_engine(dialect.url(address, is_async=False), poolclass=sa.NullPool)
+        dialect.set_up(self.engine)
 
     def rows(self, statement: sa.Executable) -> list[Any]:
         """Return the rows of a query."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -61,9 +60,8 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def database_url(tmp_path: Path, empty_database: Path) -> str:
-    shutil.copy(empty_database, tmp_path / "jobs.db")
-    return f"sqlite:///{tmp_path / 'jobs.db'}"
+def database_url(migrated_sqlite_url: str) -> str:
+    return migrated_sqlite_url
 
 
 class Visitor:

@@ -3,7 +3,6 @@
 import io
 import logging
 import socket
-import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -326,9 +325,8 @@ async def test_the_log_at_debug_holds_no_address_of_the_table(
     process_log, office, slack, teams, database
 ):
     add = "INSERT INTO c_JobAlert (JobName, AlertOnFailure, SlackWebhook, TeamsWebhook) VALUES (?, 1, ?, ?)"
-    with sqlite3.connect(database.path) as connection:
-        hooks = [sink.url.replace("/services/T0/", "/hooks/") for sink in (slack, teams)]
-        connection.execute(add, ("DailyReport", *hooks))
+    hooks = [sink.url.replace("/services/T0/", "/hooks/") for sink in (slack, teams)]
+    database.change(add, "DailyReport", *hooks)
     await office.tell()
     assert slack.bodies
     assert teams.bodies

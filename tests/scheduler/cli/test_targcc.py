@@ -6,17 +6,21 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner, Result
+from guarantee_rig import Ledger
 from targcc_gen.render import render_project
 from targcc_gen.spec import parse_spec
 from targcc_gen.sync import apply, make_plan
 from targcc_scheduler import __version__, configure, project
 from targcc_scheduler.cli.main import main
+from targcc_scheduler.db.tables import job_run, job_setting
 
 Targcc = Callable[..., Result]
 
@@ -35,12 +39,8 @@ def targcc(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Targcc:
     return call
 
 
-def rows(path: Path, sql: str) -> list[Any]:
-    connection = sqlite3.connect(path)
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()
+def rows(url: str, sql: str) -> list[Any]:
+    return Ledger(url).rows(sa.text(sql))
 
 
 def test_every_command_has_help(targcc: Targcc):
@@ -180,12 +180,8 @@ def test_a_job_is_run_to_its_end_without_a_server(targcc: Targcc):
 
 def test_a_run_that_does_not_stop_is_shown_as_such(targcc: Targcc, database_url: str):
     targcc("job", "run", "dailyreport", "--wait")
-    connection = sqlite3.connect(database_url.removeprefix("sqlite:///"))
-    with connection:
-        connection.execute(
-            "UPDATE c_JobRun SET State = 'running', StopNote = 'told to stop at 8, still running: why'"
-        )
-    connection.close()
+    note = "told to stop at 8, still running: why"
+    Ledger(database_url).change(sa.update(job_run).values(State="running", StopNote=note))
     shown = targcc("run", "show", "1").stdout
     assert "stopping    told to stop at 8, still running: why" in shown
 
@@ -289,7 +285,7 @@ def test_a_setting_that_is_wrong_is_named_as_it_was_given(
 
 
 @pytest.mark.parametrize(("pause", "resume"), [("pause", "resume"), ("disable", "enable")])
-def test_a_job_is_paused_and_resumed(targcc: Targcc, tmp_path: Path, pause: str, resume: str):
+def test_a_job_is_paused_and_resumed(targcc: Targcc, database_url: str, pause: str, resume: str):
     output = targcc("job", pause, "SyncStock", "--reason", "moving house", "--until", "2h").stdout
     assert "SyncStock is paused until" in output
     assert "paused" in targcc("job", "list").stdout
@@ -298,7 +294,7 @@ def test_a_job_is_paused_and_resumed(targcc: Targcc, tmp_path: Path, pause: str,
     audit = targcc("audit").stdout
     assert audit.index("resume") < audit.index("pause")
     assert not {"disable", "enable"} & set(targcc("job", "--help").stdout.split())
-    assert rows(tmp_path / "jobs.db", "SELECT Actor FROM c_JobAudit")[0][0].startswith("CLI (")
+    assert rows(database_url, "SELECT Actor FROM c_JobAudit")[0][0].startswith("CLI (")
 
 
 def test_a_run_is_cancelled_and_done_again(targcc: Targcc):
@@ -326,14 +322,14 @@ def test_history_and_figures(targcc: Targcc):
     assert json.loads(targcc("job", "stats", "DailyReport", "--json").stdout)["runs"] == 1
 
 
-def test_the_first_user_is_an_admin_and_the_next_a_viewer(targcc: Targcc, tmp_path: Path):
+def test_the_first_user_is_an_admin_and_the_next_a_viewer(targcc: Targcc, database_url: str):
     password = "a good long password\n"
     add = targcc("user", "add", "dana", "--password-stdin", text=password)
     assert add.stdout == "dana may sign in as admin\n"
     typed = targcc("user", "add", "yossi", text=password * 2)
     assert "yossi may sign in as viewer" in typed.stdout
     assert "good long" not in typed.output
-    (stored,) = rows(tmp_path / "jobs.db", "SELECT PasswordHash FROM c_JobUser WHERE Name='dana'")
+    (stored,) = rows(database_url, "SELECT PasswordHash FROM c_JobUser WHERE Name='dana'")
     assert stored[0].startswith("$argon2id$")
     users = json.loads(targcc("user", "list", "--json").stdout)
     assert [(user["name"], user["role"]) for user in users] == [
@@ -348,13 +344,13 @@ def test_the_first_user_is_an_admin_and_the_next_a_viewer(targcc: Targcc, tmp_pa
     )
 
 
-def test_a_token_is_printed_once_and_alone_when_asked(targcc: Targcc, tmp_path: Path):
+def test_a_token_is_printed_once_and_alone_when_asked(targcc: Targcc, database_url: str):
     secret = targcc("token", "create", "ci", "--role", "operator", "--quiet").stdout.strip()
     assert re.fullmatch(r"tgc_[\w-]{43}", secret)
     assert "not shown again" in targcc("token", "create", "other", "--expires", "90d").stdout
     assert secret not in targcc("token", "list").stdout
-    assert secret not in str(rows(tmp_path / "jobs.db", "SELECT * FROM c_JobToken"))
-    assert secret not in str(rows(tmp_path / "jobs.db", "SELECT * FROM c_JobAudit"))
+    assert secret not in str(rows(database_url, "SELECT * FROM c_JobToken"))
+    assert secret not in str(rows(database_url, "SELECT * FROM c_JobAudit"))
     targcc("token", "revoke", "ci")
     assert [token["name"] for token in json.loads(targcc("token", "list", "--json").stdout)] == [
         "other"
@@ -405,18 +401,15 @@ def test_pruning_says_on_a_terminal_how_far_it_has_come(capsys, monkeypatch):
 
 
 def test_statistics_that_still_grow_say_so(targcc: Targcc, database_url: str):
-    connection = sqlite3.connect(database_url.removeprefix("sqlite:///"))
-    with connection:
-        connection.execute(
-            "INSERT INTO c_JobSetting VALUES ('uncounted runs', '1204', CURRENT_TIMESTAMP)"
-        )
-    connection.close()
+    row = {"Name": "uncounted runs", "Value": "1204", "UpdatedAt": datetime.now(UTC)}
+    Ledger(database_url).change(sa.insert(job_setting).values(row))
     shown = targcc("job", "stats", "DailyReport").stdout
     assert "still counting  about 1,204 rows of an earlier release" in shown
     figures = json.loads(targcc("job", "stats", "DailyReport", "--json").stdout)
     assert figures["still_counting"] == 1204
 
 
+@pytest.mark.sqlite
 def test_prune_says_how_an_older_file_becomes_smaller(targcc: Targcc, database_url: str):
     file = database_url.removeprefix("sqlite:///")
     connection = sqlite3.connect(file, isolation_level=None)
@@ -451,7 +444,7 @@ def test_a_run_is_watched_and_its_log_printed(targcc: Targcc):
     assert "there is no run 9" in targcc("run", "log", "9", "--follow", status=2).stderr
 
 
-def test_roles_of_ones_own_are_made_changed_given_and_removed(targcc: Targcc, tmp_path: Path):
+def test_roles_of_ones_own_are_made_changed_given_and_removed(targcc: Targcc, database_url: str):
     output = targcc("role", "create", "finance", "--grant", "operator", "finance:*").stdout
     assert output == "the role finance allows: operator of finance:*\n"
     targcc("role", "grant", "finance", "viewer", "Daily*")
@@ -475,7 +468,7 @@ def test_roles_of_ones_own_are_made_changed_given_and_removed(targcc: Targcc, tm
     targcc("role", "assign", "viewer", "dana")
     targcc("token", "revoke", "ci")
     targcc("role", "remove", "finance")
-    audit = rows(tmp_path / "jobs.db", "SELECT Action, Detail FROM c_JobAudit ORDER BY Id")
+    audit = rows(database_url, "SELECT Action, Detail FROM c_JobAudit ORDER BY Id")
     assert audit[0] == ("create role", "finance: operator of finance:*")
     assert ("change role", "dana is viewer") in audit
 

@@ -20,7 +20,7 @@ async def hello(number: int = 0) -> None:
 async def theirs(migrated_url: str):
     """The engine of an application on the scheduler's database."""
     url = sa.make_url(migrated_url)
-    engine = create_async_engine(known.for_url(url).url(url, is_async=True))
+    engine = known.for_url(url).make_engine(url)
     yield engine
     await engine.dispose()
 

@@ -69,7 +69,10 @@ class Line:
             def executed(_connection, cursor, statement, parameters, *_):
                 values = parameters.values() if isinstance(parameters, dict) else parameters
                 idle = any(value == "critical" for value in values)
-                matches = words in statement and cursor.rowcount > 0 and not idle
+                found = (
+                    cursor.rowcount > 0 or len(getattr(cursor, "_rows", ())) > 0
+                )  # OUTPUT has no count
+                matches = words in statement and found and not idle
                 done.extend([statement] if matches else [])
 
             async with begin() as connection:

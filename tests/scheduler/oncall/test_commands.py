@@ -1,8 +1,6 @@
 """``targcc inbox``, ``targcc bulk`` and ``targcc alert-rules``."""
 
 import json
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -43,25 +41,17 @@ def targcc(database, request, monkeypatch):
     monkeypatch.setenv("TARGCC_DATABASE_URL", database.url)
     monkeypatch.setenv("TARGCC_JOBS_PACKAGE", request.module.__name__)
     now = datetime.now(UTC).replace(tzinfo=None).isoformat(" ")
-    with closing(sqlite3.connect(database.path)) as connection, connection:
-        for number in range(5):
-            connection.execute(
-                "INSERT INTO c_JobRun (JobName, JobType, State, Queue, DueAt, CreatedAt, StartedAt, CompletedAt, TriggeredBy,"
-                " ArgumentsJson, Message, Cause) VALUES ('Charge', 'Manual', 'failed', 'default', ?, ?, ?, ?, 'System', ?, ?, ?)",
-                (
-                    now,
-                    now,
-                    now,
-                    now,
-                    json.dumps({"customer": number}),
-                    f"ValueError: no card {number}",
-                    CAUSE.key,
-                ),
-            )
-        connection.execute(
-            "INSERT INTO c_JobFailure (Cause, JobName, Kind, Message, FirstAt) VALUES (?, 'Charge', 'ValueError', 'no card <n>', ?)",
-            (CAUSE.key, now),
+    for number in range(5):
+        database.change(
+            "INSERT INTO c_JobRun (JobName, JobType, State, Queue, DueAt, CreatedAt, StartedAt, CompletedAt, TriggeredBy,"
+            " ArgumentsJson, Message, Cause) VALUES ('Charge', 'Manual', 'failed', 'default', ?, ?, ?, ?, 'System', ?, ?, ?)",
+            *(now, now, now, now, json.dumps({"customer": number})),
+            *(f"ValueError: no card {number}", CAUSE.key),
         )
+    database.change(
+        "INSERT INTO c_JobFailure (Cause, JobName, Kind, Message, FirstAt) VALUES (?, 'Charge', 'ValueError', 'no card <n>', ?)",
+        *(CAUSE.key, now),
+    )
 
     def run(*command: str, exit_code: int = 0, **options: str) -> str:
         done = CliRunner().invoke(main, command, **options)

@@ -448,6 +448,7 @@ def writing(url):
     engine.dispose()
 
 
+@pytest.mark.sqlite
 async def test_a_lock_of_the_database_and_its_holder_are_named(scheduler, settings, monkeypatch):
     monkeypatch.setattr(locks, "SHORT", 0.0)
     await up(scheduler)

@@ -1,6 +1,8 @@
 """Statements and errors of SQL Server's driver, without a server."""
 
 import asyncio
+import gc
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -24,6 +26,12 @@ def test_a_statement_keeps_below_the_servers_limit_of_parameters():
     values = {f"t{n}": "it's 5%" for n in range(2001)}
     text, _ = _typed(", ".join(f"%({name})s" for name in values), values)
     assert text.startswith("N'it''s 5%%', %(t1)s")
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**23])
+def test_a_number_that_no_column_can_hold_is_an_overflow_as_on_other_databases(number):
+    with pytest.raises(OverflowError, match="more than 64 bits"):
+        _typed("SELECT %(a)s", {"a": number})
 
 
 class Driver:
@@ -108,3 +116,95 @@ async def test_a_cancelled_statement_is_stopped_on_the_server_and_its_end_awaite
         await task
     threads.close()
     assert stopped == [True]
+
+
+class Busy(Driver):
+    """A connection with a statement that goes on until it is told to end."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.begun, self.may_end = threading.Event(), threading.Event()
+        self.within = 0
+        self.most = 0
+
+    def _call(self, name: str) -> None:
+        self.within += 1
+        self.most = max(self.most, self.within)
+        if name == "LONG":
+            self.begun.set()
+            assert self.may_end.wait(30)
+        self.executed.append(name)
+        self.within -= 1
+
+    def execute(self, operation: str, *_: object) -> None:
+        self._call(operation)
+
+    def close(self) -> None:
+        self._call("CLOSE")
+
+
+async def test_a_connection_is_closed_after_the_call_that_goes_on():
+    threads, driver = Threads(2), Busy()
+    connection = ThreadedConnection(driver, threads)
+    cursor = connection.cursor()
+    asking = asyncio.create_task(cursor.execute("LONG"))
+    await asyncio.to_thread(driver.begun.wait, 30)
+    closing = asyncio.create_task(connection.close())
+    await asyncio.wait({closing}, timeout=0.1)
+    driver.may_end.set()
+    await asyncio.gather(asking, closing)
+    threads.close()
+    assert (driver.executed, driver.most) == (["LONG", "CLOSE"], 1)
+
+
+async def test_a_call_that_is_cancelled_again_is_awaited_all_the_same():
+    threads, driver = Threads(2), Busy()
+    asking = asyncio.create_task(ThreadedConnection(driver, threads).cursor().execute("LONG"))
+    await asyncio.to_thread(driver.begun.wait, 30)
+    for _ in range(3):
+        asking.cancel()
+        await asyncio.wait({asking}, timeout=0.02)
+        assert not asking.done()
+    driver.may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    threads.close()
+    assert driver.executed == ["LONG"]
+
+
+async def test_the_loop_goes_on_while_the_driver_waits_to_stop_a_statement():
+    threads, driver = Threads(1), Busy()
+    loop, stops = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop() -> None:
+        loop.call_soon_threadsafe(stops.set)
+        assert driver.may_end.wait(30)
+
+    asking = asyncio.create_task(threads.run(driver.execute, "LONG", stop=stop))
+    await asyncio.to_thread(driver.begun.wait, 30)
+    asking.cancel()
+    await stops.wait()
+    driver.may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    threads.close()
+    assert driver.executed == ["LONG"]
+
+
+async def test_the_error_of_a_cancelled_statement_is_no_message_of_the_loop():
+    threads, driver, said = Threads(1), Busy(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+
+    def fail() -> None:
+        driver.execute("LONG")
+        raise RuntimeError("Operation canceled")
+
+    asking = asyncio.create_task(threads.run(fail, stop=driver.may_end.set))
+    await asyncio.to_thread(driver.begun.wait, 30)
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert asking.cancelled()
+    threads.close()
+    del asking
+    gc.collect()
+    assert said == []

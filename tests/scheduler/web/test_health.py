@@ -49,6 +49,7 @@ async def test_an_app_with_old_tables_is_not_ready(site: Site):
     assert answer.json()["checks"] == {"database": "ok", "migrations": "failed"}
 
 
+@pytest.mark.sqlite
 async def test_an_app_whose_database_is_gone_is_not_ready_and_tells_nothing(site: Site):
     stranger = await site.stranger()
     for file in Path.cwd().glob("jobs.db*"):

@@ -2,33 +2,37 @@
 
 import importlib.resources
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from chromium import chromium
+from guarantee_rig import Ledger
 from projects import PATH
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+from targcc_scheduler.db.tables import job_run
 
 PHONE = {"width": 380, "height": 800, "deviceScaleFactor": 1, "mobile": False}
 _AXE = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
 _RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
-_RUN = (
-    "INSERT INTO c_JobRun (JobName, JobType, State, Queue, Priority, DueAt, CreatedAt, StartedAt, CompletedAt, TriggeredBy, Message, LifeLog, Attempt)"
-    " VALUES (?, 'Manual', ?, ?, 0, ?, ?, ?, ?, 'Manual (dana)', ?, '', 1)"
-)
-_AT = "2026-11-25 08:00:00"
-_MESSAGE = (
-    "WarehouseError: the warehouse answered 503 Service Unavailable to all of its 12 customers"
-)
+_AT = datetime(2026, 11, 25, 8, tzinfo=UTC)
+_RUN = {
+    **dict.fromkeys(("DueAt", "CreatedAt", "StartedAt", "CompletedAt"), _AT),
+    "JobType": "Manual",
+    "Priority": 0,
+    "TriggeredBy": "Manual (dana)",
+    "LifeLog": "",
+    "Message": "WarehouseError: the warehouse answered 503 Service Unavailable to all of its 12 customers",
+    "Attempt": 1,
+}
 _LINES = """
 return [...document.querySelectorAll("table.runs tbody tr")].map(row => {
   const style = getComputedStyle(row);
@@ -48,11 +52,12 @@ def link(
     processes: None, database_url: str, tmp_path: Path  # noqa: ARG001 - ring 2
 ) -> Iterator[str]:
     """Yield the login link of a server whose database has 60 runs."""
-    with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection, connection:
-        for number in range(60):
-            job, state = ("SyncStock", "failed") if number % 3 else ("DailyReport", "succeeded")
-            queue = "slow" if number % 2 else "default"
-            connection.execute(_RUN, (job, state, queue, _AT, _AT, _AT, _AT, _MESSAGE))
+    rows = []
+    for number in range(60):
+        job, state = ("SyncStock", "failed") if number % 3 else ("DailyReport", "succeeded")
+        queue = "slow" if number % 2 else "default"
+        rows.append(_RUN | {"JobName": job, "State": state, "Queue": queue})
+    Ledger(database_url).change(sa.insert(job_run).values(rows))
     process = subprocess.Popen(
         [sys.executable, "-m", "web_jobs", "serve", "--port", "0"],
         cwd=tmp_path,

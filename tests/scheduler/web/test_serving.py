@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -17,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from guarantee_rig import Ledger
 from projects import PATH
-from served import rows
 from targcc_scheduler import Settings
 from web_fixtures import PASSWORD
 
@@ -83,7 +83,7 @@ def test_serve_says_where_to_go_or_that_its_port_is_taken_and_ends_well(command:
     lines = lines_until(process, "Open")
     lines_by_word = {line.split()[0]: line for line in lines if line[:1].isalpha()}
     assert re.match(
-        r"Database {2}sqlite:///\S+ {2}\(migrated to \d{4}\)$", lines_by_word["Database"]
+        r"Database {2}(sqlite|mssql)://\S+ {2}\(migrated to \d{4}\)$", lines_by_word["Database"]
     )
     assert lines_by_word["Jobs"] == "Jobs      4 found in web_jobs.jobs, 1 broken"
     assert any(re.search(r"broken_import.py:\d+  ModuleNotFoundError", line) for line in lines)
@@ -220,7 +220,7 @@ class Sender:
 
 
 @pytest.mark.usefixtures("processes")
-def test_only_a_trusted_proxy_says_who_it_is_and_from_where(command: Command, tmp_path: Path):
+def test_only_a_trusted_proxy_says_who_it_is_and_from_where(command: Command, database_url: str):
     process = command(
         *("serve", "--port", "0"),
         TARGCC_TRUSTED_PROXIES=PROXY,
@@ -243,7 +243,7 @@ def test_only_a_trusted_proxy_says_who_it_is_and_from_where(command: Command, tm
     # The proxy is trusted: its client address, and the person with the role of the best group.
     assert proxy.guess("10.9.9.9") in {401, 429}
     audit = "SELECT DISTINCT RemoteAddress FROM c_JobAudit WHERE Action = 'sign-in refused'"
-    remotes = {row[0] for row in rows(tmp_path / "jobs.db", audit)}
+    remotes = {row[0] for row in Ledger(database_url).rows(sa.text(audit))}
     assert remotes <= {STRANGER, "10.9.9.9"}
     assert "10.9.9.9" in remotes
     assert proxy.ask("/jobs/api/jobs")[0] == 401
@@ -336,7 +336,10 @@ def test_web_and_worker_in_two_processes(command: Command):
 
 
 @pytest.mark.parametrize("words", [("worker",), ("serve", "--port", "0")], ids=["worker", "serve"])
-def test_the_second_ctrl_c_hands_a_run_back_at_once(command: Command, tmp_path: Path, words):
+def test_the_second_ctrl_c_hands_a_run_back_at_once(
+    command: Command, database_url: str, tmp_path: Path, words
+):
+    ledger = Ledger(database_url)
     jobs = {"TARGCC_JOBS_PACKAGE": "fault_jobs", "NOTES": str(tmp_path / "notes")}
     process = command(*words, TARGCC_SHUTDOWN_GRACE="120", **jobs)
     lines_until(process, "Queues" if words == ("worker",) else "Open")
@@ -344,10 +347,8 @@ def test_the_second_ctrl_c_hands_a_run_back_at_once(command: Command, tmp_path: 
     run_id = json.loads(output[output.index("{") :])["run_id"]
 
     def run() -> tuple[str, int, str]:
-        with contextlib.closing(sqlite3.connect(tmp_path / "jobs.db", timeout=20)) as database:
-            sql = "SELECT State, Attempt, LifeLog FROM c_JobRun WHERE Id = ?"
-            row: tuple[str, int, str] = database.execute(sql, (run_id,)).fetchone()
-            return row
+        row = ledger.run(run_id)
+        return row.State, row.Attempt, row.LifeLog
 
     waited_for(lambda: run()[0] == "running")
     process.send_signal(signal.SIGINT)

@@ -647,7 +647,8 @@ job_setting = _table(
 """Facts about the database itself, such as its id."""
 
 ACTIVE_NODE = "active node"
-"""The setting that names the active node, where one node at a time runs jobs: the mark of its takeover, a blank, the id of its server."""
+"""The setting that names the active node, where one node at a time runs jobs: the mark of its takeover, the id of its server, and the suffix of its
+lock if it has one, with blanks between them."""
 
 job_audit = _table(
     "c_JobAudit",

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Self, TypeVar
@@ -29,6 +30,7 @@ DRIVER = "mssql+targcc"
 
 
 _NULL = "CAST(NULL AS nvarchar(4000))"
+_LARGEST = 2**63
 _NAME = re.compile(r"%\(([^)]+)\)s")
 _SETS_PATIENCE = "SET LOCK_TIMEOUT"
 
@@ -47,6 +49,8 @@ class Threads:
     def __init__(self, most: int) -> None:
         self._most = most
         self._pool: ThreadPoolExecutor | None = None
+        self._stops: ThreadPoolExecutor | None = None
+        """The threads that send attentions: the driver may block there until the call has ended, and other threads may all have calls."""
 
     async def run(self, work: Callable[..., T], *arguments: Any, stop: Any = None) -> T:
         """Run a call of the driver in a thread.
@@ -56,22 +60,37 @@ class Threads:
         loop = asyncio.get_running_loop()
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="targcc-mssql")
+            self._stops = ThreadPoolExecutor(self._most, thread_name_prefix="targcc-mssql-stop")
+        stops = self._stops
         call = loop.run_in_executor(self._pool, functools.partial(work, *arguments))
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
-            while not call.done():  # an attention before the statement is under way is lost
-                if stop is not None:
-                    with contextlib.suppress(Exception):  # the call has ended meanwhile
-                        stop()
-                await asyncio.wait({call}, timeout=None if stop is None else _STOP_SECONDS)
+            while not call.done():
+                if stop is not None:  # an attention before the statement is under way is lost
+                    with contextlib.suppress(RuntimeError):  # the engine is closed meanwhile
+                        await _ended(loop.run_in_executor(stops, stop))
+                await _ended(call, None if stop is None else _STOP_SECONDS)
+            call.exception()  # nobody else hears of it
             raise
 
     def close(self) -> None:
         """End the threads once their calls have ended."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False)
+        pools = self._pool, self._stops
+        self._pool = self._stops = None
+        for pool in pools:
+            if pool is not None:
+                pool.shutdown(wait=False)
+
+
+async def _ended(call: asyncio.Future[Any], seconds: float | None = None) -> None:
+    """Wait for a call's end, whatever the outcome and however often the caller is cancelled; at most for some seconds."""
+    loop = asyncio.get_running_loop()
+    deadline = None if seconds is None else loop.time() + seconds
+    while not call.done() and (deadline is None or loop.time() < deadline):
+        left = None if deadline is None else deadline - loop.time()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({call}, timeout=left)
 
 
 class ThreadedCursor:
@@ -122,17 +141,19 @@ class ThreadedCursor:
         """Close the cursor."""
         cursor, self._cursor = self._cursor, None
         if cursor is not None:
-            await self._connection.threads.run(cursor.close)
+            await self._connection.run(cursor.close)
 
     async def _run(self, work: Callable[..., None], *arguments: Any) -> None:
-        await self._connection.threads.run(work, *arguments, stop=self._stop)
+        await self._connection.run(work, *arguments, stop=self._stop)
 
     def _stop(self) -> None:
+        """Send the attention of the protocol; the statement may have ended meanwhile."""
         handle = getattr(self._cursor, "hstmt", None)
         if (
             cancel := getattr(handle, "_cancel", None)
         ) is not None:  # the driver's SQLCancel, which has no public name
-            cancel()
+            with contextlib.suppress(Exception):
+                cancel()
 
     def _open(self) -> Any:
         if self._cursor is None:
@@ -178,7 +199,13 @@ def _typed(operation: str, parameters: Mapping[str, Any]) -> tuple[str, Mapping[
 
     ``None`` becomes a NULL of a type that the server converts to any other. For a parameter ``None`` the driver asks the server for the
     type: a round trip, and on Babelfish an error in it ends the transaction.
+
+    Raises:
+        OverflowError: A number has more than 64 bits.
     """
+    for value in parameters.values():
+        if type(value) is int and not -_LARGEST <= value < _LARGEST:
+            raise OverflowError(f"{value} has more than 64 bits")
     literals = {name: _NULL for name, value in parameters.items() if value is None}
     surplus = len(parameters) - len(literals) - MOST_PARAMETERS
     if surplus > 0:
@@ -199,15 +226,24 @@ def _literal(value: int | str) -> str:
 
 
 class ThreadedConnection:
-    """A connection whose calls run in threads of its engine, one after the other."""
+    """A connection whose calls run in threads of its engine, one after the other: the driver crashes when a connection is closed beside a call."""
 
     def __init__(self, driver: Any, threads: Threads) -> None:
         self.driver = driver
         self.threads = threads
+        self._turn = threading.Lock()
         self.patience = f"{_SETS_PATIENCE} -1"
         """The statement with the connection's own limit of lock waits."""
         self.is_impatient = False
         """Whether another limit is set, which would outlive the transaction."""
+
+    async def run(self, work: Callable[..., T], *arguments: Any, stop: Any = None) -> T:
+        """Run a call of the driver in a thread, once the connection's earlier calls have ended."""
+        return await self.threads.run(self._in_turn, work, *arguments, stop=stop)
+
+    def _in_turn(self, work: Callable[..., T], *arguments: Any) -> T:
+        with self._turn:
+            return work(*arguments)
 
     def cursor(self) -> ThreadedCursor:
         """Return a new cursor."""
@@ -222,24 +258,24 @@ class ThreadedConnection:
         """Limit the lock waits of the connection."""
         self.patience = f"{_SETS_PATIENCE} {milliseconds}"
         self.is_impatient = True
-        await self.threads.run(self._wait_on)
+        await self.run(self._wait_on)
 
     async def set_autocommit(self, value: bool) -> None:  # noqa: FBT001 - the value of a property
         """Set whether each statement commits by itself."""
         if self.driver.autocommit != value:
-            await self.threads.run(self.driver.setautocommit, value)
+            await self.run(self.driver.setautocommit, value)
 
     async def commit(self) -> None:
         """Commit the transaction."""
-        await self.threads.run(self._commit)
+        await self.run(self._commit)
 
     async def rollback(self) -> None:
         """Roll the transaction back."""
-        await self.threads.run(self._rollback)
+        await self.run(self._rollback)
 
     async def close(self) -> None:
         """Close the connection."""
-        await self.threads.run(self.driver.close)
+        await self.run(self.driver.close)
 
     @contextlib.contextmanager
     def numbered(self) -> Iterator[None]:

@@ -4,9 +4,13 @@ The lease is a lock of a database session. The server releases the lock when the
 or lost its connection, a standby takes over. The old node may notice the loss after the takeover. Therefore each takeover writes a new
 mark into ``c_JobSetting``, and each write transaction of the active node begins with a read of the mark that locks the row:
 
-* A takeover waits for the end of the transactions that read the old mark.
+* A takeover waits for the end of the transactions that read the old mark. It changes the mark that it has read itself: of two that meet, one
+  is refused.
 * A transaction that reads the mark of another node is rolled back, and its node becomes a standby. A standby claims no run. It settles the
   runs that it has begun: each settlement checks server, attempt and state of the run.
+
+The session of a frozen process lives on and keeps its lock. Once another node has declared the process lost, a standby takes a new lock, and
+the mark names the lock that counts.
 """
 
 from __future__ import annotations
@@ -19,13 +23,14 @@ import uuid
 from collections.abc import Mapping
 from datetime import datetime
 
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ...core.clock import Clock
 from ...core.errors import LeaseLost
 from ...core.outage import OUTAGES, in_short
 from ...db.dialects import known
-from ...db.tables import ACTIVE_NODE, job_setting
+from ...db.tables import ACTIVE_NODE, job_server, job_setting
 from ..runs.values import Claim, Offer
 from .port import Worker
 from .sqlite import EmbeddedEngine
@@ -33,7 +38,7 @@ from .sqlite import EmbeddedEngine
 log = logging.getLogger("targcc.engine.leased")
 
 _LEASE = "targcc active node"
-"""The name of the lock."""
+"""The name of the first lock; the names of later ones have a suffix."""
 _CHECK_SECONDS = 1.0
 """Interval between looks at the lease. A claim is safe without a look, by the mark."""
 _REST_SECONDS = 5.0
@@ -52,8 +57,9 @@ class Lease:
         self._database = database
         self._clock = clock
         self._connection: AsyncConnection | None = None
-        self._server = ""
-        self._mark = ""
+        self._server = self._suffix = self._mark = ""
+        self._found: str | None = None
+        """The setting as it was read or written last."""
         self._is_active = self._is_left = False
         self._checked = float("-inf")
         self._turn = asyncio.Lock()
@@ -76,7 +82,7 @@ class Lease:
             if is_active and not self._is_active:
                 self._mark = uuid.uuid4().hex
             if is_active and not (self._is_active and server == self._server):
-                await self._write_mark(server)
+                is_active = await self._write_mark(server)
                 self._server = server
         except OUTAGES as error:
             log.warning("the lease of the active node cannot be taken: %s", in_short(error))
@@ -139,18 +145,43 @@ class Lease:
         if self._connection is None:
             engine = self._database.execution_options(isolation_level="AUTOCOMMIT")
             self._connection = await engine.connect()
-        is_active = await known.of(self._connection).try_lease(self._connection, _LEASE)
+        if not self._is_active:
+            async with self._database.connect() as connection:
+                self._suffix = await self._find_lock(connection)
+        name = f"{_LEASE} {self._suffix}".strip()
+        is_active = await known.of(self._connection).try_lease(self._connection, name)
         if not is_active and self._is_active:
             await self._close()
         return is_active
 
-    async def _write_mark(self, server: str) -> None:
-        """Write the mark, and the server's id for pages and commands."""
-        mark = f"{self._mark} {server}"
+    async def _find_lock(self, connection: AsyncConnection) -> str:
+        """Return the suffix of the lock that counts: of a new lock if the active node was declared lost, as its session may live on."""
+        c = job_setting.c
+        self._found = await connection.scalar(sa.select(c.Value).where(c.Name == ACTIVE_NODE))
+        words: list[str] = (self._found or "").split(" ")
+        server, suffix = [*words, "", ""][1:3]
+        is_up = sa.select(job_server.c.Id).where(job_server.c.Id == server)
+        if server and await connection.scalar(is_up) is None:
+            return uuid.uuid4().hex
+        return suffix
+
+    async def _write_mark(self, server: str) -> bool:
+        """Write the mark, with the server's id for pages and commands; return false if another node has changed it first."""
+        c, value = job_setting.c, f"{self._mark} {server} {self._suffix}".rstrip()
+        values = {"Name": ACTIVE_NODE, "Value": value, "UpdatedAt": self._clock.now()}
+        as_found = sa.update(job_setting).where(c.Name == ACTIVE_NODE, c.Value == self._found)
         async with self._database.begin() as connection:
-            values = {"Name": ACTIVE_NODE, "Value": mark, "UpdatedAt": self._clock.now()}
-            upsert = known.of(connection).upsert(job_setting, [job_setting.c.Name], values)
-            await connection.execute(upsert)
+            if self._found is None:
+                await connection.execute(sa.insert(job_setting).values(values))
+            is_written = (
+                self._found is None
+                or (await connection.execute(as_found.values(values))).rowcount == 1
+            )
+        if is_written:
+            self._found = value
+        else:
+            await self._close()
+        return is_written
 
 
 class LeasedEngine(EmbeddedEngine):

@@ -76,7 +76,7 @@ async def _roles(
     if not known.of(connection).has_lease:
         return lambda _: None
     mark = sa.select(job_setting.c.Value).where(job_setting.c.Name == ACTIVE_NODE)
-    active = (await connection.scalar(mark) or "").partition(" ")[2]
+    active = (*(await connection.scalar(mark) or "").split(" "), "")[1]
     return lambda server: "active" if server == active else "standby"
 
 
