@@ -1,16 +1,16 @@
-"""Protocol of all schedules."""
+"""Base class of all schedules."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from .words import ENGLISH, Language
 from .zones import Zone, as_zone, wall_clock
 
 
-class Schedule(Protocol):
+class Schedule(ABC):
     """Compute when a job is due.
 
     Datetimes in arguments need a time zone, any; a datetime without a zone raises a ValueError.
@@ -18,12 +18,15 @@ class Schedule(Protocol):
     compare and hash as instants.
     """
 
+    @abstractmethod
     def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
         """Return the first time later than ``after`` (``inclusive``: or equal), None without such a time."""
 
+    @abstractmethod
     def previous(self, before: datetime, zone: Zone) -> datetime | None:
         """Return the last time earlier than ``before``, None without such a time."""
 
+    @abstractmethod
     def describe(self, language: Language = ENGLISH) -> str:
         """Return the schedule in words of a language that continue "runs ...", as in "at 02:00 every day"."""
 
