@@ -16,16 +16,8 @@ import httpx
 import pytest
 import sql_server
 import sqlalchemy as sa
-from rendered_projects import served, wait_for
-from targcc_gen.demo import (
-    DemoError,
-    DemoProject,
-    call,
-    free_port,
-    run_targcc,
-    stop,
-    wait_until_ready,
-)
+from rendered_projects import wait_for
+from targcc_gen.demo import DemoProject, free_port, run_targcc, stop
 from targcc_gen.render import render_project
 from targcc_gen.spec import parse_spec
 from targcc_gen.sync import apply, make_plan
@@ -35,8 +27,10 @@ pytestmark = pytest.mark.sqlserver  # TARGCC_TEST_SQL_SERVER names a server
 SPEC = Path(__file__).resolve().parents[2] / "examples" / "acme" / "targcc.yaml"
 PASSWORD = "a good long password"
 KILLS, EACH = 20, 5
-TAKES_OVER = 60
-"""Limit of the seconds until a standby is active and has performed what waits."""
+STARTS, TAKES_OVER = 300, 60
+"""Limits of the seconds until a process is ready, and until a standby is active."""
+CALM = {"HEARTBEAT_SECONDS": "5", "LOST_AFTER_SECONDS": "15", "QUERY_SECONDS": "60"}
+"""Settings of the processes: a session's first statements take a while on Babelfish."""
 MOST_PAGES = 80
 _LINK = re.compile(r'href="(/jobs[^"#]*)')
 
@@ -72,7 +66,7 @@ def project(mssql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     text = SPEC.read_text(encoding="utf-8").replace("database: sqlite", "database: mssql")
     root = tmp_path / "acme-jobs"
     apply(make_plan(render_project(parse_spec(text), spec_text=text), root))
-    variables = {"DATABASE_URL": mssql_url, "HEARTBEAT_SECONDS": "5", "LOST_AFTER_SECONDS": "15"}
+    variables = {"DATABASE_URL": mssql_url, **CALM}
     for name, value in variables.items():
         monkeypatch.setenv(f"TARGCC_{name}", value)
     made = DemoProject(root, "acme_jobs", Path(sys.executable))
@@ -93,8 +87,9 @@ def tables(project: DemoProject, mssql_url: str) -> Iterator[History]:
 
 def test_each_page_of_the_demos_month_opens(project: DemoProject, tables: History):
     acme_history.fill(tables, datetime.now(UTC))
-    with served(project) as (port, log), httpx.Client(timeout=60) as visitor:
-        visitor.base_url = f"http://127.0.0.1:{port}"
+    with servers(project) as start, httpx.Client(timeout=60) as visitor:
+        server = start()
+        visitor.base_url = server.base.removesuffix("/jobs")
         answer = visitor.post("/jobs/login", data={"name": "dana", "password": PASSWORD})
         assert answer.status_code == 303, answer.text
         waiting, opened = ["/jobs/"], dict[str, int]()
@@ -106,7 +101,7 @@ def test_each_page_of_the_demos_month_opens(project: DemoProject, tables: Histor
                 links = (link.replace("&amp;", "&") for link in _LINK.findall(page.text))
                 waiting += [new for new in dict.fromkeys(links) if _is_new(new, opened, waiting)]
         failed = {path: status for path, status in opened.items() if status != 200}
-        assert failed == {}, log.read_text(encoding="utf-8")[-5000:]
+        assert failed == {}, server.log.read_text(encoding="utf-8")[-5000:]
         assert len(opened) > 30
 
 
@@ -127,9 +122,24 @@ class Server:
     port: int
     log: Path
 
-    def call(self, token: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Call the API."""
-        return call(f"http://127.0.0.1:{self.port}/jobs/api/{path}", token, body)
+    def call(self, token: str, path: str, body: dict[str, Any]) -> Any:
+        """Send a request to the API."""
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = httpx.post(f"{self.base}/api/{path}", json=body, headers=headers, timeout=60)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def is_ready(self) -> bool:
+        """Return whether it answers that it is ready."""
+        assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{self.base}/health/ready", timeout=60).status_code == 200
+        return False
+
+    @property
+    def base(self) -> str:
+        """Return the address of its pages."""
+        return f"http://127.0.0.1:{self.port}/jobs"
 
     def is_active(self) -> bool:
         """Return whether it has become the active node."""
@@ -153,10 +163,7 @@ def servers(project: DemoProject) -> Iterator[Any]:
                 text=True,
             )
         made.append(Server(process, port, log))
-        try:
-            wait_until_ready(process, port, seconds=120)
-        except DemoError as error:
-            pytest.fail(f"{error}\n{log.read_text(encoding='utf-8')}")
+        wait_for(made[-1].is_ready, "the server is ready", STARTS)
         return made[-1]
 
     try:
@@ -184,7 +191,7 @@ def test_no_run_is_lost_while_the_active_node_is_killed_twenty_times(
                 created.append(answer["run_id"])
             active.process.kill()
             active.process.wait()
-            with suppress(OSError):  # it is dead: what it was told is not promised
+            with suppress(httpx.TransportError):  # it is dead: what it was told is not promised
                 created.append(active.call(token, "jobs/Heartbeat/trigger", {})["run_id"])
             created.append(standby.call(token, "jobs/Heartbeat/trigger", {})["run_id"])
             wait_for(standby.is_active, f"turn {turn}: the standby is active", TAKES_OVER)

@@ -79,6 +79,11 @@ PARTS = (
         {"TARGCC_TEST_STORE": "mssql"},
     ),
     Part(
+        "demo",
+        "the demo project: its month on the pages, twenty kills of the active node while runs are created",
+        ("-m", "sqlserver", "-n", "0", "tests/e2e/test_store_on_sql_server.py"),
+    ),
+    Part(
         "procedures",
         "import, hybrid mode, procedures, and stopping them",
         ("-m", "sqlserver", "-n", "0", "tests/e2e/test_real_sql_server.py"),

@@ -1,11 +1,13 @@
 """Untrusted text reaches a terminal as plain text: no control sequence in the text takes effect."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.text import visible
+from targcc_scheduler.db.tables import job_audit, job_log_line
 from web_fixtures import Site
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\x7f\u202egpj.exe\u2066\r over\x08\x00"
@@ -40,18 +42,12 @@ async def test_no_control_character_of_a_stranger_reaches_the_terminal(
     await site.add_attempt(
         "DailyReport", run_id, ErrorMessage=text, StackTrace=f"a\n{text}", ServerName=text, Success=False
     )  # fmt: skip
-    await site.change(
-        lambda db: db.exec_driver_sql(
-            "INSERT INTO c_JobLogLine (RunId, Attempt, At, Level, Message) VALUES (?, 1, '2026-11-25 00:00:00', 'info', ?)",
-            (run_id, text),
-        )
-    )
-    await site.change(
-        lambda db: db.exec_driver_sql(
-            "INSERT INTO c_JobAudit (At, Actor, Action, Detail, RemoteAddress) VALUES ('2026-11-25 00:00:00', ?, ?, ?, ?)",
-            (text, text[:30], text, text[:40]),
-        )
-    )
+    at = datetime(2026, 11, 25, tzinfo=UTC)
+    line = {"RunId": run_id, "Attempt": 1, "At": at, "Level": "info", "Message": text}
+    await site.change(lambda db: db.execute(job_log_line.insert().values(line)))
+    event = {"At": at, "Actor": text, "Action": text[:30], "Detail": text}
+    event["RemoteAddress"] = text[:40]
+    await site.change(lambda db: db.execute(job_audit.insert().values(event)))
     monkeypatch.setenv("TARGCC_DATABASE_URL", settings.database_url)
     shown, seen = [], ""
     import asyncio

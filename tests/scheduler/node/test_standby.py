@@ -1,5 +1,6 @@
 """One node at a time is active on SQL Server; a standby takes over. Real processes, a real server that speaks T-SQL."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,21 @@ async def test_the_run_of_a_killed_node_goes_on_at_the_standby(cluster, client):
     await cluster.until(
         lambda: cluster.noted("until_opened", "end", run_id, by=standby), "it goes on", TAKES_OVER
     )
+
+
+async def test_a_standby_takes_over_from_a_frozen_node_whose_session_lives_on(cluster, client):
+    active, standby = await active_and_standby(cluster)
+    await client.enqueue("Noted", 0)
+    await cluster.until(lambda: performed(cluster, by=active) == [0], "it performs", 120)
+    active.process.send_signal(signal.SIGSTOP)
+    await client.enqueue("Noted", 1)
+    await cluster.until(
+        lambda: performed(cluster, by=standby) == [1], "the standby performs", 15 + TAKES_OVER
+    )
+    active.process.send_signal(signal.SIGCONT)
+    await client.enqueue("Noted", 2)
+    await cluster.until(lambda: len(performed(cluster)) == 3, "one of them performs", TAKES_OVER)
+    assert performed(cluster, by=standby) == [1, 2]
 
 
 @pytest.mark.soak

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy.exc import DBAPIError
 from targcc_scheduler.core.outage import is_held_up, is_undone
+from targcc_scheduler.db.dialects import mssql_driver
 from targcc_scheduler.db.dialects.mssql_driver import ThreadedConnection, Threads, _typed
 
 
@@ -123,7 +124,7 @@ class Busy(Driver):
 
     def __init__(self) -> None:
         super().__init__(0)
-        self.begun, self.may_end = threading.Event(), threading.Event()
+        self.begun, self.may_end, self.closed = (threading.Event() for _ in range(3))
         self.within = 0
         self.most = 0
 
@@ -141,6 +142,7 @@ class Busy(Driver):
 
     def close(self) -> None:
         self._call("CLOSE")
+        self.closed.set()
 
 
 async def test_a_connection_is_closed_after_the_call_that_goes_on():
@@ -208,3 +210,23 @@ async def test_the_error_of_a_cancelled_statement_is_no_message_of_the_loop():
     del asking
     gc.collect()
     assert said == []
+
+
+async def test_a_call_that_does_not_stop_holds_up_nobody_else(monkeypatch):
+    monkeypatch.setattr(mssql_driver, "_LEAVE_SECONDS", 0.05)
+    threads, hung, well = Threads(1), Busy(), Driver(0)
+    connection = ThreadedConnection(hung, threads)
+    asking = asyncio.create_task(connection.cursor().execute("LONG"))
+    await asyncio.to_thread(hung.begun.wait, 30)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    with pytest.raises(OSError, match="not stopped in time"):
+        await connection.rollback()
+    await connection.close()
+    await ThreadedConnection(well, threads).cursor().execute("SELECT 1")
+    assert (well.executed, hung.executed) == (["SELECT 1"], [])
+    hung.may_end.set()
+    await asyncio.to_thread(hung.closed.wait, 30)
+    threads.close()
+    assert hung.executed == ["LONG", "CLOSE"]

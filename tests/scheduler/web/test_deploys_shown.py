@@ -6,6 +6,7 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from click.testing import CliRunner
 from rt_tools import until
 from targcc_scheduler.cli.main import main
@@ -55,6 +56,7 @@ async def test_a_person_fails_it_and_no_other(site: Site):
         assert (shown["state"], len(shown["attempts"])) == ("failed", 1)
 
 
+@pytest.mark.sqlite
 async def test_the_active_server_and_the_standby_are_shown(busy_site: Site, monkeypatch):
     program, dana = await busy_site.program(), await busy_site.user()
     [server] = (await program.get("/api/servers")).json()

@@ -37,6 +37,12 @@ _SETS_PATIENCE = "SET LOCK_TIMEOUT"
 
 _STOP_SECONDS = 0.25
 """Interval between attentions, the protocol's message that stops a statement, while a cancelled call goes on."""
+_LEAVE_SECONDS = 10.0
+"""How long the end of a cancelled call is awaited; a server that is gone, and Babelfish at times, does not answer an attention."""
+
+
+class CallLeft(asyncio.CancelledError):
+    """A cancelled call has not ended in time and is left to its thread."""
 
 
 class Threads:
@@ -56,9 +62,12 @@ class Threads:
         """Run a call of the driver in a thread.
 
         When the caller is cancelled, send attentions by ``stop`` until the call has ended: a connection serves a single call at a time.
+
+        Raises:
+            CallLeft: The caller was cancelled, and the call goes on.
         """
         loop = asyncio.get_running_loop()
-        if self._pool is None:
+        if self._pool is None or self._stops is None:
             self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="targcc-mssql")
             self._stops = ThreadPoolExecutor(self._most, thread_name_prefix="targcc-mssql-stop")
         stops = self._stops
@@ -66,13 +75,21 @@ class Threads:
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
-            while not call.done():
-                if stop is not None:  # an attention before the statement is under way is lost
+            call.add_done_callback(_heard)
+            deadline = loop.time() + _LEAVE_SECONDS
+            attention: asyncio.Future[Any] | None = None
+            while not call.done() and loop.time() < deadline:
+                # an attention before the statement is under way is lost
+                if stop is not None and (attention is None or attention.done()):
                     with contextlib.suppress(RuntimeError):  # the engine is closed meanwhile
-                        await _ended(loop.run_in_executor(stops, stop))
-                await _ended(call, None if stop is None else _STOP_SECONDS)
-            call.exception()  # nobody else hears of it
-            raise
+                        attention = loop.run_in_executor(stops, stop)
+                await _ended(call, min(_STOP_SECONDS, deadline - loop.time()))
+            if attention is not None:
+                await _ended(attention, deadline - loop.time())
+            if call.done() and (attention is None or attention.done()):
+                raise
+            self.close()  # other calls get other threads
+            raise CallLeft from None
 
     def close(self) -> None:
         """End the threads once their calls have ended."""
@@ -83,14 +100,19 @@ class Threads:
                 pool.shutdown(wait=False)
 
 
-async def _ended(call: asyncio.Future[Any], seconds: float | None = None) -> None:
+def _heard(call: asyncio.Future[Any]) -> None:
+    """Take the error of a call that nobody awaits."""
+    if not call.cancelled():
+        call.exception()
+
+
+async def _ended(call: asyncio.Future[Any], seconds: float) -> None:
     """Wait for a call's end, whatever the outcome and however often the caller is cancelled; at most for some seconds."""
     loop = asyncio.get_running_loop()
-    deadline = None if seconds is None else loop.time() + seconds
-    while not call.done() and (deadline is None or loop.time() < deadline):
-        left = None if deadline is None else deadline - loop.time()
+    deadline = loop.time() + seconds
+    while not call.done() and loop.time() < deadline:
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait({call}, timeout=left)
+            await asyncio.wait({call}, timeout=deadline - loop.time())
 
 
 class ThreadedCursor:
@@ -232,18 +254,34 @@ class ThreadedConnection:
         self.driver = driver
         self.threads = threads
         self._turn = threading.Lock()
+        self._is_left = False
         self.patience = f"{_SETS_PATIENCE} -1"
         """The statement with the connection's own limit of lock waits."""
         self.is_impatient = False
         """Whether another limit is set, which would outlive the transaction."""
 
     async def run(self, work: Callable[..., T], *arguments: Any, stop: Any = None) -> T:
-        """Run a call of the driver in a thread, once the connection's earlier calls have ended."""
-        return await self.threads.run(self._in_turn, work, *arguments, stop=stop)
+        """Run a call of the driver in a thread, once the connection's earlier calls have ended.
+
+        Raises:
+            OSError: An earlier call was left to its thread.
+        """
+        if self._is_left:
+            raise OSError("a statement was not stopped in time")
+        try:
+            return await self.threads.run(self._in_turn, work, *arguments, stop=stop)
+        except CallLeft:
+            self._is_left = True
+            raise
 
     def _in_turn(self, work: Callable[..., T], *arguments: Any) -> T:
         with self._turn:
-            return work(*arguments)
+            try:
+                return work(*arguments)
+            finally:
+                if self._is_left:  # nobody else closes it
+                    with contextlib.suppress(Exception):
+                        self.driver.close()
 
     def cursor(self) -> ThreadedCursor:
         """Return a new cursor."""
@@ -274,8 +312,9 @@ class ThreadedConnection:
         await self.run(self._rollback)
 
     async def close(self) -> None:
-        """Close the connection."""
-        await self.run(self.driver.close)
+        """Close the connection; one with a call that goes on is closed after the call."""
+        if not self._is_left:
+            await self.run(self.driver.close)
 
     @contextlib.contextmanager
     def numbered(self) -> Iterator[None]:
