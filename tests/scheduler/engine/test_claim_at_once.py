@@ -12,13 +12,13 @@ from psycopg import _queries
 from targcc_scheduler.core.errors import NodeUnknown
 from targcc_scheduler.db.dialects.psycopg_driver import PsycopgStatement
 from targcc_scheduler.db.tables import job_limit, job_run, job_server
-from targcc_scheduler.kernel import limit_renames
+from targcc_scheduler.kernel import limit_renames, poller
 from targcc_scheduler.kernel.engine import procrastinate
 from targcc_scheduler.kernel.engine.procrastinate import _TAKE as TAKE
 from targcc_scheduler.kernel.engine.procrastinate import ENTRIES
 from targcc_scheduler.kernel.engine.submit import submission
 from targcc_scheduler.kernel.jobs.options import LimitPolicy
-from targcc_scheduler.kernel.runs import claim
+from targcc_scheduler.kernel.runs import claim, create
 from targcc_scheduler.kernel.runs import claim as run_claim
 from targcc_scheduler.kernel.runs.claim import Entries, Taken, claim_fast
 from targcc_scheduler.kernel.runs.values import POISON_AFTER, Offer, OfferedRun, Tie
@@ -144,6 +144,30 @@ async def test_a_claim_reads_no_table_from_end_to_end(node, statistics):
     before = await answers(node, scans)
     for _ in range(12):
         assert len((await take(node, count=1, keyed=True)).claims) == 1
+    await answers(node, "SELECT pg_stat_force_next_flush()")
+    assert await answers(node, scans) == before
+
+
+async def test_a_node_with_a_long_history_reads_no_table_from_end_to_end(node):
+    """Statistics know the states of ended runs alone; a plan for any state would read all of them to find that no run waits."""
+    scans = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'c_jobrun'"
+    async with node.store.write() as connection:
+        await connection.execute(
+            sa.text("""
+                INSERT INTO c_JobRun (JobName, JobType, State, Queue, DueAt, CreatedAt, StartedAt, CompletedAt, TriggeredBy)
+                SELECT 'Work', 'Recurring', (ARRAY['succeeded', 'failed', 'cancelled'])[1 + n % 3], 'default', at, at, at, at, 'System'
+                FROM (SELECT n, now() - n * interval '1 second' AS at FROM generate_series(1, 20000) AS n) AS runs
+            """)
+        )
+        await connection.execute(sa.text("ANALYZE c_JobRun"))
+    statement, _ = poller._poll()
+    now = node.clock.now()
+    await answers(node, "SELECT pg_stat_force_next_flush()")
+    before = await answers(node, scans)
+    async with node.store.write_at_once() as connection:
+        for _ in range(20):
+            await statement.all(connection, {})
+            assert await create.waiting_work(connection, ["default"], now) == (False, None)
     await answers(node, "SELECT pg_stat_force_next_flush()")
     assert await answers(node, scans) == before
 

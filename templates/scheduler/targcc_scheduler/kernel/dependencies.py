@@ -25,7 +25,7 @@ from ..db.dialects.frequent import changed
 from ..db.tables import job_batch, job_link, job_run, logged_job
 from .runs.claim import claim_of
 from .runs.settle import settle
-from .runs.transition import state_line, transition
+from .runs.transition import is_in_state, state_line, transition
 from .runs.values import After, Effects, NewRun, Ready, Settlement, Tie, is_mark, over, together
 
 # Dependencies between runs: what the end of a run or batch means for its dependents.
@@ -284,7 +284,7 @@ async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
     )
     in_vain = sa.and_(_IS_UNMET, parent.c.Id.is_(None))
     waits = sa.and_(
-        job_run.c.State == RunState.AWAITING, job_run.c.Ties.bitwise_and(int(Tie.FOLLOWS)) != 0
+        is_in_state(RunState.AWAITING), job_run.c.Ties.bitwise_and(int(Tie.FOLLOWS)) != 0
     )
     query = (
         sa.select(job_link.c.ParentId, parent.c.State, job_link.c.Outcome)
@@ -488,7 +488,7 @@ async def joined(
     open_ = sa.exists().where(job_link.c.ChildId == job_run.c.Id, job_link.c.ParentKind == JOB)
     waiting = await connection.scalar(
         sa.select(job_run.c.Id)
-        .where(job_run.c.JobName == child.job_name, job_run.c.State == RunState.AWAITING, open_)
+        .where(job_run.c.JobName == child.job_name, is_in_state(RunState.AWAITING), open_)
         .order_by(job_run.c.Id)
         .limit(1)
         .with_for_update()
@@ -512,7 +512,7 @@ async def joined(
 # has locked already. Locking all rows first, in id order, keeps two such transactions from a deadlock.
 
 _r = job_run.c
-AWAITS = _r.State == RunState.AWAITING
+AWAITS = is_in_state(RunState.AWAITING)
 
 
 async def lock_rows(connection: AsyncConnection, run_ids: Collection[int]) -> None:

@@ -25,6 +25,7 @@ from ..db.tables import (
     job_server,
     job_setting,
 )
+from .runs.transition import is_in_state
 
 # Failure fingerprint: exception type, place that raised the exception, and message with placeholders for varying parts.
 
@@ -135,7 +136,7 @@ _SINCE = "causes since"
 _BEGUN = sa.select(job_setting.c.UpdatedAt).where(job_setting.c.Name == _SINCE)
 _FAILED = (
     sa.select(job_run.c.Id)
-    .where(job_run.c.State == RunState.FAILED)
+    .where(is_in_state(RunState.FAILED))
     .order_by(job_run.c.Id.desc())
     .limit(_NEWEST)
 ).subquery()

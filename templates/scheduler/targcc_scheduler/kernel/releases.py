@@ -33,6 +33,7 @@ from . import statistics
 from .dependencies import place_of
 from .node.slots import RENAMED
 from .runs.eligibility import LOCK, Waiting
+from .runs.transition import is_in_state
 
 # Draining: on request, a node claims nothing more until it is resumed.
 
@@ -78,7 +79,7 @@ async def busy(connection: AsyncConnection, ids: Sequence[str]) -> int:
     count = await connection.scalar(
         sa.select(sa.func.count())
         .select_from(job_run)
-        .where(job_run.c.State == RunState.RUNNING, job_run.c.ServerId.in_(ids))
+        .where(is_in_state(RunState.RUNNING), job_run.c.ServerId.in_(ids))
     )
     return int(count or 0)
 

@@ -21,6 +21,7 @@ from ...kernel import pauses as calendar_model
 from ...kernel.error_groups import watched_since
 from ...kernel.jobs.definition import JobDefinition, deadline_before
 from ...kernel.pauses import paused_jobs
+from ...kernel.runs.transition import is_in_state
 from ...schedules.base import Schedule
 from ...schedules.intervals import AfterRunSchedule
 from ...schedules.zones import parse_zone
@@ -106,7 +107,7 @@ _WAITING_RUNS = FrequentStatement(
         sa.func.count().label("number"),
         sa.func.min(_C.DueAt, type_=_C.DueAt.type).label("since"),
     )
-    .where(_C.State == RunState.ENQUEUED, _C.DueAt < sa.bindparam("before", type_=UtcDateTime))
+    .where(is_in_state(RunState.ENQUEUED), _C.DueAt < sa.bindparam("before", type_=UtcDateTime))
     .where(_C.UnknownSince.is_(None), _C.Queue.not_in(_PAUSED))
     .group_by(_C.Queue)
 )

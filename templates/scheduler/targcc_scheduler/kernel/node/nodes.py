@@ -198,7 +198,7 @@ async def rescue(
 
 def _orphan() -> sa.ColumnElement[bool]:
     alive = sa.select(job_server.c.Id)
-    return sa.and_(job_run.c.State == RunState.RUNNING, job_run.c.ServerId.not_in(alive))
+    return sa.and_(is_in_state(RunState.RUNNING), job_run.c.ServerId.not_in(alive))
 
 
 def _lost(row: Row, claim: Claim, now: datetime, *, counts: bool) -> Settlement:
@@ -239,7 +239,7 @@ def _beat(database: str) -> FrequentStatement:
     )
 
 
-RUNNING = sa.exists().where(job_run.c.State == RunState.RUNNING)
+RUNNING = sa.exists().where(is_in_state(RunState.RUNNING))
 """SQL condition: a run is running."""
 WAITING_RUNS = sa.exists().where(is_in_state(*sorted(WAITING)))
 """SQL condition: a run waits for a worker, its due time or its next attempt."""

@@ -140,7 +140,7 @@ CLAIMABLE = _ClaimConditions()
 _WAITING_WORK = FrequentStatement(
     sa.select(
         sa.exists()
-        .where(job_run.c.State == RunState.ENQUEUED, _MINE, NOT_REFUSED, CLAIMABLE)
+        .where(is_in_state(RunState.ENQUEUED), _MINE, NOT_REFUSED, CLAIMABLE)
         .label("waits"),
         sa.select(sa.func.min(job_run.c.DueAt))
         .where(is_in_state(*WAITS_FOR_ITS_TIME), _MINE, CLAIMABLE)
