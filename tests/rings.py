@@ -202,7 +202,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     if _guarded and STARTS and event in STARTS:
         program = arguments[1] if event == "subprocess.Popen" else arguments[:1]
-        if "/sbin/ldconfig" in program:  # `ctypes.util.find_library`, which trio calls at its import
+        if (
+            "/sbin/ldconfig" in program
+        ):  # `ctypes.util.find_library`, which trio calls at its import
             return
         _guarded[-1].append(str(program)[:200])
         raise RuntimeError(_advice(_guarded[-1]))

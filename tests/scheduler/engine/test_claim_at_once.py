@@ -152,13 +152,11 @@ async def test_a_node_with_a_long_history_reads_no_table_from_end_to_end(node):
     """Statistics know the states of ended runs alone; a plan for any state would read all of them to find that no run waits."""
     scans = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'c_jobrun'"
     async with node.store.write() as connection:
-        await connection.execute(
-            sa.text("""
+        await connection.execute(sa.text("""
                 INSERT INTO c_JobRun (JobName, JobType, State, Queue, DueAt, CreatedAt, StartedAt, CompletedAt, TriggeredBy)
                 SELECT 'Work', 'Recurring', (ARRAY['succeeded', 'failed', 'cancelled'])[1 + n % 3], 'default', at, at, at, at, 'System'
                 FROM (SELECT n, now() - n * interval '1 second' AS at FROM generate_series(1, 20000) AS n) AS runs
-            """)
-        )
+            """))
         await connection.execute(sa.text("ANALYZE c_JobRun"))
     statement, _ = poller._poll()
     now = node.clock.now()
