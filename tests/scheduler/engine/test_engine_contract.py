@@ -101,7 +101,7 @@ async def test_what_becomes_due_while_more_wait_than_there_are_workers_has_its_t
     await until(lambda: node.begun and node.clock.now() > due, "one has begun, and that is due")
     node.may_end.set()
     await until(lambda: len(node.ended) == 4, "all are performed")
-    assert node.begun[1] == urgent
+    assert urgent in node.begun[:2]  # due before the first claim where a claim takes its time
 
 
 async def test_each_queue_has_its_own_workers(node):

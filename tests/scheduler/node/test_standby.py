@@ -70,6 +70,7 @@ async def test_a_standby_takes_over_from_a_frozen_node_whose_session_lives_on(cl
     active, standby = await active_and_standby(cluster)
     await client.enqueue("Noted", 0)
     await cluster.until(lambda: performed(cluster, by=active) == [0], "it performs", 120)
+    await cluster.until(lambda: cluster.states() == {"succeeded": 1}, "its run has ended", 60)
     active.process.send_signal(signal.SIGSTOP)
     await client.enqueue("Noted", 1)
     await cluster.until(

@@ -66,3 +66,12 @@ def test_the_recursive_part_of_a_query_has_neither_an_aggregate_nor_a_top():
         "ROW_NUMBER", "row_number"
     )
     assert not {word for word in ("max(", "min(", "TOP", "DISTINCT") if word in recursive}
+
+
+def test_rows_among_rows_are_values_for_plain_code_too():
+    engine = sa.create_engine("mssql+mssqlpython://server/name")
+    DIALECT.set_up(engine)
+    statement = sa.select(C.Id).where(sa.tuple_(C.JobName, C.Priority).in_([("a", 1), ("b", 2)]))
+    options = {"render_postcompile": True}
+    text = str(statement.compile(dialect=engine.dialect, compile_kwargs=options))
+    assert "FROM (VALUES (" in text

@@ -206,6 +206,7 @@ class MSSQLDialect(ServerMethods):
     def set_up(self, engine: sa.Engine) -> None:
         """Compile T-SQL by the rules of this module."""
         engine.dialect.statement_compiler = TSQL
+        engine.dialect.tuple_in_values = True  # as of the async dialect
 
     def insert_ignore(self, table: sa.Table, keys: Sequence[sa.Column[Any]]) -> GuardedInsert:
         """Build ``INSERT … SELECT … WHERE NOT EXISTS``."""

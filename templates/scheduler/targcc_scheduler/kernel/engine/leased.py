@@ -169,14 +169,14 @@ class Lease:
         """Write the mark, with the server's id for pages and commands; return false if another node has changed it first."""
         c, value = job_setting.c, f"{self._mark} {server} {self._suffix}".rstrip()
         values = {"Name": ACTIVE_NODE, "Value": value, "UpdatedAt": self._clock.now()}
-        as_found = sa.update(job_setting).where(c.Name == ACTIVE_NODE, c.Value == self._found)
+        if self._found is None:
+            change: sa.Insert | sa.Update = sa.insert(job_setting)
+        else:
+            change = sa.update(job_setting).where(c.Name == ACTIVE_NODE, c.Value == self._found)
+        stored = sa.select(c.Value).where(c.Name == ACTIVE_NODE)
         async with self._database.begin() as connection:
-            if self._found is None:
-                await connection.execute(sa.insert(job_setting).values(values))
-            is_written = (
-                self._found is None
-                or (await connection.execute(as_found.values(values))).rowcount == 1
-            )
+            await connection.execute(change.values(values))
+            is_written = await connection.scalar(stored) == value
         if is_written:
             self._found = value
         else:
