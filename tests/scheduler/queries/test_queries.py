@@ -403,6 +403,7 @@ def entry_of(definition: JobDefinition, now: datetime) -> jobs.JobEntry:
     return jobs.JobEntry(definition=definition, pause=None, next_run=slot)
 
 
+@pytest.mark.slow
 def test_the_slots_of_thousands_of_jobs_are_computed_once_an_hour(computed):
     every = [define(work, f"{n % 60} * * * *", name=f"Kept{n}") for n in range(4_200)]
     entries = [entry_of(definition, NOW) for definition in every]
