@@ -21,10 +21,12 @@ from targcc_scheduler.db.tables import (
 from targcc_scheduler.features.audit import queries as audit_queries
 from targcc_scheduler.kernel import statistics as kernel_statistics
 from targcc_scheduler.kernel.jobs.declaration import define
-from targcc_scheduler.kernel.queries import jobs, runs, statistics, system
+from targcc_scheduler.kernel.jobs.definition import JobDefinition
+from targcc_scheduler.kernel.queries import jobs, runs, statistics, system, upcoming
 from targcc_scheduler.kernel.queries.run_search import RunFilter, list_runs
 from targcc_scheduler.kernel.runs.values import Ending
 from targcc_scheduler.project import current
+from targcc_scheduler.schedules.cron import CronSchedule
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
 
@@ -380,3 +382,53 @@ async def test_a_job_that_never_ran_has_no_figures(db: AsyncConnection):
 def test_percentiles_are_by_the_nearest_rank(share: float, value: int):
     assert statistics.percentile([(n, 1) for n in range(1, 11)], share) == value
     assert statistics.percentile([], share) is None
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """The instants from which cron schedules compute a slot."""
+    begun: list[datetime] = []
+    compute = CronSchedule.next
+
+    def noted(self: CronSchedule, after: datetime, *rest: Any, **more: Any) -> datetime | None:
+        begun.append(after)
+        return compute(self, after, *rest, **more)
+
+    monkeypatch.setattr(CronSchedule, "next", noted)
+    return begun
+
+
+def entry_of(definition: JobDefinition, now: datetime) -> jobs.JobEntry:
+    slot = jobs.next_run(definition, now=now, pause=None)
+    return jobs.JobEntry(definition=definition, pause=None, next_run=slot)
+
+
+@pytest.mark.slow
+def test_the_slots_of_thousands_of_jobs_are_computed_once_an_hour(computed):
+    every = [define(work, f"{n % 60} * * * *", name=f"Kept{n}") for n in range(4_200)]
+    entries = [entry_of(definition, NOW) for definition in every]
+    later = NOW + timedelta(seconds=30)
+    first = list(upcoming.coming_slots(entries, NOW, NOW + timedelta(hours=2)))
+    assert len(first) == 2 * 4_200 - 70  # those of eight o'clock have passed
+    computed.clear()
+
+    assert [entry_of(definition, later).next_run for definition in every] == [
+        entry.next_run for entry in entries
+    ]
+    again = list(upcoming.coming_slots(entries, later, later + timedelta(hours=2)))
+
+    assert computed == []
+    assert sorted(again) == sorted([*first, *(NOW + timedelta(hours=2) for _ in range(70))])
+
+
+def test_a_next_slot_is_kept_until_it_passes_or_the_schedule_changes(computed):
+    job = define(work, "0,30 * * * *", name="Half")
+    ten, half, nine = (NOW + timedelta(minutes=minutes) for minutes in (10, 30, 60))
+
+    assert jobs.next_run(job, now=ten, pause=None) == half
+    assert jobs.next_run(job, now=half - timedelta(microseconds=1), pause=None) == half
+    assert computed == [ten]
+    assert jobs.next_run(job, now=half, pause=None) == nine
+    assert jobs.next_run(job, now=ten, pause=None) == half  # an earlier instant
+    changed = define(work, "15 * * * *", name="Half")
+    assert jobs.next_run(changed, now=ten, pause=None) == NOW + timedelta(minutes=15)

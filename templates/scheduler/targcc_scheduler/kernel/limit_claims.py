@@ -26,7 +26,7 @@ from ..db.tables import job_limit, job_run
 from . import limit_renames, limits
 from .jobs.options import LimitPolicy
 from .limits import Capacity
-from .runs.transition import OTHER, is_in_state, state_line, transition
+from .runs.transition import OTHER, state_line, transition
 from .runs.values import Ready, Tie, is_mark
 
 _FIRST, _MOST_AHEAD = 5_000, 1_000
@@ -45,7 +45,7 @@ T = TypeVar("T")
 _r, _other = job_run.c, OTHER.c
 _first = (
     sa.select(_r.Id)
-    .where(is_in_state(RunState.ENQUEUED), _r.Queue == sa.bindparam("queue", type_=sa.Text))
+    .where(_r.State == RunState.ENQUEUED, _r.Queue == sa.bindparam("queue", type_=sa.Text))
     .order_by(_r.Priority.desc(), _r.DueAt, _r.Id)
     .limit(sa.literal_column(str(_FIRST)))
     .scalar_subquery()

@@ -57,7 +57,23 @@ def next_run(
         started = last.started_at or last.completed_at
         due = definition.schedule.following(started, last.completed_at, definition.timezone)
         return None if due is None else max(due, after)
-    return definition.schedule.next(after, parse_zone(definition.timezone))
+    return _next_slot(definition, after)
+
+
+_NEXT_SLOTS: dict[str, tuple[JobDefinition, datetime, datetime]] = {}
+"""Next slots by job, with the definition and the instant that they were computed from."""
+
+
+def _next_slot(definition: JobDefinition, after: datetime) -> datetime | None:
+    """Return the first slot later than ``after``. A slot is kept until it has passed: pages ask for the slots of all jobs every few seconds."""
+    kept = _NEXT_SLOTS.get(definition.name)
+    if kept is not None and kept[0] is definition and kept[1] <= after < kept[2]:
+        return kept[2]
+    assert definition.schedule is not None
+    slot = definition.schedule.next(after, parse_zone(definition.timezone))
+    if slot is not None:
+        _NEXT_SLOTS[definition.name] = definition, after, slot
+    return slot
 
 
 def schedule_words(definition: JobDefinition) -> str:
@@ -71,7 +87,7 @@ def schedule_words(definition: JobDefinition) -> str:
     return languages.gettext("after other jobs")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65_536)
 def _words_of(definition: JobDefinition, _language: str) -> str:
     """Describe a job's schedule in the reader's language. Cached, because a page of many jobs describes hundreds."""
     assert definition.schedule is not None

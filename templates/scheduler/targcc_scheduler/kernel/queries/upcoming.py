@@ -44,11 +44,26 @@ def coming_slots(jobs: Iterable[JobEntry], now: datetime, horizon: datetime) -> 
                     yield slot
 
 
-@functools.lru_cache(maxsize=4096)
 def _slots_from(
     definition: JobDefinition, start: datetime, span: timedelta
 ) -> tuple[datetime, ...]:
-    """Return a job's slots within ``span``, at most 500: more than the page can show. Cached: the page reloads every few seconds."""
+    """Return a job's slots within ``span``, at most 500: more than the page can show. Kept: the page reloads every few seconds."""
+    known = _slots_of(start, span)
+    kept = known.get(definition.name)
+    if kept is None or kept[0] is not definition:
+        kept = known[definition.name] = definition, _slots(definition, start, span)
+    return kept[1]
+
+
+@functools.lru_cache(maxsize=2)
+def _slots_of(
+    _start: datetime, _span: timedelta
+) -> dict[str, tuple[JobDefinition, tuple[datetime, ...]]]:
+    """Return the slots of an hour by job, for any number of jobs: a cache of the last few thousand would not have one of 5,000 jobs in turn."""
+    return {}
+
+
+def _slots(definition: JobDefinition, start: datetime, span: timedelta) -> tuple[datetime, ...]:
     if definition.schedule is None or isinstance(definition.schedule, AfterRunSchedule):
         return ()
     slots = definition.schedule.iter(start, parse_zone(definition.timezone))

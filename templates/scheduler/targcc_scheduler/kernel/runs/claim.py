@@ -92,7 +92,7 @@ _OFFERED = (
     sa.select(*_CANDIDATE).where(IS_ONE_OF, IS_DUE, CLAIMABLE).with_for_update(skip_locked=True)
 )
 _WAITS_IN_QUEUE = (
-    is_in_state(RunState.ENQUEUED),
+    job_run.c.State == RunState.ENQUEUED,
     job_run.c.Queue == sa.bindparam("queue"),
 )
 
@@ -162,13 +162,13 @@ def _next_aged(database: str) -> FrequentStatement:
 
 _COUNT_RUNNING = (
     sa.select(job_run.c.JobName, sa.func.count())
-    .where(is_in_state(RunState.RUNNING))
+    .where(job_run.c.State == RunState.RUNNING)
     .group_by(job_run.c.JobName)
 )
 _COUNT_QUEUES = (
     sa.select(job_run.c.Queue, sa.func.count())
     .where(
-        is_in_state(RunState.RUNNING),
+        job_run.c.State == RunState.RUNNING,
         job_run.c.Queue.in_(sa.bindparam("queues", expanding=True)),
     )
     .group_by(job_run.c.Queue)
@@ -588,7 +588,7 @@ _BECOME_RUNNING = FrequentStatement(
     ).returning(*CLAIMED)
 )
 _IS_OF_NODE = sa.and_(
-    is_in_state(RunState.RUNNING), job_run.c.ServerId == sa.bindparam("server_id")
+    job_run.c.State == RunState.RUNNING, job_run.c.ServerId == sa.bindparam("server_id")
 )
 _OF_NODE = sa.select(*CLAIMED, job_run.c.CancelRequestedBy).where(_IS_OF_NODE)
 _RUNNING_ON = FrequentStatement(
