@@ -348,7 +348,9 @@ async def measure(url: str, options: argparse.Namespace, postmaster: int) -> Non
     os.environ["TARGCC_MODE"] = "embedded"
     os.environ["PGAPPNAME"] = APPLICATION
     server = Server(url, postmaster)
-    settings = Settings(database_url=url, heartbeat_seconds=5, query_seconds=300)  # on busy machines too
+    settings = Settings(
+        database_url=url, heartbeat_seconds=5, query_seconds=300
+    )  # on busy machines too
     async with running(settings, work=False) as site:
         declare(site.scheduler, options.jobs)
         await note_failures(site, options.jobs)

@@ -1,6 +1,7 @@
 """Single-statement claims on PostgreSQL: the same runs as a claim in a transaction, and no change to other runs."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from datetime import timedelta
@@ -168,6 +169,38 @@ async def test_a_node_with_a_long_history_reads_no_table_from_end_to_end(node):
             assert await create.waiting_work(connection, ["default"], now) == (False, None)
     await answers(node, "SELECT pg_stat_force_next_flush()")
     assert await answers(node, scans) == before
+
+
+@pytest.mark.parametrize(
+    "ended", ["'succeeded'", "(ARRAY['succeeded', 'failed', 'cancelled'])[1 + n % 3]"]
+)
+@pytest.mark.parametrize("aging", [None, {"default": 60}])
+async def test_a_look_for_the_next_runs_of_a_job_reads_no_other_jobs(node, aging, ended):
+    """Statistics from before a burst know no waiting run, and the job has a long history."""
+    insert = """
+        INSERT INTO c_JobRun (JobName, JobType, State, Queue, DueAt, CreatedAt, CompletedAt, TriggeredBy)
+        SELECT {job}, 'Recurring', {state}, 'default', now(), now(), {ended}, 'System' FROM generate_series(1, {rows}) AS n
+    """
+    history = insert.format(job="'Job' || n % 100", state=ended, ended="now()", rows=20_000)
+    own = insert.format(job="'Job7'", state=ended, ended="now()", rows=5_000)
+    burst = insert.format(job="'Job' || n % 100", state="'enqueued'", ended="NULL", rows=3_000)
+    read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'c_jobrun'"
+    async with node.store.write() as connection:
+        for statement in (history, "ANALYZE c_JobRun", own, burst):
+            await connection.execute(sa.text(statement))
+    await answers(node, "SELECT pg_stat_force_next_flush()")
+    [(before,)] = await answers(node, read)
+    engine = procrastinate.ProcrastinateEngine(
+        node.store.engine, node.clock, poll=timedelta(1), aging=aging
+    )
+    options = {"job_name": "Job7", "count": 2, "refused": "-"}
+    options |= {"aging": json.dumps(aging)} if aging else {}
+    async with node.store.write_at_once() as connection:
+        rows = (await connection.execute(engine._next.of_job, options)).all()
+    assert len(rows) == 2
+    await answers(node, "SELECT pg_stat_force_next_flush()")
+    [(after,)] = await answers(node, read)
+    assert 2 <= after - before <= 60  # the job has 30 waiting runs
 
 
 async def test_a_key_has_no_more_runs_than_room_and_no_run_goes_before_those_that_wait(node):

@@ -546,10 +546,10 @@ _LISTENING_ENDS_SECONDS, _CANCELLED_AGAIN_SECONDS = 5.0, 0.2
 """Time limit for closing the listening connections, after which the node stops anyway; interval between repeated cancellations."""
 _BEHIND, _SHORTEST_LOOK = 1.0, 0.02
 
+_IS_DUE = f"DueAt <= now() AND (LimitKey IS NULL OR substr(LimitKey, 1, 1) <> '{ASKS}')"
 _WAITS = f"""(
     State = '{RunState.ENQUEUED}'
-    OR (State IN ('{RunState.SCHEDULED}', '{RunState.RETRYING}') AND DueAt <= now()
-        AND (LimitKey IS NULL OR substr(LimitKey, 1, 1) <> '{ASKS}'))
+    OR (State IN ('{RunState.SCHEDULED}', '{RunState.RETRYING}') AND {_IS_DUE})
 )"""
 _NOT_REFUSED = "(RefusedBy IS NULL OR RefusedBy NOT LIKE :refused)"
 
@@ -575,8 +575,21 @@ def _claimable() -> str:
 @cache
 def _next(order: str) -> _Next:
     what = "SELECT Id, Queue, Priority, DueAt, RefusedBy IS NOT NULL AS refused"
-    waits = f"{_claimable()} AND {_WAITS} AND {_NOT_REFUSED}"
-    next_ones = f"{waits} ORDER BY {order} LIMIT :count"
+    may_run = f"{_claimable()} AND {_NOT_REFUSED}"
+    waits = f"{_WAITS} AND {may_run}"
+    first = f"ORDER BY {order} LIMIT :count"
+    # Statistics may know no waiting run, or no other state than `succeeded`. With the state as a constant the planner would then read the
+    # waiting runs of all jobs; with an unknown state, the history of the job. An unknown range it takes for 0.5 % of the rows.
+    of_job = f"""
+        {what} FROM (VALUES ('{RunState.ENQUEUED}'), ('{RunState.SCHEDULED}'), ('{RunState.RETRYING}')) AS state (name)
+        CROSS JOIN LATERAL (
+            SELECT * FROM c_JobRun
+            WHERE JobName = :job_name AND State BETWEEN state.name AND state.name
+            AND (state.name = '{RunState.ENQUEUED}' OR ({_IS_DUE})) AND {may_run}
+            {first}
+        ) AS run
+        {first}
+        """  # noqa: S608 - constants of this module
     overdue = f"""
         {what} FROM (
             SELECT *, row_number() OVER (PARTITION BY JobName ORDER BY {order}) AS place
@@ -588,8 +601,8 @@ def _next(order: str) -> _Next:
         ORDER BY Id
         """  # noqa: S608 - constants of this module
     return _Next(
-        sa.text(f"{what} FROM c_JobRun WHERE JobName = :job_name AND {next_ones}"),
-        sa.text(f"{what} FROM c_JobRun WHERE Queue = :queue AND {next_ones}"),
+        sa.text(of_job),
+        sa.text(f"{what} FROM c_JobRun WHERE Queue = :queue AND {waits} {first}"),
         sa.text(overdue).bindparams(sa.bindparam("queues", expanding=True)),
         sa.text(f"{what} FROM c_JobRun WHERE Id = ANY (:ids) AND {waits} ORDER BY Id"),
     )
