@@ -37,6 +37,7 @@ KEYWORDS = {
             "marked_plural",
             "count",
             "Problem",
+            "from_another_site",
         ),
         None,
     ),

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -169,10 +170,10 @@ async def test_a_beat_of_a_stuck_node_does_not_wait_for_who_writes_to_the_file(
         nodes = await _two_nodes(start_node, migrated_sqlite_url)
         run_id = await client.enqueue("HoldsTheGil", first=6, gated=True)
         await until(lambda: nodes[0].noted("holds_the_gil begin"), "it has begun")
-        with ledger.engine.connect() as other:
+        file = sa.make_url(migrated_sqlite_url).database
+        with contextlib.closing(sqlite3.connect(file, timeout=40, isolation_level=None)) as other:
             # before the interpreter is held: a node that is stuck within a transaction would keep the lock itself
-            other.execute(sa.text("PRAGMA busy_timeout = 40000"))
-            other.execute(sa.text("BEGIN IMMEDIATE"))
+            other.execute("BEGIN IMMEDIATE")
             nodes[0].open()
             changed = sa.select(job_server.c.StuckIn).where(job_server.c.StuckIn.is_not(None))
             with pytest.raises(TimeoutError):
