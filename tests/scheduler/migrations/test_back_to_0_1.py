@@ -18,6 +18,9 @@ from targcc_scheduler.core.errors import SchemaError
 from targcc_scheduler.db.migrations import upgrade
 from targcc_scheduler.db.migrations.upgrade import downgrade, head_revision
 
+pytestmark = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+"""The databases of those releases."""
+
 
 @job(name="PurgeCarts")
 async def purge_carts(ctx: JobContext) -> str:

@@ -5,6 +5,9 @@ from migration_rig import Application, execute, kept, make_0_1, revisions, rows,
 from targcc_scheduler import migrate
 from targcc_scheduler.db.migrations.upgrade import head_revision
 
+pytestmark = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+"""The databases of those releases."""
+
 
 def test_they_are_carried_over_with_every_row(url):
     before = make_0_1(url)

@@ -10,6 +10,9 @@ from targcc_scheduler.core.errors import SchemaError
 from targcc_scheduler.db.migrations.upgrade import downgrade, head_revision
 from targcc_scheduler.schema_setup import prepare
 
+pytestmark = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+"""The databases of those releases."""
+
 SENTENCE = "at revision {}, which only builds between .* first run targcc migrate of the last such build .*commit 437853d4"
 
 
