@@ -650,6 +650,13 @@ ACTIVE_NODE = "active node"
 """The setting that names the active node, where one node at a time runs jobs: the mark of its takeover, the id of its server, and the suffix of its
 lock if it has one, with blanks between them."""
 
+
+def active_node(setting: str | None) -> tuple[str, str, str]:
+    """Return mark, server and suffix of the setting :data:`ACTIVE_NODE`, empty where they are missing."""
+    mark, server, suffix, *_ = [*(setting or "").split(" "), "", "", ""]
+    return mark, server, suffix
+
+
 job_audit = _table(
     "c_JobAudit",
     _column("Id", _BIG_ID, primary_key=True, autoincrement=True),

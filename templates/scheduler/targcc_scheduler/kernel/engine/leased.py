@@ -4,8 +4,8 @@ The lease is a lock of a database session. The server releases the lock when the
 or lost its connection, a standby takes over. The old node may notice the loss after the takeover. Therefore each takeover writes a new
 mark into ``c_JobSetting``, and each write transaction of the active node begins with a read of the mark that locks the row:
 
-* A takeover waits for the end of the transactions that read the old mark. It changes the mark that it has read itself: of two that meet, one
-  is refused.
+* A takeover waits for the end of the transactions that read the old mark. It fails if the mark is no longer the one that it has read, so that
+  only one of two takeovers at the same time succeeds.
 * A transaction that reads the mark of another node is rolled back, and its node becomes a standby. A standby claims no run. It settles the
   runs that it has begun: each settlement checks server, attempt and state of the run.
 
@@ -30,7 +30,7 @@ from ...core.clock import Clock
 from ...core.errors import LeaseLost
 from ...core.outage import OUTAGES, in_short
 from ...db.dialects import known
-from ...db.tables import ACTIVE_NODE, job_server, job_setting
+from ...db.tables import ACTIVE_NODE, active_node, job_server, job_setting
 from ..runs.values import Claim, Offer
 from .port import Worker
 from .sqlite import EmbeddedEngine
@@ -118,8 +118,8 @@ class Lease:
             raise LeaseLost("another node has become active")
 
     async def _held_mark(self, connection: AsyncConnection) -> str:
-        value = await known.of(connection).hold_setting(connection, ACTIVE_NODE)
-        return (value or "").partition(" ")[0]
+        mark, _, _ = active_node(await known.of(connection).hold_setting(connection, ACTIVE_NODE))
+        return mark
 
     async def close(self) -> None:
         """Give the lease up; the next look may take it again."""
@@ -158,8 +158,7 @@ class Lease:
         """Return the suffix of the lock that counts: of a new lock if the active node was declared lost, as its session may live on."""
         c = job_setting.c
         self._found = await connection.scalar(sa.select(c.Value).where(c.Name == ACTIVE_NODE))
-        words: list[str] = (self._found or "").split(" ")
-        server, suffix = [*words, "", ""][1:3]
+        _, server, suffix = active_node(self._found)
         is_up = sa.select(job_server.c.Id).where(job_server.c.Id == server)
         if server and await connection.scalar(is_up) is None:
             return uuid.uuid4().hex

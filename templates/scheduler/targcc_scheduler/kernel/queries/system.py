@@ -16,6 +16,7 @@ from ...core.states import WAITING, RunState
 from ...db.dialects import known
 from ...db.tables import (
     ACTIVE_NODE,
+    active_node,
     job_queue,
     job_run,
     job_schedule,
@@ -76,7 +77,7 @@ async def _roles(
     if not known.of(connection).has_lease:
         return lambda _: None
     mark = sa.select(job_setting.c.Value).where(job_setting.c.Name == ACTIVE_NODE)
-    active = (*(await connection.scalar(mark) or "").split(" "), "")[1]
+    _, active, _ = active_node(await connection.scalar(mark))
     return lambda server: "active" if server == active else "standby"
 
 
