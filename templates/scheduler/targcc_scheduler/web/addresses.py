@@ -7,7 +7,7 @@ second; a request imports the part that has its path.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from typing import Any
 
@@ -186,13 +186,17 @@ class _Answers:
         self._prefix = prefix
         self._path = path
 
+    @cached_property
+    def _routers(self) -> tuple[str, ...]:
+        return routers(self._path)
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._part(scope)(scope, receive, send)
 
     def _part(self, scope: Any) -> APIRouter:
         """Return the part with a route for the request, else the part that knows the path with another method."""
         nearest, so_far = APIRouter(), Match.NONE
-        for router in routers(self._path):
+        for router in self._routers:
             part = answering(self._prefix, router)
             match = max((route.matches(scope)[0] for route in part.routes), key=_how_well)
             if match is Match.FULL:
