@@ -540,7 +540,7 @@ class Claimer:
         services: NodeServices,
         definitions: Mapping[str, JobDefinition],
         *,
-        terms: Callable[..., ClaimTerms],
+        terms: Callable[[Offer, Eligibility, Collection[str] | None], ClaimTerms],
         give_back: Callable[[Claim, str], Coroutine[Any, Any, None]],
         refused: Callable[[], None],
     ) -> None:
@@ -565,7 +565,7 @@ class Claimer:
         try:
             async with self._under_way(), self._store.write() as connection:
                 offered = await offer(connection)
-                terms = self._terms(offered, fitting)
+                terms = self._terms(offered, fitting, None)
                 claimed = await claim_runs(connection, offered, terms)
                 claims = claimed.claims
                 ready = [submission(run) for run in claimed.ready]

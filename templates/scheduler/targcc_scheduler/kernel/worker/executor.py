@@ -630,7 +630,7 @@ class Executor:
         self._settled(settlement)
 
     def _terms(
-        self, offer: Offer, fitting: Eligibility, names: Collection[str] | None = None
+        self, offer: Offer, fitting: Eligibility, names: Collection[str] | None
     ) -> ClaimTerms:
         """Return the terms of a claim; ``names`` are the jobs to look at, where the claim takes runs of no other jobs."""
         jobs = self._definitions
