@@ -303,7 +303,7 @@ async def work_until_the_end(url: str, options: argparse.Namespace) -> None:
             if created > (time.monotonic() - began) * options.rate:
                 await asyncio.sleep(0.002)
                 continue
-            # after the ten chains, whose jobs start others
+            # none of the jobs of the chains, which would start other jobs
             number = CHAINS * LENGTH + created * 7919 % (options.jobs - CHAINS * LENGTH)
             await scheduler.enqueue(f"Many{number}")
             created += 1

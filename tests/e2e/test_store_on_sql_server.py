@@ -195,7 +195,9 @@ def test_no_run_is_lost_while_the_active_node_is_killed_twenty_times(
                 created.append(answer["run_id"])
             active.process.kill()
             active.process.wait()
-            with suppress(httpx.TransportError):  # it is dead: what it was told is not promised
+            with suppress(
+                httpx.TransportError
+            ):  # the process has ended; only runs of answered requests must succeed
                 created.append(active.call(token, "jobs/Heartbeat/trigger", {})["run_id"])
             created.append(standby.call(token, "jobs/Heartbeat/trigger", {})["run_id"])
             wait_for(standby.is_active, f"turn {turn}: the standby is active", TAKES_OVER)

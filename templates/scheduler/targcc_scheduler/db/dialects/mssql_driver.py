@@ -171,9 +171,8 @@ class ThreadedCursor:
     def _stop(self) -> None:
         """Send the attention of the protocol; the statement may have ended meanwhile."""
         handle = getattr(self._cursor, "hstmt", None)
-        if (
-            cancel := getattr(handle, "_cancel", None)
-        ) is not None:  # the driver's SQLCancel, which has no public name
+        cancel = getattr(handle, "_cancel", None)  # the driver's SQLCancel has no public name
+        if cancel is not None:
             with contextlib.suppress(Exception):
                 cancel()
 
@@ -248,7 +247,7 @@ def _literal(value: int | str) -> str:
 
 
 class ThreadedConnection:
-    """A connection whose calls run in threads of its engine, one after the other: the driver crashes when a connection is closed beside a call."""
+    """A connection that makes one call of the driver at a time, in a thread of its engine. The driver crashes if a connection is closed during a call."""
 
     def __init__(self, driver: Any, threads: Threads) -> None:
         self.driver = driver

@@ -579,7 +579,7 @@ def _next(order: str) -> _Next:
     waits = f"{_WAITS} AND {may_run}"
     first = f"ORDER BY {order} LIMIT :count"
     # Statistics may know no waiting run, or no other state than `succeeded`. With the state as a constant the planner would then read the
-    # waiting runs of all jobs; with an unknown state, the history of the job. An unknown range it takes for 0.5 % of the rows.
+    # waiting runs of all jobs; with an unknown state, the history of the job. The planner expects 0.5 % of the rows in a range that it does not know.
     of_job = f"""
         {what} FROM (VALUES ('{RunState.ENQUEUED}'), ('{RunState.SCHEDULED}'), ('{RunState.RETRYING}')) AS state (name)
         CROSS JOIN LATERAL (

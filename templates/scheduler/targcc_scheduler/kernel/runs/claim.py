@@ -91,6 +91,7 @@ _CANDIDATE = (
 _OFFERED = (
     sa.select(*_CANDIDATE).where(IS_ONE_OF, IS_DUE, CLAIMABLE).with_for_update(skip_locked=True)
 )
+# The states of claims are parameters: with literals and statistics from before a burst, PostgreSQL would read all waiting runs.
 _WAITS_IN_QUEUE = (
     job_run.c.State == RunState.ENQUEUED,
     job_run.c.Queue == sa.bindparam("queue"),
