@@ -159,7 +159,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if not options.url:
         parser.error(f"--url is missing, such as {EXAMPLE}")
-    server = describe(options.url)
+    try:
+        server = describe(options.url)
+    except sa.exc.ArgumentError:
+        parser.error(f"--url is no URL; it looks like {EXAMPLE}")
     print(f"{server['product']} on {server['host']}, collation {server['collation']}")
     results = []
     for part in PARTS:

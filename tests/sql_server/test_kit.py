@@ -94,3 +94,10 @@ def test_a_command_without_a_url_says_how_one_looks(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         kit.main([])
     assert "--url is missing, such as mssql://sa:PASSWORD@127.0.0.1" in capsys.readouterr().err
+
+
+def test_a_url_that_is_none_is_named(capsys):
+    with pytest.raises(SystemExit) as ended:
+        kit.main(["--url", "nonsense"])
+    assert ended.value.code == 2
+    assert "--url is no URL; it looks like mssql://sa:PASSWORD@127.0.0.1" in capsys.readouterr().err
