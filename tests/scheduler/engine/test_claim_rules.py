@@ -18,7 +18,6 @@ from targcc_scheduler.kernel.runs.values import (
     Misfit,
     Offer,
     OfferedRun,
-    Settlement,
 )
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
@@ -45,20 +44,6 @@ SERVER |= {"StartedAt": NOW, "HeartbeatAt": NOW}
 )
 def test_a_queue_is_closed_by_its_pause_or_by_a_window(queue, closed, is_closed):
     assert claim._is_closed(queue, closed) is is_closed
-
-
-@pytest.mark.parametrize(
-    ("by", "state", "note", "message"),
-    [
-        (None, ENQUEUED, "stops", None),
-        ("dana", RunState.CANCELLED, "cancelled by dana; stops", "cancelled by dana; stops"),
-    ],
-)
-def test_a_run_that_has_not_begun_is_released_or_cancelled(by, state, note, message):
-    settlement = claim._unbegun("its claim", by, "stops")
-    assert isinstance(settlement, Settlement)
-    assert (settlement.state, settlement.note, settlement.message) == (state, note, message)
-    assert (settlement.claim, settlement.counts) == ("its claim", False)
 
 
 @pytest.mark.parametrize(

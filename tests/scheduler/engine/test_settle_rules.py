@@ -257,6 +257,38 @@ async def test_a_run_that_waits_again_keeps_its_capacity_and_loses_its_node(stor
     assert [(row.ServerId, row.CompletedAt) for row in rows] == [(None, None)] * 2
 
 
+CANCELLED, RETRYING = RunState.CANCELLED, RunState.RETRYING
+
+
+@pytest.mark.parametrize(
+    ("fields", "state", "message", "counted"),
+    [
+        ({"state": RETRYING, "message": "no", "due_at": NOW, "attempt": _attempt(success=False)}, CANCELLED, "cancelled by dana; no", CANCELLED),
+        ({"state": ENQUEUED, "note": "released: bye", "counts": False}, CANCELLED, "cancelled by dana; released: bye", CANCELLED),
+        ({"state": FAILED, "message": "no", "attempt": _attempt(success=False)}, FAILED, "no", FAILED),
+        ({"state": SUCCEEDED, "message": "done", "attempt": _attempt()}, SUCCEEDED, "done", SUCCEEDED),
+    ],
+    ids=["retry", "release", "failure", "success"],
+)  # fmt: skip
+async def test_a_run_with_a_cancel_request_does_not_wait_again(store, fields, state, message, counted):  # fmt: skip
+    item = _settlement(7, **fields)
+    beside = _settlement(8, RETRYING, due_at=NOW)
+    async with store.write() as connection:
+        await _runs(connection, r7={"CancelRequestedBy": "dana", "Ties": int(Tie.FOLLOWED)}, r8={})
+        settled = await settle.settle(connection, [item, beside], NOW)
+        assert [(one.claim.run_id, one.state) for one in settled] == [(7, state), (8, RETRYING)]
+        assert (settled[0].message, settled[0].ties) == (message, Tie.FOLLOWED)
+        assert await _states(connection) == {7: str(state), 8: "retrying"}
+        run = (await connection.execute(sa.select(job_run).where(job_run.c.Id == 7))).one()
+        assert (run.CompletedAt, run.DueAt, run.CancelRequestedBy) == (NOW, BEGAN, "dana")
+        outcomes = await connection.execute(sa.select(job_stat.c.Outcome, job_stat.c.Count))
+        assert outcomes.all() == [(str(counted), 1)]
+        attempts = await connection.scalar(sa.select(sa.func.count()).select_from(logged_job))
+        assert attempts == (item.attempt is not None)
+        again = await settle.settled_before(connection, [(item, NOW)])
+        assert [(one.state, one.message) for one in again] == [(state, message)]
+
+
 @pytest.mark.parametrize(
     ("tried", "state", "note", "was_written"),
     [

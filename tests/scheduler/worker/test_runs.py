@@ -119,6 +119,14 @@ class WaitingJob:
         await gate.passed()
 
 
+@job(retries=3)
+class FailsWhenToldJob:
+    async def execute(self, ctx: JobContext) -> None:
+        gate.seen.append("in")
+        await gate.passed()
+        raise ValueError("told")
+
+
 @job(concurrency=2)
 class TwoAtATimeJob:
     async def execute(self, ctx: JobContext) -> None:
@@ -355,6 +363,21 @@ async def test_another_process_cancels_within_a_heartbeat(scheduler, make_schedu
     other = make_scheduler()
     await other.cancel(run_id, by=DANA)
     assert await other.wait(run_id, 5) == RunState.CANCELLED
+
+
+async def test_a_run_that_fails_before_its_node_sees_the_cancel_request_is_not_retried(
+    scheduler, make_scheduler, database, monkeypatch
+):
+    monkeypatch.setattr(scheduler.node.executor, "cancel", lambda *_: None)
+    run_id = await scheduler.enqueue(FailsWhenToldJob)
+    child = await scheduler.enqueue(AddJob, a=1, after=run_id)
+    await until(lambda: gate.seen)
+    assert await make_scheduler().cancel(run_id, by=DANA) == RunState.RUNNING
+    gate.open.set()
+    assert await scheduler.wait(run_id, 40) == RunState.CANCELLED
+    assert database.life(run_id) == ["enqueued", "running", "cancelled"]
+    assert database.run(run_id)["Message"] == "cancelled by Manual (dana); ValueError: told"
+    assert await scheduler.wait(child, 40) == RunState.CANCELLED
 
 
 async def test_no_more_runs_of_a_job_than_its_limit_are_running(scheduler, database):

@@ -67,7 +67,7 @@ async def test_a_value_of_which_no_parameter_can_be_made_costs_the_others_nothin
         writer.settle(_line(bad, NAIVE)),
         writer.settle(_line(last, datetime.now(UTC))),
     )
-    assert written == [True, True, True]
+    assert [one.state for one in written] == [RunState.SUCCEEDED] * 3
     assert {row.State for row in await _rows(node, job_run)} == {"succeeded"}
     assert {row.RunId for row in await _rows(node, job_log_line)} == {first.run_id, last.run_id}
     assert len(await _rows(node, logged_job)) == 3
@@ -79,7 +79,7 @@ async def test_a_run_whose_details_are_refused_still_has_its_row_of_history(node
         writer.settle(_succeeded(first, duration_ms=12)),
         writer.settle(_succeeded(bad, duration_ms=TOO_LARGE)),
     )
-    assert written == [True, True]
+    assert [one.state for one in written] == [RunState.SUCCEEDED] * 2
     kept = {row.JobId: (row.DurationMs, row.ResultMessage) for row in await _rows(node, logged_job)}
     assert kept == {str(first.run_id): (12, "done"), str(bad.run_id): (None, "done")}
 
@@ -91,7 +91,7 @@ async def test_what_cannot_be_written_at_all_fails_alone(node, writer):
         writer.settle(_succeeded(bad, ended_at="noon")),
         return_exceptions=True,
     )
-    assert written[0] is True
+    assert written[0].state is RunState.SUCCEEDED
     assert isinstance(written[1], Exception)
     assert await node.state(first.run_id) == RunState.SUCCEEDED
     assert await node.state(bad.run_id) == RunState.RUNNING
@@ -117,7 +117,7 @@ async def test_what_was_written_is_known_when_what_was_tied_meanwhile_is_undone(
     written = await asyncio.gather(
         *(writer.settle(_succeeded(claimed_run)) for claimed_run in (first, tied))
     )
-    assert written == [True, True]
+    assert [one.state for one in written] == [RunState.SUCCEEDED] * 2
     assert len(await _rows(node, logged_job)) == 2
 
 

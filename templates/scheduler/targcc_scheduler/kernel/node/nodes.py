@@ -204,9 +204,7 @@ def _orphan() -> sa.ColumnElement[bool]:
 def _lost(row: Row, claim: Claim, now: datetime, *, counts: bool) -> Settlement:
     reason = f"its worker {claim.server_id} was lost"
     state = RunState.ENQUEUED
-    if row.CancelRequestedBy is not None:
-        state, reason = RunState.CANCELLED, f"cancelled by {row.CancelRequestedBy}; {reason}"
-    elif claim.lost_workers + counts >= MOST_LOST_WORKERS:
+    if row.CancelRequestedBy is None and claim.lost_workers + counts >= MOST_LOST_WORKERS:
         state, reason = RunState.FAILED, "three workers were lost while it ran"
     server = (claim.server_id or "").partition(":")[0]
     return Settlement(

@@ -591,7 +591,7 @@ _BECOME_RUNNING = FrequentStatement(
 _IS_OF_NODE = sa.and_(
     job_run.c.State == RunState.RUNNING, job_run.c.ServerId == sa.bindparam("server_id")
 )
-_OF_NODE = sa.select(*CLAIMED, job_run.c.CancelRequestedBy).where(_IS_OF_NODE)
+_OF_NODE = sa.select(*CLAIMED).where(_IS_OF_NODE)
 _RUNNING_ON = FrequentStatement(
     sa.select(
         job_run.c.Id, job_run.c.Attempt, job_run.c.StartedAt, job_run.c.CancelRequestedBy
@@ -666,21 +666,12 @@ async def give_back(
     """
     query = _OF_NODE.order_by(job_run.c.Id).with_for_update()
     rows = await connection.execute(query, {"server_id": server_id})
-    claims = [(claim_of(row, limits), row.CancelRequestedBy) for row in rows]
-    unbegun = [_unbegun(claim, by, note) for claim, by in claims if claim.key in keys]
+    unbegun = [
+        Settlement(claim=claim, state=RunState.ENQUEUED, note=note, counts=False)
+        for row in rows
+        if (claim := claim_of(row, limits)).key in keys
+    ]
     return await settle(connection, unbegun, now)
-
-
-def _unbegun(claim: Claim, cancelled_by: str | None, note: str) -> Settlement:
-    if cancelled_by is not None:
-        note = f"cancelled by {cancelled_by}; {note}"
-    return Settlement(
-        claim=claim,
-        state=RunState.ENQUEUED if cancelled_by is None else RunState.CANCELLED,
-        note=note,
-        message=None if cancelled_by is None else note,
-        counts=False,
-    )
 
 
 def claim_of(

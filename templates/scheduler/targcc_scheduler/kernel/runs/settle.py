@@ -6,7 +6,7 @@ worker performs. Cancelling a waiting run ends here too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.actor import ActorKind
 from ...core.errors import RunStateError
 from ...core.states import TRANSITIONS, RunState
+from ...core.stored_values import LONGEST_NOTE, kept_text
 from ...core.text import clean_row
 from ...db.tables import job_log_line, job_run, logged_job
 from .. import error_groups
@@ -135,6 +136,8 @@ async def settle(
 ) -> list[Settlement]:
     """Write the next states of runs; return the settlements whose runs were still in the expected state, in the given order.
 
+    A run that would wait again, and that somebody has asked to cancel, is cancelled instead.
+
     In the same transaction, the caller submits the runs that wait again to the engine and applies the effects on dependents (see
     ``kernel/engine/submit.py``).
 
@@ -148,6 +151,17 @@ async def settle(
     Raises:
         RunStateError: the state transition is not allowed.
     """
+    settled = await _write(connection, settlements, now, untied=untied)
+    left = [item for item in settlements if not item.is_final and _key(item) not in settled]
+    if left and (cancelled := await _cancelled(connection, left)):
+        settled |= await _write(connection, cancelled, now, untied=untied)
+    return [settled[key] for item in settlements if (key := _key(item)) in settled]
+
+
+async def _write(
+    connection: AsyncConnection, settlements: Sequence[Settlement], now: datetime, *, untied: bool
+) -> dict[tuple[int, int], Settlement]:
+    """Write the settlements whose runs are in the expected state and do not wait again in spite of a cancel request."""
     causes = {_key(item): cause for item in settlements if (cause := _cause(item)) is not None}
     by_id = sorted(settlements, key=_key)  # one lock order, so that no two wait for each other
     rows = [_row(item, now, causes.get(_key(item)), untied=untied) for item in by_id]
@@ -155,15 +169,35 @@ async def settle(
         None if item.attempt is None else history_row(item.claim, item.attempt) for item in by_id
     ]
     endings = [_ending(item, now) for item in by_id]
-    written = await settle_batch(connection, rows, histories, endings)
-    settled = [
-        _with_ties(item, written[key]) for item in settlements if (key := _key(item)) in written
-    ]
+    tied = await settle_batch(connection, rows, histories, endings)
+    settled = {key: _with_ties(item, tied[key]) for item in by_id if (key := _key(item)) in tied}
     if causes:
-        await error_groups.note(connection, _seen(settled, causes, now))
-    if lines := [dict(line) for item in settled for line in item.log_lines]:
+        await error_groups.note(connection, _seen(settled.values(), causes, now))
+    if lines := [dict(line) for item in settled.values() for line in item.log_lines]:
         await connection.execute(job_log_line.insert(), lines)
     return settled
+
+
+async def _cancelled(
+    connection: AsyncConnection, settlements: Sequence[Settlement]
+) -> list[Settlement]:
+    """Return settlements that cancel the runs with a cancel request, in place of settlements by which the runs would wait again."""
+    ids = [item.claim.run_id for item in settlements]
+    query = sa.select(job_run.c.Id, job_run.c.CancelRequestedBy).where(
+        job_run.c.Id.in_(ids), job_run.c.CancelRequestedBy.is_not(None)
+    )
+    requests: dict[int, str] = dict(map(tuple, await connection.execute(query)))
+    return [
+        _cancelled_by(requests[item.claim.run_id], item)
+        for item in settlements
+        if item.claim.run_id in requests
+    ]
+
+
+def _cancelled_by(by: str, item: Settlement) -> Settlement:
+    message = kept_text(f"cancelled by {by}; {item.message or item.note}")
+    note = kept_text(message, LONGEST_NOTE)
+    return replace(item, state=RunState.CANCELLED, note=note, message=message, due_at=None)
 
 
 async def settled_before(
@@ -177,14 +211,24 @@ async def settled_before(
     """
     ids = {item.claim.run_id for item, _ in tries}
     rows = await connection.execute(
-        sa.select(job_run.c.Id, job_run.c.LifeLog).where(job_run.c.Id.in_(ids))
+        sa.select(job_run.c.Id, job_run.c.LifeLog, job_run.c.CancelRequestedBy).where(
+            job_run.c.Id.in_(ids)
+        )
     )
-    changes = {row.Id: row.LifeLog.splitlines() for row in rows}
-    return [
-        item
-        for item, at in tries
-        if state_line(at, item.state, item.note).rstrip("\n") in changes.get(item.claim.run_id, ())
-    ]
+    runs = {row.Id: row for row in rows}
+    written = []
+    for item, at in tries:
+        run = runs.get(item.claim.run_id)
+        if run is None:
+            continue
+        candidates = [item]
+        if run.CancelRequestedBy is not None and not item.is_final:
+            candidates.append(_cancelled_by(run.CancelRequestedBy, item))
+        lines = run.LifeLog.splitlines()
+        written += [
+            one for one in candidates if state_line(at, one.state, one.note).rstrip("\n") in lines
+        ]
+    return written
 
 
 def _ending(item: Settlement, now: datetime) -> Ending | None:
@@ -211,7 +255,7 @@ def _cause(item: Settlement) -> Fingerprint | None:
 
 
 def _seen(
-    settled: Sequence[Settlement], causes: Mapping[tuple[int, int], Fingerprint], now: datetime
+    settled: Iterable[Settlement], causes: Mapping[tuple[int, int], Fingerprint], now: datetime
 ) -> list[error_groups.Seen]:
     return [
         error_groups.Seen(causes[_key(item)], now, item.claim.run_id, item.claim.server_id)

@@ -133,8 +133,10 @@ SETTLE = """
     WHERE c_JobRun.Id = {given}run_id AND c_JobRun.State = {given}source AND c_JobRun.Attempt = {given}attempt
     AND coalesce(c_JobRun.ServerId, '') = coalesce({given}server_id, '')
     AND c_JobRun.Ties & {given}barred = 0
+    AND ({given}completed_at IS NOT NULL OR c_JobRun.CancelRequestedBy IS NULL)
 """
-"""Write the settlement of a run if the run is still in the expected state and attempt, on the expected node.
+"""Write the settlement of a run if the run is still in the expected state and attempt, on the expected node, and, where it would wait
+again, nobody has asked to cancel it.
 
 A run that waits for a worker again keeps its capacity under its limit. The statements of each database fill in the placeholders: ``{given}`` is the prefix of
 each value's name, ``{source}`` the clause that supplies the values, ``{concatenates}`` the operator between two texts.

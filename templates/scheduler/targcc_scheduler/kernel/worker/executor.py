@@ -614,20 +614,21 @@ class Executor:
 
     async def _finish(self, settlement: Settlement, ended: AttemptResult) -> None:
         claim = settlement.claim
-        if not await self._writer.settle(settlement):
+        written = await self._writer.settle(settlement)
+        if written is None:
             log.warning("run %d (%s) was lost to another node", claim.run_id, claim.job_name)
             return
         log.log(
-            logging.WARNING if settlement.state in _UNWELCOME else logging.INFO,
+            logging.WARNING if written.state in _UNWELCOME else logging.INFO,
             "run %d (%s) %s after %d ms: %s",
             claim.run_id,
             claim.job_name,
-            settlement.state,
+            written.state,
             ended.duration_ms,
-            settlement.message,
+            written.message,
             extra={"job": claim.job_name, "run_id": claim.run_id, "attempt": claim.attempt},
         )
-        self._settled(settlement)
+        self._settled(written)
 
     def _terms(
         self, offer: Offer, fitting: Eligibility, names: Collection[str] | None

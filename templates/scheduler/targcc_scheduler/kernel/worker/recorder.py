@@ -278,7 +278,7 @@ Runs that end at nearly the same time are written together, so that their worker
 @dataclass(eq=False)
 class _Waiting:
     settlement: Settlement
-    written: asyncio.Future[bool]
+    written: asyncio.Future[Settlement | None]
     tries: list[tuple[Settlement, datetime]] = field(default_factory=list)
     """Earlier tries of this settlement, each with its instant. Their commits may have succeeded although no answer came."""
 
@@ -305,16 +305,16 @@ class SettlementWriter:
         self._gathered: asyncio.Future[None] | None = None
         self._outage = Outage(log, "writing the outcome of runs")
 
-    async def settle(self, settlement: Settlement) -> bool:
+    async def settle(self, settlement: Settlement) -> Settlement | None:
         """Write a settlement and return once the database has stored it; wait as long as the database is unavailable.
 
         Returns:
-            Whether the run still belonged to this node.
+            What was written; ``None`` if the run did not belong to this node any more.
 
         Raises:
             Exception: The settlement cannot be written, not even without its details. This is a fault of the scheduler.
         """
-        written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        written: asyncio.Future[Settlement | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(settlement, written))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._write_all())
@@ -410,11 +410,11 @@ class SettlementWriter:
             for item in batch:  # some are committed already, even if the next transaction fails
                 item.tries.append((item.settlement, now))
             settled += await self._write_tied(settlements, settled, now)
-        settled_keys = {(item.claim.run_id, item.claim.attempt) for item in settled}
+        by_claim = {(item.claim.run_id, item.claim.attempt): item for item in settled}
         for item in batch:
             claim = item.settlement.claim
             if not item.written.done():
-                item.written.set_result((claim.run_id, claim.attempt) in settled_keys)
+                item.written.set_result(by_claim.get((claim.run_id, claim.attempt)))
         self._engine.wake()
 
     async def _write_tied(
