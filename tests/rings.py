@@ -1,7 +1,8 @@
 """Pytest plugin: three rings of tests. The fixtures and marks that a test asks for decide its ring.
 
 * Ring 1: one process, SQLite or no database. `uv run pytest` runs ring 1.
-* Ring 2: tests that start processes, PostgreSQL, a browser or an installation, and tests marked `slow`. `uv run pytest --ring 2`.
+* Ring 2: tests that start processes, PostgreSQL, the web application with its scheduler, a browser or an installation, and tests marked `slow`.
+  `uv run pytest --ring 2`.
 * Ring 3: tests marked `soak`. `uv run pytest --ring 3`, or a part of them with `--part 1/3`.
 
 Tests marked `benchmark` or `sqlserver` belong to no ring; `-m` runs them. Tests marked `always` belong to ring 1 in spite of their fixtures.
@@ -29,7 +30,7 @@ from _pytest.unraisableexception import collect_unraisable
 
 ALONE = ("benchmark", "sqlserver")
 """Marks of tests that only `-m` runs."""
-OUTSIDE = frozenset({"processes", "postgresql_server"})
+OUTSIDE = frozenset({"processes", "postgresql_server", "site", "busy_site"})
 """Fixtures that put a test into ring 2."""
 STARTS = frozenset(
     {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"}

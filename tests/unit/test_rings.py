@@ -20,6 +20,10 @@ def processes():
 def node(processes):
     pass
 
+@pytest.fixture
+def site():
+    pass
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request):
     return request.getfixturevalue(f"{request.param}_file")
@@ -43,6 +47,9 @@ def test_of_a_node(node):
     subprocess.run([sys.executable, "-c", ""], check=True)
 
 def test_of_a_database(database):
+    pass
+
+def test_of_a_page(site):
     pass
 
 @pytest.mark.parametrize("dialect", ["postgresql"])
@@ -74,7 +81,7 @@ markers = soak
   benchmark
 """
 RING_1 = {"test_plain", "test_of_a_database[sqlite]", "test_of_a_name[postgresql]", "test_short"}
-RING_2 = {"test_of_a_node", "test_of_a_database[postgresql]"}
+RING_2 = {"test_of_a_node", "test_of_a_database[postgresql]", "test_of_a_page"}
 
 
 def run(folder: Path, *words: str, more: str = "") -> tuple[set[str], str]:

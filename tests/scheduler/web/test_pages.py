@@ -119,6 +119,7 @@ async def test_a_run_that_does_not_stop_is_shown_as_such(site: Site):
     assert (await client.get(f"/api/runs/{run_id}")).json()["stop_note"] == note
 
 
+@pytest.mark.always
 async def test_every_page_is_well_formed_and_obeys_its_own_policy(site: Site):
     runs = await furnish(site)
     visitor = await site.user("admin")
