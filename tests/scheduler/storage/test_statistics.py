@@ -278,6 +278,37 @@ async def test_rows_of_nodes_are_put_together_and_nothing_is_lost(store: Store):
     assert (row.Shard, row.Count, row.SumMs, row.MaxMs) == (0, 300, 15_000, 50)
 
 
+async def test_a_pass_reads_the_rows_since_the_last_pass(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    async with store.write() as connection:
+        for hour in range(48):
+            at = BEGIN + timedelta(hours=hour)
+            ending = Ending(job="Report", at=at, outcome=RunState.SUCCEEDED, duration_ms=50)
+            await statistics.add(connection, [ending], 7)
+    read: list[int] = []
+    fold = statistics.fold
+
+    async def counted_fold(connection: Any, *, since: datetime, before: datetime, most: int) -> int:
+        c = job_stat.c
+        rows = sa.select(sa.func.count()).where(c.BeginsAt >= since, c.BeginsAt < before)
+        read.append(await connection.scalar(rows))
+        return await fold(connection, since=since, before=before, most=most)
+
+    monkeypatch.setattr(statistics, "fold", counted_fold)
+    await fold_statistics(store, BEGIN + timedelta(days=2))
+    assert read == [24, 24]  # rows are moved, then none is left
+    read.clear()
+    await fold_statistics(store, BEGIN + timedelta(days=2, hours=3))
+    assert read == [3, 3]
+    read.clear()
+    await fold_statistics(store, BEGIN + timedelta(days=2, hours=3))
+    assert read == [0]
+    async with store.engine.connect() as connection:
+        shards = await connection.scalars(sa.select(job_stat.c.Shard).order_by(job_stat.c.BeginsAt))
+        assert list(shards) == [0] * 27 + [7] * 21
+
+
 LATER = BEGIN + timedelta(hours=1)
 
 

@@ -51,6 +51,23 @@ async def fold(connection: AsyncConnection, *, since: datetime, before: datetime
     return await _move(connection, (*during, job_stat.c.Shard != 0), most, Shard=0)
 
 
+_FOLDED = "folded statistics"
+"""The setting with the instant up to which :func:`fold` has moved rows."""
+
+
+async def folded_until(connection: AsyncConnection) -> datetime | None:
+    """Return the instant up to which the rows were moved; ``None`` before the first time."""
+    c = job_setting.c
+    value = await connection.scalar(sa.select(c.Value).where(c.Name == _FOLDED))
+    return None if value is None else datetime.fromisoformat(value)
+
+
+async def note_folded(connection: AsyncConnection, until: datetime, now: datetime) -> None:
+    """Store the instant for :func:`folded_until`."""
+    row = {"Name": _FOLDED, "Value": until.isoformat(), "UpdatedAt": now}
+    await connection.execute(known.of(connection).upsert(job_setting, [job_setting.c.Name], row))
+
+
 async def rename(connection: AsyncConnection, new: str, old: str, *, most: int) -> int:
     """Move up to ``most`` rows from a former name of a job to its new name; return the number of rows moved."""
     return await _move(connection, (job_stat.c.JobName == old,), most, JobName=new)

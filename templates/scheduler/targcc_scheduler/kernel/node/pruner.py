@@ -149,17 +149,22 @@ async def count_history(store: Store, *, progress: Callable[[int], None] | None 
 async def fold_statistics(store: Store, now: datetime) -> None:
     """Merge the statistics rows that several nodes wrote for a quarter of an hour, a day after its beginning.
 
-    A page then reads one row for each quarter of an hour.
+    A page then reads one row for each quarter of an hour. A pass continues at the end of the last pass, so that its cost does not depend on
+    the history's length. The rows of a run that ended more than a day after it began may stay as they are.
     """
+    since, before = now - _FOLDED_UNTIL, now - _FOLDED_AFTER
+    async with store.read() as connection:
+        last = await statistics.folded_until(connection)
+    since = since if last is None else max(since, last)
     pace, folded = Throttle.on(store), 1
     while folded:
         started = time.monotonic()
-        fold = partial(
-            statistics.fold, since=now - _FOLDED_UNTIL, before=now - _FOLDED_AFTER, most=pace.size
-        )
+        fold = partial(statistics.fold, since=since, before=before, most=pace.size)
         folded = await store.change(fold)
         taken = time.monotonic() - started
         await pace.rest(taken)
+    if since < before:
+        await store.change(lambda connection: statistics.note_folded(connection, before, now))
 
 
 async def prune(
