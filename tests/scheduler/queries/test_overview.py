@@ -11,6 +11,7 @@ from targcc_scheduler.features.triage import inbox
 from targcc_scheduler.features.triage.issues import Issue, issues
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.jobs.discovery import BrokenModule
+from targcc_scheduler.kernel.queries import overview as overview_queries
 from targcc_scheduler.kernel.queries.jobs import JobOverview, next_run, schedule_words
 from targcc_scheduler.kernel.queries.models import Pause, Run
 from targcc_scheduler.kernel.queries.overview import Overview, overview
@@ -69,23 +70,20 @@ SKIPPED, CANCELLED, RUNNING = RunState.SKIPPED, RunState.CANCELLED, RunState.RUN
 
 
 @pytest.mark.parametrize(
-    ("runs", "bad", "in_a_row"),
+    ("runs", "in_a_row"),
     [
-        ((), False, 0),
-        ((S,), False, 0),
-        ((F,), True, 1),
-        ((M, F, S, F), True, 2),
-        ((S, F, F), False, 0),
-        ((SKIPPED, F), True, 1),
-        ((RUNNING, F), True, 1),
-        ((CANCELLED, F), False, 0),
-        ((F, CANCELLED, F), True, 1),
+        ((), 0),
+        ((S,), 0),
+        ((F,), 1),
+        ((M, F, S, F), 2),
+        ((S, F, F), 0),
+        ((SKIPPED, F), 1),
+        ((RUNNING, F), 1),
+        ((CANCELLED, F), 0),
+        ((F, CANCELLED, F), 1),
     ],
 )
-def test_a_job_needs_a_person_while_its_last_outcome_was_bad(
-    runs: tuple[RunState, ...], bad: Any, in_a_row: int
-):
-    assert job(*runs).needs_attention is bad
+def test_failures_in_a_row_count_from_the_last_outcome(runs: tuple[RunState, ...], in_a_row: int):
     assert job(*runs).failing_runs == in_a_row
 
 
@@ -194,6 +192,28 @@ async def test_a_job_whose_reruns_wait_is_not_among_the_recovered(site: Site):
     assert [entry.name for entry in (await view_of(site)).recovered] == ["DailyReport"]
 
 
+async def test_requests_share_the_past_of_a_large_project_for_some_seconds(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(overview_queries, "MOST_ON_BOARD", 0)
+    now, definitions = datetime.now(UTC), site.scheduler.definitions.values()
+
+    async def at(seconds: int) -> tuple[int, list[str]]:
+        later = now + timedelta(seconds=seconds)
+        view = await site.scheduler.read(lambda db: overview(db, definitions, later))
+        return view.window.total, [entry.name for entry in view.recovered]
+
+    await site.add_run("DailyReport", "failed")
+    assert await at(0) == (1, [])
+    await site.add_run("DailyReport", "succeeded")
+    assert await at(1) == (2, ["DailyReport"])
+    monkeypatch.setattr(overview_queries, "LARGE", 1)
+    assert await at(2) == (2, ["DailyReport"])
+    await site.add_run("DailyReport", "failed")
+    assert await at(11) == (2, ["DailyReport"])
+    assert await at(12) == (3, [])
+
+
 async def test_a_job_that_failed_after_a_shorter_run_succeeded_is_not_among_the_recovered(
     site: Site,
 ):
@@ -216,7 +236,7 @@ async def test_runs_that_wait_do_not_hide_the_outcomes_before_them(site: Site):
     daily = next(entry for entry in (await view_of(site)).board if entry.name == "DailyReport")
     assert daily.last is not None
     assert daily.last.id == failed
-    assert (daily.success_rate, daily.failing_runs, daily.needs_attention) == (0.75, 1, True)
+    assert (daily.success_rate, daily.failing_runs) == (0.75, 1)
     assert daily.usual_duration == timedelta(minutes=1)
 
 

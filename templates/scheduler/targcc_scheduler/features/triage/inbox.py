@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -177,6 +177,29 @@ _LATER = 5_000
 Standing = Literal["open", "snoozed", "muted", "done"]
 
 
+class GroupCounts(NamedTuple):
+    """The counts of an error group: enough to sort the groups, or to count them.
+
+    Args:
+        cause: The fingerprint's key.
+        job: The job.
+        open: Number of unhandled runs.
+        in_hand: Number of reruns that wait or run.
+        newest_run: Id of the newest open run.
+    """
+
+    cause: str
+    job: str
+    open: int
+    in_hand: int
+    newest_run: int | None
+
+    @property
+    def number(self) -> int:
+        """Return the number of runs that need attention."""
+        return self.open + self.in_hand
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorGroup:
     """A job's failed or missed runs with the same fingerprint.
@@ -251,14 +274,38 @@ class Failure(ErrorGroup):
     works_since: datetime | None
 
 
-async def open_groups(connection: AsyncConnection, now: datetime) -> list[ErrorGroup]:
-    """Return the open error groups. The cost does not grow with their handled runs."""
-    opened, in_hand = await _opened(connection), await _in_hand(connection)
-    keys = sorted({*opened, *in_hand})
-    wanted = sa.select(job_failure).where(job_failure.c.Cause.in_(keys))
-    groups = (await connection.execute(wanted)).all()
-    every = await _error_groups(connection, groups, opened, in_hand, now)
-    return [group for group in every if group.standing == "open"]
+async def groups(
+    connection: AsyncConnection,
+    now: datetime,
+    *,
+    everything: bool = False,
+    wanted: RunFilter | None = None,
+) -> list[GroupCounts]:
+    """Return the open error groups, those with the most open runs and reruns first. The cost does not grow with their handled runs.
+
+    With ``everything`` include groups in any state. A search keeps only groups with a matching open run; with
+    ``everything`` a handled run may match too.
+    """
+    c = job_failure.c
+    searched = wanted is not None and bool(wanted.search.terms)
+    fits = list(conditions(await with_names(connection, wanted))) if wanted is not None else []
+    opened, in_hand = _open_runs(*fits), await _in_hand(connection)
+    rows = sa.select(c.Cause, c.JobName, opened.c.open, opened.c.newest)
+    rows = rows.select_from(job_failure.outerjoin(opened, opened.c.Cause == c.Cause))
+    has_open = opened.c.open.is_not(None)
+    if searched and everything:
+        of_any = sa.select(job_run.c.Cause).where(job_run.c.Cause.is_not(None), *fits)
+        rows = rows.where(c.Cause.in_(of_any))
+    elif not everything:
+        of_reruns = sa.select(_active_reruns().subquery().c.Cause)
+        rows = rows.where(has_open if searched else sa.or_(has_open, c.Cause.in_(of_reruns)))
+        is_snoozed = sa.and_(c.SnoozedUntil.is_not(None), c.SnoozedUntil > now)
+        rows = rows.where(c.MutedAt.is_(None), sa.not_(is_snoozed))
+    shown = [
+        GroupCounts(cause, job, number or 0, in_hand.get(cause, 0), newest)
+        for cause, job, number, newest in (await connection.execute(rows)).all()
+    ]
+    return sorted(shown, key=lambda group: (-group.number, group.job, group.cause))
 
 
 async def inbox(
@@ -268,28 +315,9 @@ async def inbox(
     everything: bool = False,
     wanted: RunFilter | None = None,
 ) -> tuple[Failure, ...]:
-    """Return the open error groups, those with the most open runs and reruns first.
-
-    With ``everything`` include groups in any state. A search keeps only groups with a matching open run; with
-    ``everything`` a handled run may match too.
-    """
-    c = job_run.c
-    searched = wanted is not None and bool(wanted.search.terms)
-    fits = list(conditions(await with_names(connection, wanted))) if wanted is not None else []
-    opened = await _opened(connection, *fits)
-    in_hand = await _in_hand(connection)
-    groups_wanted = sa.select(job_failure)
-    if searched and everything:
-        of_any = sa.select(c.Cause).where(c.Cause.is_not(None), *fits)
-        groups_wanted = groups_wanted.where(job_failure.c.Cause.in_(of_any))
-    elif searched:
-        groups_wanted = groups_wanted.where(job_failure.c.Cause.in_(sorted(opened)))
-    elif not everything:
-        groups_wanted = groups_wanted.where(job_failure.c.Cause.in_(sorted({*opened, *in_hand})))
-    groups = (await connection.execute(groups_wanted)).all()
-    failures = await _failures(connection, groups, opened, in_hand, now)
-    shown = [one for one in failures if everything or one.standing == "open"]
-    return tuple(sorted(shown, key=lambda one: (-(one.open + one.in_hand), one.job, one.cause)))
+    """Return the error groups of :func:`groups` with the figures of all their runs."""
+    counted = await groups(connection, now, everything=everything, wanted=wanted)
+    return await with_figures(connection, counted, now)
 
 
 async def get(connection: AsyncConnection, cause: str, now: datetime) -> Failure:
@@ -298,9 +326,13 @@ async def get(connection: AsyncConnection, cause: str, now: datetime) -> Failure
     Raises:
         UnknownFailure: No error group has this cause.
     """
-    row = await require(connection, cause)
-    opened = await _opened(connection, job_run.c.Cause == cause)
-    [failure] = await _failures(connection, [row], opened, await _in_hand(connection), now)
+    group = await require(connection, cause)
+    opened = _open_runs(job_run.c.Cause == cause)
+    row = (await connection.execute(sa.select(opened))).one_or_none()
+    number, newest = (row.open, row.newest) if row is not None else (0, None)
+    in_hand = (await _in_hand(connection)).get(cause, 0)
+    counts = GroupCounts(cause, group.JobName, number, in_hand, newest)
+    [failure] = await with_figures(connection, [counts], now)
     return failure
 
 
@@ -340,16 +372,13 @@ async def done_since(connection: AsyncConnection, runs: Sequence[Run]) -> frozen
     return frozenset(run_ids)
 
 
-async def _opened(
-    connection: AsyncConnection, *where: sa.ColumnElement[bool]
-) -> dict[str, sa.Row[Any]]:
-    """Map the error groups to the number of unhandled runs that meet ``where``, and the newest run's id."""
+def _open_runs(*where: sa.ColumnElement[bool]) -> sa.Subquery:
+    """Select the number of unhandled runs that meet ``where``, and the newest run's id, by error group."""
     c = job_run.c
     counts = sa.func.count().label("open"), sa.func.max(c.Id).label("newest")
-    rows = await connection.execute(
-        sa.select(c.Cause, *counts).where(*is_open(), *where).group_by(c.Cause)
+    return (
+        sa.select(c.Cause, *counts).where(*is_open(), *where).group_by(c.Cause).subquery("opened")
     )
-    return {row.Cause: row for row in rows}
 
 
 async def _in_hand(connection: AsyncConnection) -> dict[str, int]:
@@ -370,17 +399,14 @@ def _active_reruns() -> sa.Select[Any]:
     )
 
 
-async def _failures(
-    connection: AsyncConnection,
-    groups: Sequence[Any],
-    opened: dict[str, Any],
-    in_hand: dict[str, int],
-    now: datetime,
-) -> list[Failure]:
-    counts, trends = await _counts(connection, [row.Cause for row in groups], now)
-    works = await _works_since(connection, {row.JobName for row in groups})
+async def with_figures(
+    connection: AsyncConnection, counted: Sequence[GroupCounts], now: datetime
+) -> tuple[Failure, ...]:
+    """Read error groups with the figures of all their runs."""
+    counts, trends = await _counts(connection, [group.cause for group in counted], now)
+    works = await _works_since(connection, {group.job for group in counted})
     failures = []
-    for group in await _error_groups(connection, groups, opened, in_hand, now):
+    for group in await described(connection, counted, now):
         total, last = counts.get(group.cause, (0, group.first_at))
         worked = works.get(group.job)
         failures.append(
@@ -392,20 +418,23 @@ async def _failures(
                 works_since=worked if worked is not None and worked > last else None,
             )
         )
-    return failures
+    return tuple(failures)
 
 
-async def _error_groups(
-    connection: AsyncConnection,
-    groups: Sequence[Any],
-    opened: dict[str, Any],
-    in_hand: dict[str, int],
-    now: datetime,
+async def described(
+    connection: AsyncConnection, counted: Sequence[GroupCounts], now: datetime
 ) -> list[ErrorGroup]:
-    samples = await _samples(connection, [row.newest for row in opened.values()])
+    """Read error groups, in the order of ``counted``; leave out groups that are gone."""
+    newest = [group.newest_run for group in counted if group.newest_run is not None]
+    samples = await _samples(connection, newest)
+    keys = [group.cause for group in counted]
+    rows = await connection.execute(sa.select(job_failure).where(job_failure.c.Cause.in_(keys)))
+    row_of = {row.Cause: row for row in rows}
     error_groups = []
-    for row in groups:
-        open_runs = opened.get(row.Cause)
+    for group in counted:
+        row = row_of.get(group.cause)
+        if row is None:
+            continue
         snoozed = row.SnoozedUntil is not None and row.SnoozedUntil > now
         error_groups.append(
             ErrorGroup(
@@ -414,12 +443,12 @@ async def _error_groups(
                 kind=row.Kind,
                 place=row.Place or "",
                 message=row.Message or "",
-                open=open_runs.open if open_runs is not None else 0,
-                in_hand=in_hand.get(row.Cause, 0),
+                open=group.open,
+                in_hand=group.in_hand,
                 first_at=row.FirstAt,
                 first_release=row.FirstRelease,
-                newest_run=open_runs.newest if open_runs is not None else None,
-                sample=samples.get(open_runs.newest, "") if open_runs is not None else "",
+                newest_run=group.newest_run,
+                sample=samples.get(group.newest_run, "") if group.newest_run is not None else "",
                 snoozed_by=row.SnoozedBy if snoozed else None,
                 snoozed_until=row.SnoozedUntil if snoozed else None,
                 note=row.Note,

@@ -24,7 +24,7 @@ from ...kernel.pauses import Window
 from ...kernel.queries import system
 from ...kernel.queries.models import Pause, Queue, Server
 from . import sla
-from .inbox import ErrorGroup, open_groups
+from .inbox import ErrorGroup, described, groups
 
 Kind = Literal[
     "no-server",
@@ -82,10 +82,34 @@ async def issues(
 ) -> tuple[Issue, ...]:
     """Return all current issues, worst first. Pass ``failures`` if the inbox was read already."""
     jobs = list(definitions)
-    groups = await open_groups(connection, now) if failures is None else failures
-    failed = _failures(groups, _names(jobs), _places(jobs))
+    if failures is None:
+        failures = await described(connection, await groups(connection, now), now)
+    failed = _failures(failures, _names(jobs), _places(jobs))
     others = await besides_failures(connection, jobs, now, lost_after=lost_after)
     return _in_order([*failed, *others])
+
+
+async def worst_issues(
+    connection: AsyncConnection,
+    definitions: Iterable[JobDefinition],
+    now: datetime,
+    *,
+    lost_after: float,
+    most: int,
+) -> tuple[tuple[Issue, ...], int]:
+    """Return the first of :func:`issues`, and the number of all issues.
+
+    The texts of the error groups beyond the first ``most`` are neither read nor written, except for the first serious error group.
+    """
+    jobs = list(definitions)
+    names = _names(jobs)
+    counted = await groups(connection, now)
+    counted.sort(key=lambda group: (-group.number, names.get(group.job, group.job)))
+    serious = next((n for n, group in enumerate(counted) if group.open), 0)
+    first = [*counted[:most], *counted[max(serious, most) : serious + 1]]
+    failed = _failures(await described(connection, first, now), names, _places(jobs))
+    others = await besides_failures(connection, jobs, now, lost_after=lost_after)
+    return _in_order([*failed, *others]), len(counted) + len(others)
 
 
 async def besides_failures(

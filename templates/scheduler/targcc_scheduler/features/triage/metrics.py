@@ -20,8 +20,8 @@ async def figures(
         "targcc_open_failures", "Failed and missed runs that nobody has dealt with.", labels=["job"]
     )
     counts: Counter[str] = Counter()
-    for failure in await inbox.inbox(connection, now):
-        counts[failure.job] += failure.open
+    for group in await inbox.groups(connection, now):
+        counts[group.job] += group.open
     for job in jobs:
         counts[job.name] += 0
     for name, number in counts.items():

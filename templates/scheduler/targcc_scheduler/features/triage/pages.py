@@ -66,15 +66,19 @@ async def inbox_page(
     lost_after = scheduler.settings.lost_after_seconds
 
     async def query(db: AsyncConnection) -> dict[str, Any]:
+        groups = await inbox.groups(db, now, everything=everything, wanted=wanted)
+        pages = max(1, math.ceil(len(groups) / MOST_FAILURES))
+        number = min(max(id_of(page) or 1, 1), pages)
+        part = groups[(number - 1) * MOST_FAILURES : number * MOST_FAILURES]
         return {
-            "failures": await inbox.inbox(db, now, everything=everything, wanted=wanted),
+            "failures": await inbox.with_figures(db, part, now),
+            "total": len(groups),
+            "pages": pages,
+            "number": number,
             "wrong": await besides_failures(db, definitions, now, lost_after=lost_after),
         }
 
     content = await scheduler.read(query)
-    failures = content["failures"]
-    pages = max(1, math.ceil(len(failures) / MOST_FAILURES))
-    number = min(max(id_of(page) or 1, 1), pages)
     return render(
         request,
         "oncall/inbox.html",
@@ -82,9 +86,6 @@ async def inbox_page(
         everything=everything,
         search=search,
         error=error,
-        shown=failures[(number - 1) * MOST_FAILURES : number * MOST_FAILURES],
-        number=number,
-        pages=pages,
         **content,
     )
 

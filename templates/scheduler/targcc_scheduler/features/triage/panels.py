@@ -8,7 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...web.dashboard.panels import PageSubject
 from . import bulk_queries, why
-from .issues import issues
+from .issues import worst_issues
+
+_MOST_ISSUES = 12
+"""Number of issues on the overview."""
 
 
 async def of_job(connection: AsyncConnection, page: PageSubject) -> dict[str, Any]:
@@ -46,11 +49,12 @@ async def of_runs(_: AsyncConnection, _page: PageSubject) -> dict[str, Any]:
 
 
 async def of_overview(connection: AsyncConnection, page: PageSubject) -> dict[str, Any]:
-    """Return the current issues."""
-    problems = await issues(
+    """Return the first current issues, and the number of all issues."""
+    problems, number = await worst_issues(
         connection,
         page.scheduler.definitions.values(),
         page.now,
         lost_after=page.scheduler.settings.lost_after_seconds,
+        most=_MOST_ISSUES,
     )
-    return {"problems": problems}
+    return {"problems": problems, "problem_count": number}

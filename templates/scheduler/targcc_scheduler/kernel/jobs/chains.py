@@ -77,8 +77,11 @@ def circle(name: str, after: Mapping[str, Iterable[str]]) -> list[str] | None:
 
 def chains(definitions: Iterable[JobDefinition]) -> tuple[tuple[JobDefinition, ...], ...]:
     """Group jobs that are connected by ``after`` into chains; in each chain a job comes after every job that it follows."""
-    jobs = sorted(definitions, key=lambda job: job.display_name.casefold())
-    by_name = {job.name: job for job in jobs}
+    by_name = {job.name: job for job in definitions}
+    followers = [job for job in by_name.values() if job.after]
+    connected = {name for job in followers for name in (job.name, *job.after)}
+    members = (job for job in by_name.values() if job.name in connected)  # few of many jobs
+    jobs = sorted(members, key=lambda job: job.display_name.casefold())
     after = {job.name: frozenset(job.after) & by_name.keys() for job in jobs}
     groups = [_in_order(group, after) for group in _groups(after)]
     return tuple(

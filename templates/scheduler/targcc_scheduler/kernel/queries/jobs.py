@@ -170,12 +170,7 @@ class JobWithRuns(JobEntry, Generic[R]):
     @property
     def recovered(self) -> bool:
         """Whether a run succeeded after the last failure or missed slot."""
-        successes = (run for run in self.outcomes if run.state is RunState.SUCCEEDED)
-        failures = [run.happened_at for run in self.outcomes if run.state in BAD]
-        if not failures:
-            return any(successes)
-        last = max(failures)  # few times are read: a page asks this of hundreds of jobs
-        return any(run.happened_at > last for run in successes)
+        return _has_recovered(self.outcomes)
 
     @property
     def active(self) -> tuple[R, ...]:
@@ -190,11 +185,6 @@ class JobWithRuns(JobEntry, Generic[R]):
         return outcomes.count(RunState.SUCCEEDED) / len(outcomes) if outcomes else None
 
     @property
-    def needs_attention(self) -> bool:
-        """Whether the last outcome was a failure or a missed slot."""
-        return self.last is not None and self.last.state in BAD
-
-    @property
     def failing_runs(self) -> int:
         """The number of consecutive failures and missed slots up to now."""
         count = 0
@@ -203,6 +193,16 @@ class JobWithRuns(JobEntry, Generic[R]):
                 break
             count += 1
         return count
+
+
+def _has_recovered(outcomes: Sequence[RunInState | RecentRun]) -> bool:
+    """Return whether a run succeeded after the last failure or missed slot."""
+    successes = (run for run in outcomes if run.state is RunState.SUCCEEDED)
+    failures = [run.happened_at for run in outcomes if run.state in BAD]
+    if not failures:
+        return any(successes)
+    last = max(failures)  # few times are read: a page asks this of thousands of jobs
+    return any(run.happened_at > last for run in successes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,6 +294,27 @@ def _joined(
         recent=recent,
         older=older,
     )
+
+
+async def failing_jobs(connection: AsyncConnection, names: Iterable[str]) -> set[str]:
+    """Return the jobs whose last outcome is a failure or a missed slot; read the newest run of each job, and few others."""
+    newest = await runs.newest_states(connection, names, 1)
+    undecided = {
+        job: run.id for job, [run] in _nonempty(newest).items() if run.state not in _DECIDED
+    }
+    older = await runs.newest_states(connection, undecided, 1, *sorted(_DECIDED))
+    last = _nonempty(newest | older)
+    return {job for job, outcomes in last.items() if outcomes[0].state in BAD}
+
+
+async def recovered_jobs(connection: AsyncConnection, names: Iterable[str]) -> set[str]:
+    """Return the jobs that have recovered, as :attr:`JobWithRuns.recovered` does; read the newest run of each job that succeeded, failed and was missed."""
+    outcomes = await runs.newest_states(connection, names, 1, RunState.SUCCEEDED, *sorted(BAD))
+    return {job for job, newest in outcomes.items() if _has_recovered(newest)}
+
+
+def _nonempty(newest: Mapping[str, tuple[RunInState, ...]]) -> dict[str, tuple[RunInState, ...]]:
+    return {job: states for job, states in newest.items() if states}
 
 
 async def job_overviews(

@@ -5,25 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...core.actor import visibility
 from ...core.states import ACTIVE, RunState
 from ...db.tables import job_run
 from .. import job_owner as owners
 from .. import statistics
 from ..job_owner import Ownership
 from ..jobs.definition import JobDefinition
+from ..runs.values import quarter_of
 from . import runs, system
 from .chains import Chain, chains
-from .jobs import BAD, JobEntry, JobOverview, job_entries, with_runs, with_states
+from .jobs import BAD, JobEntry, JobOverview, job_entries, recovered_jobs, with_runs
 from .models import Run, Server
 from .statistics import EndedRuns, ended_runs
 from .upcoming import Upcoming, coming_slots, upcoming
 
 MOST_ON_BOARD = 120
 """Limit of jobs outside chains that the page shows with their recent runs."""
+LARGE, SHARED_FOR = 50_000, timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """The part of an overview that the requests of some seconds share."""
+
+    first: datetime
+    at: datetime
+    window: EndedRuns
+    recovered: set[str]
+
+    def serves(self, since: datetime, now: datetime) -> bool:
+        """Return whether a request at ``now`` may have this part, for a window from ``since``."""
+        return self.first == quarter_of(since) and self.at <= now < self.at + SHARED_FOR
+
+
+_SHARED: WeakKeyDictionary[sa.Engine, _Shared] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +110,12 @@ async def overview(
 ) -> Overview:
     """Read the overview page data in about a dozen queries; the cost does not grow with the number of runs.
 
-    Recent runs are read of the jobs on the board and of running jobs, and their states alone of other jobs that failed in the window.
+    Recent runs are read of the jobs on the board and of running jobs, and the newest run in each of three states of other jobs that failed in the window.
     """
     definitions = list(definitions)
     jobs = await job_entries(connection, definitions, now)
     since, horizon = now - back, now + ahead
-    window = await ended_runs(connection, since, now)
+    window, recovered_lately = await _lately(connection, since, now)
     failed = window.jobs(*BAD) - await _with_reruns(connection)
     waiting = await runs.waiting_runs(connection)
     running = await runs.running_runs(connection)
@@ -105,10 +126,8 @@ async def overview(
     read = {
         job.name: job for job in await with_runs(connection, (j for j in jobs if j.name in shown))
     }
-    unread = failed.difference(read)
-    states = await with_states(connection, (job for job in jobs if job.name in unread))
-    recovered = {name for name, job in read.items() if name in failed and job.recovered}
-    recovered |= {job.name for job in states if job.recovered}
+    recovered = failed & recovered_lately.difference(read)
+    recovered |= {name for name, job in read.items() if name in failed and job.recovered}
     return Overview(
         now=now,
         since=since,
@@ -128,6 +147,24 @@ async def overview(
         unfinished=tuple(await owners.unfinished(connection, now)),
         still_counting=await statistics.left(connection),
     )
+
+
+async def _lately(
+    connection: AsyncConnection, since: datetime, now: datetime
+) -> tuple[EndedRuns, set[str]]:
+    """Return the counts of the window, and the jobs that failed or were missed in it and have succeeded since.
+
+    In a project with more than :data:`LARGE` ended runs, requests share the answer for :data:`SHARED_FOR`, since pages reload every few seconds.
+    """
+    sees_all, engine = visibility.get() is None, connection.sync_engine
+    shared = _SHARED.get(engine) if sees_all else None
+    if shared is not None and shared.serves(since, now):
+        return shared.window, shared.recovered
+    window = await ended_runs(connection, since, now)
+    recovered = await recovered_jobs(connection, window.jobs(*BAD))
+    if sees_all and window.total > LARGE:
+        _SHARED[engine] = _Shared(quarter_of(since), now, window, recovered)
+    return window, recovered
 
 
 async def _with_reruns(connection: AsyncConnection) -> frozenset[str]:

@@ -82,6 +82,13 @@ def _waiting() -> sa.Select[Any]:
     return first_of(parts, [c.DueAt.asc(), c.Id.asc()], 50)
 
 
+async def active_jobs(connection: AsyncConnection) -> set[str]:
+    """Return the jobs with runs that are running or wait for a retry."""
+    c = job_run.c
+    active = sa.select(c.JobName).where(c.State.in_([RunState.RUNNING, RunState.RETRYING]))
+    return set(await connection.scalars(active.distinct()))
+
+
 async def recent_runs(
     connection: AsyncConnection, names: Iterable[str], each: int, *where: sa.ColumnElement[bool]
 ) -> dict[str, tuple[Run, ...]]:

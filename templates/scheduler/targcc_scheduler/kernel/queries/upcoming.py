@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import heapq
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 from ...schedules.intervals import AfterRunSchedule
 from ...schedules.zones import parse_zone
@@ -24,13 +26,19 @@ class Upcoming:
     run: Run | None
 
 
+MOST_UPCOMING = 100
+"""Limit of next starts."""
+
+
 def upcoming(
     jobs: Iterable[JobEntry], waiting: Iterable[Run], now: datetime
 ) -> tuple[Upcoming, ...]:
-    """Return the next starts of all jobs: waiting, delayed and retrying runs, and each job's next slot."""
-    due = [Upcoming(max(run.due_at, now), run.job, run) for run in waiting]
-    slots = [Upcoming(job.next_run, job.name, None) for job in jobs if job.next_run is not None]
-    return tuple(sorted([*due, *slots], key=lambda one: (one.at, one.job)))
+    """Return the first of the next starts of all jobs: waiting, delayed and retrying runs, and each job's next slot."""
+    slots = [(job.next_run, job.name, None) for job in jobs if job.next_run is not None]
+    starts: list[tuple[datetime, str, Run | None]] = [*slots]
+    starts += [(max(run.due_at, now), run.job, run) for run in waiting]
+    first = heapq.nsmallest(MOST_UPCOMING, starts, key=itemgetter(0, 1))
+    return tuple(itertools.starmap(Upcoming, first))
 
 
 def coming_slots(jobs: Iterable[JobEntry], now: datetime, horizon: datetime) -> Iterator[datetime]:

@@ -27,7 +27,7 @@ from ...kernel.queries import jobs as querie_jobs
 from ...kernel.queries import limits, statistics, system
 from ...kernel.queries import runs as run_queries
 from ...kernel.queries.chains import Chain, chains
-from ...kernel.queries.jobs import JobEntry, JobOverview, JobStates, with_runs, with_states
+from ...kernel.queries.jobs import JobEntry, JobOverview, with_runs
 from ...kernel.queries.limits import LimitKey
 from ...kernel.queries.models import Attempt, Run
 from ...kernel.queries.run_search import RunFilter, RunPage, list_runs
@@ -290,16 +290,19 @@ async def jobs_page(
     show: str = "",
     page: str = "",
 ) -> Response:
-    """The jobs, a hundred on a page. Recent runs are read of the page's jobs; the filters by outcome need the runs of all jobs."""
+    """The jobs, a hundred on a page. Recent runs are read of the page's jobs; a filter by outcome reads the newest run of each job."""
     now = scheduler.clock.now()
     definitions = scheduler.definitions.values()
 
     async def query(db: AsyncConnection) -> JobsPage:
         entries = await querie_jobs.job_entries(db, definitions, now)
         entries = tuple(job for job in entries if _mentions(job, q) and _is_shown(job, show))
-        if (is_shown := _BY_RUNS.get(show)) is not None:
-            shown = {job.name for job in await with_states(db, entries) if is_shown(job)}
-            entries = tuple(job for job in entries if job.name in shown)
+        if show == "failing":
+            failing = await querie_jobs.failing_jobs(db, [job.name for job in entries])
+            entries = tuple(job for job in entries if job.name in failing)
+        elif show == "running":
+            active = await run_queries.active_jobs(db)
+            entries = tuple(job for job in entries if job.name in active)
         chained = await chains(db, definitions)
         ordered = [job for _, group in _grouped(entries, chained) for job in group]
         pages = max(1, math.ceil(len(ordered) / MOST_JOBS))
@@ -349,11 +352,7 @@ _SHOWN: dict[str, Callable[[JobEntry], bool]] = {
     "scheduled": lambda job: job.definition.schedule is not None,
     "manual": lambda job: job.definition.schedule is None,
 }
-_BY_RUNS: dict[str, Callable[[JobStates], bool]] = {
-    "failing": lambda job: job.needs_attention,
-    "running": lambda job: bool(job.active),
-}
-"""Jobs page filters by name; an unknown name shows all jobs."""
+"""Jobs page filters by name, beside ``failing`` and ``running``; an unknown name shows all jobs."""
 
 
 def _is_shown(job: JobEntry, show: str) -> bool:

@@ -44,20 +44,25 @@ class Problem(Protocol):
 
 
 def status_banner(
-    view: Overview, problems: Sequence[Problem] | None, broken: Sequence[BrokenModule]
+    view: Overview,
+    problems: Sequence[Problem] | None,
+    broken: Sequence[BrokenModule],
+    problem_count: int | None = None,
 ) -> StatusBanner:
     """Return the banner for the state of the system; ``good`` only if nothing needs attention.
 
     Args:
         view: Data of the overview page.
-        problems: Current issues, worst first; ``None`` if no feature looks for issues.
+        problems: The first current issues, worst first, and the first serious issue; ``None`` if no feature looks for issues.
         broken: Job files that cannot be used.
+        problem_count: Number of all current issues. Default: number of ``problems``.
     """
     detail = f"{_detail(view)}{_unknown(view)}{_unfinished(view)}"
     wrong = list(problems or ())
+    count = len(wrong) if problem_count is None else problem_count
     serious = [item for item in wrong if item.serious]
     if serious:
-        return StatusBanner("bad", _title(serious[0], len(wrong) - 1 + bool(broken)), detail)
+        return StatusBanner("bad", _title(serious[0], count - 1 + bool(broken)), detail)
     if broken:
         files = (
             humanize.count(len(broken), "job file")
@@ -66,7 +71,7 @@ def status_banner(
         )
         return StatusBanner("bad", gettext("%(files)s failed to load", files=files), detail)
     if wrong:
-        return StatusBanner("warn", _title(wrong[0], len(wrong) - 1), detail)
+        return StatusBanner("warn", _title(wrong[0], count - 1), detail)
     if problems is None and not view.has_recovered:
         return StatusBanner(
             "warn", gettext("Some jobs have not succeeded since their failure"), detail
@@ -177,6 +182,8 @@ async def first_page(request: Request, principal: Viewer, scheduler: SchedulerOf
         "pages/overview.html",
         principal,
         view=view,
-        banner=status_banner(view, added.get("problems"), scheduler.broken),
+        banner=status_banner(
+            view, added.get("problems"), scheduler.broken, added.get("problem_count")
+        ),
         **added,
     )
