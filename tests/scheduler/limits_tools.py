@@ -10,7 +10,7 @@ from targcc_scheduler.kernel.jobs.options import LimitPolicy
 from targcc_scheduler.kernel.limit_claims import KeyCapacities
 from targcc_scheduler.kernel.runs import claim as run_claim
 from targcc_scheduler.kernel.runs.values import Offer, OfferedRun, Tie
-from targcc_scheduler.kernel.worker.claimer import terms_of
+from targcc_scheduler.kernel.worker.claimer import LimitPolicies
 
 
 async def let_some_have_room(scheduler: Scheduler, job: str) -> None:
@@ -21,7 +21,7 @@ async def let_some_have_room(scheduler: Scheduler, job: str) -> None:
 
     async def work(call):
         rows = (await call.connection.execute(waiting)).all()
-        keys = KeyCapacities(terms_of(scheduler.definitions), call.now)
+        keys = KeyCapacities(LimitPolicies(scheduler.definitions), call.now)
         await keys.look(call.connection, rows)
         have = [row.Id for row in rows if keys.take(row)]
         await keys.ask(call.connection)

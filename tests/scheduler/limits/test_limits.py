@@ -16,7 +16,7 @@ from targcc_scheduler.kernel import limits
 from targcc_scheduler.kernel.engine.submit import submission
 from targcc_scheduler.kernel.jobs.declaration import declare
 from targcc_scheduler.kernel.queries import runs
-from targcc_scheduler.kernel.worker.claimer import terms_of
+from targcc_scheduler.kernel.worker.claimer import LimitPolicies
 from targcc_scheduler.project import Project, current
 
 RUNNING: Counter[str] = Counter()
@@ -191,7 +191,7 @@ async def test_a_raised_limit_of_a_new_release_is_swept(scheduler):
     await scheduler.operate(lambda call: call.connection.execute(none), None)
     stuck = await scheduler.enqueue(LimitedJob, tenant="z")
     await _until_awaiting(scheduler, stuck)
-    terms = terms_of(scheduler.definitions)
+    terms = LimitPolicies(scheduler.definitions)
 
     async def sweep(call):
         await limits.renew(call.connection, terms, call.now)

@@ -1,6 +1,7 @@
 """Nodes index the texts of finished runs beside all other work."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import JobContext, Scheduler, job
 from targcc_scheduler.core.search_language import only
 from targcc_scheduler.db.tables import job_setting, job_text_due
+from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.kernel import text_index as index_keeper
 from targcc_scheduler.kernel.node import maintenance
 from targcc_scheduler.kernel.node.maintenance import pause_after
@@ -96,3 +98,19 @@ async def test_the_index_is_behind_when_more_runs_wait_than_a_burst_leaves(
         return looks
 
     assert await scheduler.change(look) == [False, True]  # the index keeper sees nothing of it
+
+
+async def test_nodes_index_different_runs_at_the_same_time(migrated_postgresql_url: str):
+    """Fifty nodes that waited for each other's rows would hold up their other work, and deadlock."""
+    store, steps = Store(migrated_postgresql_url), []
+
+    async def note(_: AsyncConnection, ids: Sequence[int]) -> None:
+        steps.append(ids)
+
+    async with store.write() as db:
+        await db.execute(job_text_due.insert(), [{"RunId": id_} for id_ in (1, 2, 3)])
+    async with store.write() as one_node, store.write() as other_node, asyncio.timeout(30):
+        await index_keeper.step(one_node, 2, note)
+        await index_keeper.step(other_node, 2, note)
+    await store.dispose()
+    assert steps == [[1, 2], [3]]

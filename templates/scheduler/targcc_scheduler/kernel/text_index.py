@@ -77,9 +77,13 @@ async def is_behind(connection: AsyncConnection) -> bool:
 
 
 async def step(connection: AsyncConnection, most: int, tell: Tell | None = None) -> int:
-    """Index up to ``most`` runs that ended or were deleted, in a transaction, and call ``tell`` with their ids. Return the number of runs."""
+    """Index up to ``most`` runs that ended or were deleted, in a transaction, and call ``tell`` with their ids. Return the number of runs.
+
+    Runs that another node is indexing are skipped.
+    """
     c = job_text_due.c
-    ids = list(await connection.scalars(sa.select(c.RunId).order_by(c.RunId).limit(most)))
+    waiting = sa.select(c.RunId).order_by(c.RunId).limit(most).with_for_update(skip_locked=True)
+    ids = list(await connection.scalars(waiting))
     if not ids:
         return 0
     dialect = known.of(connection)

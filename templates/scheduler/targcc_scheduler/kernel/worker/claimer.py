@@ -14,6 +14,7 @@ from collections.abc import (
     Collection,
     Coroutine,
     Iterable,
+    Iterator,
     Mapping,
     Sequence,
 )
@@ -310,13 +311,29 @@ async def parents_of(store: Store, claim: Claim) -> Parents:
 T = TypeVar("T")
 
 
-def terms_of(definitions: Mapping[str, JobDefinition]) -> dict[str, LimitPolicy]:
-    """Map each job that has a limit by key to the policy of that limit."""
-    return {
-        job.name: LimitPolicy(limit.running, limit.interval_ms, limit.burst)
-        for job in definitions.values()
-        if (limit := job.keyed_limit) is not None
-    }
+class LimitPolicies(Mapping[str, LimitPolicy]):
+    """Map each job that has a limit by key to the policy of that limit.
+
+    A policy is computed when it is read: with thousands of jobs, computing all policies takes longer than a claim.
+
+    Args:
+        definitions: The jobs, by name.
+    """
+
+    def __init__(self, definitions: Mapping[str, JobDefinition]) -> None:
+        self._definitions = definitions
+
+    def __getitem__(self, name: str) -> LimitPolicy:
+        limit = self._definitions[name].keyed_limit
+        if limit is None:
+            raise KeyError(name)
+        return LimitPolicy(limit.running, limit.interval_ms, limit.burst)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, job in self._definitions.items() if job.keyed_limit is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 async def stage_due(
@@ -335,7 +352,7 @@ async def sweep(services: NodeServices, definitions: Mapping[str, JobDefinition]
     Call this only on a node of the deciding release.
     """
     jobs, now = (
-        dict.fromkeys(definitions, LimitPolicy()) | terms_of(definitions),
+        dict.fromkeys(definitions, LimitPolicy()) | dict(LimitPolicies(definitions)),
         services.clock.now(),
     )
     await services.store.change(lambda connection: limits.renew(connection, jobs, now))

@@ -634,17 +634,17 @@ class Executor:
         self, offer: Offer, fitting: Eligibility, names: Collection[str] | None
     ) -> ClaimTerms:
         """Return the terms of a claim; ``names`` are the jobs to look at, where the claim takes runs of no other jobs."""
-        jobs = self._definitions
+        jobs, offered = self._definitions, {run.job_name for run in offer.runs}
         if names is not None:  # a look at thousands of jobs takes longer than the claim
             jobs = {name: jobs[name] for name in names}
         return ClaimTerms(
             server_id=self.server_id,
-            limits=limits_of(jobs, {run.job_name for run in offer.runs} or None),
+            limits=limits_of(jobs, None if offer.queues else offered),
             poison_here=bool(self._poison),
             now=self._clock.now(),
             tell=self._clock.now,
             queue_limits=self._queue_limits,
-            keyed=claimer.terms_of(jobs),
+            keyed=claimer.LimitPolicies(jobs),
             identity=self.identity,
             fits=fitting.why_not,
         )
