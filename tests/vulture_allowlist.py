@@ -171,6 +171,7 @@ _.TABLE_CHECKS
 _among
 _string_agg
 _whole_seconds
+_.do_rollback
 _.do_rollback_to_savepoint
 _.get_default_isolation_level
 _.get_driver_connection

@@ -27,11 +27,16 @@ def test_rows_stay_down_to_every_revision_and_up_from_it(url, revision):
 
 
 def test_base_removes_every_table_of_ours_and_all_come_back(url):
-    make_0_1(url)
+    if url.startswith("mssql"):  # release 0.1 did not know it
+        migrate(url)
+        fill(url)
+    else:
+        make_0_1(url)
     downgrade(url, "base")
-    assert not tables(url) & {name.lower() for name in metadata.tables}
+    names = {name.lower() for name in metadata.tables}
+    assert not tables(url) & names
     migrate(url)
-    assert set(rows(url)) == {str(name) for name in rows(url)}
+    assert tables(url) >= names
     assert revisions(url) == [head_revision()]
 
 

@@ -10,6 +10,7 @@ from rt_tools import until
 from sqlalchemy.exc import DBAPIError
 from targcc_scheduler.core.outage import NO_APPLOCK, in_short, is_held_up, is_undone
 from targcc_scheduler.db.dialects import known
+from targcc_scheduler.db.engines import sync_engine
 from tds_double import HALF_AN_ANSWER, PASSWORD, Cut, Slow, tds_double
 
 CLAIM = sa.text("UPDATE c_JobRun SET State = 'running' WHERE Id = :id")
@@ -123,6 +124,42 @@ async def test_an_application_lock_that_is_not_given_is_tried_again(double, engi
                 await dialect.lock_job(connection, "Job")
         assert is_given or is_undone(caught.value)
     assert [f"IF @answer < 0 THROW {NO_APPLOCK}," in lock for lock in locks] == [True, True]
+
+
+@pytest.fixture
+def _ends_transactions(double):
+    """A server that ends the transaction at an error and does not tell the driver, as Babelfish does."""
+    double.answers["UPDATE c_JobRun"] = QueryError("Arithmetic overflow", number=8115)
+    double.answers["ROLLBACK"] = lambda _: (
+        []
+        if any(statement.startswith("IF @@TRANCOUNT = 0 BEGIN") for statement in double.seen)
+        else QueryError("no corresponding BEGIN TRANSACTION", number=3903)
+    )
+    double.answers["@@TRANCOUNT"] = [{"count": 1}]  # a query of the count begins a transaction
+
+
+@pytest.mark.usefixtures("_ends_transactions")
+async def test_a_rollback_without_a_transaction_does_not_hide_the_first_error(engine):
+    assert "Arithmetic overflow" in in_short(await _error(engine))
+    assert await _answers(engine) == 7
+
+
+@pytest.mark.usefixtures("_ends_transactions")
+def test_a_rollback_without_a_transaction_hides_no_error_of_a_migration(double):
+    with (
+        pytest.raises(DBAPIError, match="Arithmetic overflow"),
+        sync_engine(double.url()) as engine,
+        engine.begin() as connection,
+    ):
+        connection.execute(CLAIM, {"id": 7})
+
+
+async def test_a_rollback_that_fails_is_an_error(double, engine):
+    double.answers["ROLLBACK"] = QueryError("The log is full", number=9002)
+    async with engine.connect() as connection:
+        await connection.execute(ASK)
+        with pytest.raises(DBAPIError, match="The log is full"):
+            await connection.rollback()
 
 
 async def test_another_error_of_the_server_is_no_conflict(double, engine):

@@ -206,7 +206,12 @@ class MSSQLDialect(ServerMethods):
     def set_up(self, engine: sa.Engine) -> None:
         """Compile T-SQL by the rules of this module."""
         engine.dialect.statement_compiler = TSQL
-        engine.dialect.tuple_in_values = True  # as of the async dialect
+        if engine.dialect.is_async:
+            return
+        from .mssql_driver import roll_back
+
+        engine.dialect.tuple_in_values = True  # this and the next: as of the async dialect
+        engine.dialect.do_rollback = roll_back  # type: ignore[assignment, method-assign]
 
     def insert_ignore(self, table: sa.Table, keys: Sequence[sa.Column[Any]]) -> GuardedInsert:
         """Build ``INSERT … SELECT … WHERE NOT EXISTS``."""

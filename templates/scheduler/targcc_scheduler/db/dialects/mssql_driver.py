@@ -33,6 +33,7 @@ _NULL = "CAST(NULL AS nvarchar(4000))"
 _LARGEST = 2**63
 _NAME = re.compile(r"%\(([^)]+)\)s")
 _SETS_PATIENCE = "SET LOCK_TIMEOUT"
+_BEGIN = "IF @@TRANCOUNT = 0 BEGIN TRANSACTION"
 
 
 _STOP_SECONDS = 0.25
@@ -246,6 +247,26 @@ def _literal(value: int | str) -> str:
     return f"N'{quoted}'"
 
 
+def roll_back(driver: Any) -> None:
+    """Roll back the transaction of a connection, also if the server has ended the transaction.
+
+    Babelfish does not tell the driver that it has ended a transaction, and the rollback fails. That error would replace the first error.
+    """
+    try:
+        driver.rollback()
+    except Exception:  # noqa: BLE001 - the class and the text do not say which error
+        _execute(driver, _BEGIN)
+        driver.rollback()
+
+
+def _execute(driver: Any, statement: str) -> None:
+    cursor = driver.cursor()
+    try:
+        cursor.execute(statement)
+    finally:
+        cursor.close()
+
+
 class ThreadedConnection:
     """A connection that makes one call of the driver at a time, in a thread of its engine. The driver crashes if a connection is closed during a call."""
 
@@ -338,20 +359,13 @@ class ThreadedConnection:
         self._wait_on()
 
     def _rollback(self) -> None:
-        """Roll back; the server may have ended the transaction itself, as with a deadlock."""
-        try:
-            self.driver.rollback()
-        except Exception:
-            if self._scalar("SELECT @@TRANCOUNT"):
-                raise
+        roll_back(self.driver)
         self._wait_on()
 
     def _wait_on(self) -> None:
         """Restore the connection's own limit of lock waits, after a transaction that has set another."""
         if self.is_impatient:
-            cursor = self.driver.cursor()
-            cursor.execute(self.patience)
-            cursor.close()
+            _execute(self.driver, self.patience)
             self.is_impatient = False
 
 
