@@ -208,7 +208,7 @@ down_revision = {down!r}
 
 
 def upgrade():
-    op.execute("ALTER TABLE c_JobRun ADD COLUMN Colour VARCHAR(20)")
+    op.execute("ALTER TABLE c_JobRun ADD Colour VARCHAR(20)")
     op.execute(\"\"\"INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
         VALUES ('oldest_code 9001', {oldest!r}, CURRENT_TIMESTAMP)\"\"\")
 

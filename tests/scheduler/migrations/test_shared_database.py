@@ -93,7 +93,7 @@ _TARGET = re.compile(
     r"\b(?:TABLE(?: IF (?:NOT )?EXISTS)?|INTO|FROM|UPDATE(?! OF\b)|JOIN|ON(?! TABLE| CONFLICT)|ANALYZE)\s+([\"\w.]+)",
     re.IGNORECASE,
 )
-_CATALOGS = ("pg_", "sqlite_", "pragma_", "information_schema", "procrastinate_", "(", "anon_")
+_CATALOGS = ("pg_", "sqlite_", "pragma_", "information_schema", "sys.", "procrastinate_", "(", "anon_")
 
 
 def _strangers(text: str) -> list[str]:
