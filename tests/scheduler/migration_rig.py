@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from processes import environment
 from projects import PATH
 from targcc_scheduler import metadata
+from targcc_scheduler.db.dialects import known
 from targcc_scheduler.db.dialects.base import WRITES
 from targcc_scheduler.db.engines import sync_engine
 from targcc_scheduler.db.migrations import upgrade
@@ -336,7 +337,7 @@ down_revision = None
 def upgrade():
     op.create_table("orders", sa.Column("id", sa.Integer, primary_key=True), sa.Column("what", sa.String(50)))
     op.create_table("c_Customer", sa.Column("id", sa.Integer, primary_key=True))
-    op.execute("INSERT INTO orders (id, what) VALUES (1, 'tea')")
+    op.execute("INSERT INTO orders (what) VALUES ('tea')")
 
 
 def downgrade():
@@ -360,11 +361,9 @@ class Application:
         (folder / "migrations" / "versions").mkdir(parents=True)
         mako = Path(alembic.__file__).parent / "templates" / "generic" / "script.py.mako"
         shutil.copy(mako, folder / "migrations")
-        parsed = sa.make_url(url)
-        backend = parsed.get_backend_name()
-        driver = "postgresql+psycopg" if backend == "postgresql" else backend
-        driven = parsed.set(drivername=driver).render_as_string(hide_password=False)
-        ini = _INI.format(url=driven.replace("%", "%%"))
+        driven = known.for_url(url).url(sa.make_url(url), is_async=False)
+        text = driven.render_as_string(hide_password=False)
+        ini = _INI.format(url=text.replace("%", "%%"))
         (folder / "alembic.ini").write_text(ini, encoding="utf-8")
         env = _ENV.format(
             imports="from targcc_scheduler import is_not_ours" if knows_us else "",

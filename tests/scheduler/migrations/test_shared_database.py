@@ -77,6 +77,7 @@ def test_a_table_of_the_application_that_begins_with_c_is_not_ours():
     assert is_not_ours(None, "schema")
 
 
+@pytest.mark.usefixtures("processes")
 def test_no_statement_of_ours_names_a_table_of_somebody_else(url, tmp_path):
     app = Application(tmp_path / "app", url)
     app.migrate()
@@ -93,7 +94,17 @@ _TARGET = re.compile(
     r"\b(?:TABLE(?: IF (?:NOT )?EXISTS)?|INTO|FROM|UPDATE(?! OF\b)|JOIN|ON(?! TABLE| CONFLICT)|ANALYZE)\s+([\"\w.]+)",
     re.IGNORECASE,
 )
-_CATALOGS = ("pg_", "sqlite_", "pragma_", "information_schema", "sys.", "procrastinate_", "(", "anon_")
+_CATALOGS = (
+    "pg_",
+    "sqlite_",
+    "pragma_",
+    "information_schema",
+    "sys.",
+    "openjson",
+    "procrastinate_",
+    "(",
+    "anon_",
+)
 
 
 def _strangers(text: str) -> list[str]:
