@@ -178,6 +178,7 @@ _.get_driver_connection
 _.get_pool_class
 _.get_select_precolumns
 _.group_by_clause
+_.set_isolation_level
 _.setinputsizes
 _.supports_statement_cache
 _.tuple_in_values

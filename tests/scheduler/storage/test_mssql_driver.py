@@ -56,7 +56,7 @@ class Driver:
     def commit(self) -> None:
         self.executed.append("COMMIT")
 
-    description, rowcount = None, 1
+    autocommit, description, rowcount = False, None, 1
 
     def nextset(self) -> bool:
         return False

@@ -90,6 +90,19 @@ async def test_a_cancelled_statement_is_stopped_on_the_server(double, engine):
     assert await _answers(engine) == 7
 
 
+async def test_a_statement_that_commits_by_itself_is_sent_alone(double, engine):
+    by_itself = engine.execution_options(isolation_level="AUTOCOMMIT")
+    assert await _answers(by_itself) == 7
+    double.seen.clear()
+    assert await _answers(by_itself) == 7
+    assert double.seen == [str(ASK)]
+    async with engine.begin() as connection:
+        await connection.execute(CLAIM, {"id": 7})
+    assert double.seen[1::2] == ["BEGIN TRANSACTION", "COMMIT"]
+    assert await _answers(by_itself) == 7
+    assert double.seen[4:] == [str(ASK)]
+
+
 CONFLICTS = {
     1205: "Transaktion (Prozess-ID 52) wurde als Deadlockopfer ausgewählt.",
     3960: "La transaction d'isolement d'instantané a été abandonnée.",

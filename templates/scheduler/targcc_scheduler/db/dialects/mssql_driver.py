@@ -179,7 +179,7 @@ class ThreadedCursor:
 
     def _open(self) -> Any:
         if self._cursor is None:
-            self._cursor = self._connection.driver.cursor()
+            self._cursor = self._connection.open_cursor()
         return self._cursor
 
     def _execute(self, operation: str, parameters: Any) -> None:
@@ -275,6 +275,8 @@ class ThreadedConnection:
         self.threads = threads
         self._turn = threading.Lock()
         self._is_left = False
+        self.autocommit = bool(driver.autocommit)
+        """Whether each statement commits by itself. The next statement tells the driver, which may send a statement of its own."""
         self.patience = f"{_SETS_PATIENCE} -1"
         """The statement with the connection's own limit of lock waits."""
         self.is_impatient = False
@@ -307,21 +309,17 @@ class ThreadedConnection:
         """Return a new cursor."""
         return ThreadedCursor(self)
 
-    @property
-    def autocommit(self) -> bool:
-        """Return whether each statement commits by itself."""
-        return bool(self.driver.autocommit)
+    def open_cursor(self) -> Any:
+        """Return a cursor of the driver, in a thread."""
+        if self.driver.autocommit != self.autocommit:
+            self.driver.setautocommit(self.autocommit)
+        return self.driver.cursor()
 
     async def be_patient(self, milliseconds: int) -> None:
         """Limit the lock waits of the connection."""
         self.patience = f"{_SETS_PATIENCE} {milliseconds}"
         self.is_impatient = True
         await self.run(self._wait_on)
-
-    async def set_autocommit(self, value: bool) -> None:  # noqa: FBT001 - the value of a property
-        """Set whether each statement commits by itself."""
-        if self.driver.autocommit != value:
-            await self.run(self.driver.setautocommit, value)
 
     async def commit(self) -> None:
         """Commit the transaction."""
@@ -381,7 +379,7 @@ class _Connection(AsyncAdapt_dbapi_connection):
 
     @autocommit.setter
     def autocommit(self, value: bool) -> None:
-        await_(self._connection.set_autocommit(value))
+        self._connection.autocommit = value
 
 
 class _Module(AsyncAdapt_dbapi_module):
@@ -436,6 +434,13 @@ class AsyncMSDialect(MSDialect_mssqlpython):
         """Return the level of new connections, without a look at the views of the system."""
         del dbapi_conn
         return "READ COMMITTED"
+
+    def set_isolation_level(self, dbapi_connection: Any, level: str) -> None:
+        """Set whether each statement commits by itself; the store uses no other level.
+
+        Awaits nothing: SQLAlchemy would leave the connection to the garbage collector if the caller was cancelled.
+        """
+        dbapi_connection.autocommit = level == "AUTOCOMMIT"
 
     def do_rollback_to_savepoint(self, connection: sa.Connection, name: str) -> None:
         """Undo the writes since the savepoint, unless the server has ended the transaction, as with a deadlock."""
