@@ -461,6 +461,7 @@ async def test_a_lock_of_the_database_and_its_holder_are_named(scheduler, settin
     assert (await only(scheduler, waiting)).startswith("Nothing blocks the run")
 
 
+@pytest.mark.sqlite
 async def test_sessions_and_code_are_not_told_to_who_sees_some_jobs_only(
     scheduler, settings, monkeypatch
 ):
