@@ -12,6 +12,7 @@ from runtime_fixtures import (
     notes,
     scheduler,
     settings,
+    shared_database,
     start_node,
 )
 

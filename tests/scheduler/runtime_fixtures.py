@@ -26,6 +26,20 @@ def database(tmp_path: Path, empty_database: Path, request: pytest.FixtureReques
     return Database(tmp_path / "jobs.db")
 
 
+@pytest.fixture(scope="module")
+def shared_database(
+    tmp_path_factory: pytest.TempPathFactory, empty_database: Path, request: pytest.FixtureRequest
+) -> Database:
+    """One database for the tests of a module, of the kind of :func:`database`."""
+    folder = tmp_path_factory.mktemp("shared")
+    if sql_server.STORE:
+        server = request.getfixturevalue("_sql_server")
+        server.empty()
+        return ServerDatabase(server.url, folder)
+    shutil.copy(empty_database, folder / "jobs.db")
+    return Database(folder / "jobs.db")
+
+
 @pytest.fixture
 def settings(database: Database) -> Settings:
     return Settings(database_url=database.url, **QUICK)

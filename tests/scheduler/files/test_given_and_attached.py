@@ -46,15 +46,13 @@ LONG = ["a line of text that is not short"] * 3_000
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory, empty_database):
-    """One database and one scheduler for most tests of this module."""
-    path = tmp_path_factory.mktemp("files") / "jobs.db"
-    shutil.copy(empty_database, path)
-    return Database(path)
+def database(shared_database):
+    return shared_database
 
 
 @pytest.fixture(scope="module")
 def scheduler(database):
+    """One scheduler for most tests of this module."""
     made = _scheduler(database.url)
     _run(made.start(schedule=False))
     yield made
@@ -213,6 +211,7 @@ def _does_not_answer(_store, _reference):
     raise RuntimeError("the store does not answer")
 
 
+@pytest.mark.sqlite
 async def test_a_store_of_the_project_has_them_and_what_no_run_has_is_swept(
     make_scheduler, empty_database, tmp_path, monkeypatch
 ):

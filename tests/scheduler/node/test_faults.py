@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+import pytest
 from rt_tools import until
 from targcc_scheduler import RunState
 
@@ -148,6 +149,7 @@ async def test_a_frozen_node_gives_its_runs_up_when_it_wakes(
     assert await client.wait(again, 40) == RunState.SUCCEEDED
 
 
+@pytest.mark.sqlite
 async def test_a_full_disk_is_said_clearly_and_costs_no_outcome(
     database, start_node, notes, make_scheduler
 ):

@@ -239,6 +239,7 @@ async def test_a_running_job_is_cancelled_once_the_caller_commits(scheduler, led
     await engine.dispose()
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
 async def test_a_writer_between_two_statements_of_the_callers_transaction_is_kept_out(
     scheduler, ledger

@@ -50,7 +50,7 @@ def on_small_postgresql(postgresql_server: postgresql.PostgreSQL, _postgresql_te
             postgresql_server.drop_tablespace(name)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.sqlite), "postgresql"])
 def on_small_disk(request: pytest.FixtureRequest) -> tuple[SmallDisk, str]:
     """Return a small disk and the URL of its database."""
     small: tuple[SmallDisk, str] = request.getfixturevalue(f"on_small_{request.param}")

@@ -9,6 +9,8 @@ from guarantee_rig import Ledger, schedulers, until
 from targcc_scheduler import JobContext, RunState, migrate
 from targcc_scheduler.core.errors import DatabaseReplaced
 
+pytestmark = pytest.mark.sqlite
+
 
 async def tick(ctx: JobContext) -> None:
     """A job's work."""

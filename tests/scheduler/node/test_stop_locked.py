@@ -6,7 +6,6 @@ import asyncio
 import time
 from contextlib import contextmanager
 
-import sqlalchemy as sa
 from guarantee_rig import Ledger
 from rt_tools import QUICK, until
 from targcc_scheduler import JobContext, Settings, job
@@ -25,12 +24,13 @@ async def patient(ctx: JobContext) -> None:
 def nobody_writes(url):
     """Hold the write lock, like a process stopped in the middle of a write."""
     engine = Ledger(url).engine
-    is_server = engine.dialect.name == "postgresql"
+    locks = {
+        "sqlite": "BEGIN IMMEDIATE",
+        "postgresql": "LOCK TABLE c_JobServer IN ACCESS EXCLUSIVE MODE",
+        "mssql": "UPDATE c_JobServer SET Name = Name",
+    }
     with engine.connect() as connection:
-        if is_server:
-            connection.execute(sa.text("LOCK TABLE c_JobServer IN ACCESS EXCLUSIVE MODE"))
-        else:
-            connection.connection.driver_connection.execute("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(locks[engine.dialect.name])
         yield
         connection.rollback()
 

@@ -160,6 +160,7 @@ async def test_the_process_beside_a_node_ends_with_it_and_is_replaced_when_it_en
     await until(lambda: not beside.is_running(), "it is gone")
 
 
+@pytest.mark.sqlite
 async def test_a_beat_of_a_stuck_node_does_not_wait_for_who_writes_to_the_file(
     migrated_sqlite_url, start_node
 ):

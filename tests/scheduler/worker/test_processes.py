@@ -1,4 +1,4 @@
-"""Jobs in separate processes: real processes, a real SQLite file."""
+"""Jobs in separate processes: real processes, a real database."""
 
 import asyncio
 import json
@@ -13,8 +13,18 @@ from types import SimpleNamespace
 import isolated_jobs as jobs
 import psutil
 import pytest
-from rt_tools import QUICK, Database, until
-from targcc_scheduler import Actor, ActorKind, JobContext, RunState, Scheduler, Settings, job
+import sql_server
+from rt_tools import QUICK, Database, ServerDatabase, until
+from targcc_scheduler import (
+    Actor,
+    ActorKind,
+    JobContext,
+    RunState,
+    Scheduler,
+    Settings,
+    job,
+    migrate,
+)
 from targcc_scheduler.core.clock import uptime
 from targcc_scheduler.core.errors import JobError
 from targcc_scheduler.kernel.jobs.context import StopReason
@@ -31,15 +41,17 @@ async def _ignore(_event: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory, empty_database):
+def database(shared_database):
     """One database for all tests of this module, because processes take a moment to start."""
-    path = tmp_path_factory.mktemp("processes") / "jobs.db"
-    shutil.copy(empty_database, path)
-    return Database(path)
+    return shared_database
 
 
 @pytest.fixture
-def own_database(tmp_path, empty_database):
+def own_database(tmp_path, empty_database, request):
+    if sql_server.STORE:
+        url = request.getfixturevalue("mssql_url")
+        migrate(url)
+        return ServerDatabase(url, tmp_path)
     shutil.copy(empty_database, tmp_path / "jobs.db")
     return Database(tmp_path / "jobs.db")
 
