@@ -6,6 +6,8 @@ The URL names the database ``master``. Each worker of the tests makes a database
 from __future__ import annotations
 
 import os
+import random
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -41,7 +43,7 @@ class SQLServer:
         self._master = self._connect(address)
         self._master.execute("SELECT SERVERPROPERTY('BabelfishVersion')")
         is_babelfish = self._master.fetchone()[0] is not None
-        self._master.execute(f"CREATE DATABASE {self._name}")
+        self._create()
         if is_babelfish:
             _leave_defaults_to_babelfish()
         else:
@@ -50,6 +52,17 @@ class SQLServer:
         self.url = self.address.render_as_string(hide_password=False)
         self._connection: Any = None
         self._first: list[tuple[str, str]] = []
+
+    def _create(self) -> None:
+        """Create the database; try again, as the server may refuse the databases of two workers at the same time."""
+        for pause in (0.5, 1, 2, 4, 8, 0):
+            try:
+                self._master.execute(f"CREATE DATABASE {self._name}")
+                break
+            except Exception:
+                if not pause:
+                    raise
+                time.sleep(pause * random.uniform(0.5, 1.5))
 
     @staticmethod
     def _connect(address: sa.URL) -> Any:

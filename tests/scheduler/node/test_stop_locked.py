@@ -30,7 +30,7 @@ def nobody_writes(url):
         "mssql": "UPDATE c_JobServer SET Name = Name",
     }
     with engine.connect() as connection:
-        connection.exec_driver_sql(locks[engine.dialect.name])
+        connection.connection.cursor().execute(locks[engine.dialect.name])
         yield
         connection.rollback()
 
