@@ -643,11 +643,11 @@ async def test_secrets_stay_out_of_the_log(scheduler, database, caplog):
 
 
 async def test_ten_thousand_waiting_runs_do_not_storm(make_scheduler, database):
+    ten = f"({' UNION ALL '.join(['SELECT 1 AS i'] * 10)})"
     database.change(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)"
-        " INSERT INTO c_JobRun (JobName, JobType, State, Queue, DueAt, CreatedAt, TriggeredBy)"
+        "INSERT INTO c_JobRun (JobName, JobType, State, Queue, DueAt, CreatedAt, TriggeredBy)"
         " SELECT 'Waiting', 'FireAndForget', 'enqueued', 'default', '2026-01-01 00:00:00.000000',"
-        " '2026-01-01 00:00:00.000000', 'System' FROM n"
+        f" '2026-01-01 00:00:00.000000', 'System' FROM {ten} AS a, {ten} AS b, {ten} AS c, {ten} AS d"
     )
     scheduler = make_scheduler()
     await scheduler.start(schedule=False)
