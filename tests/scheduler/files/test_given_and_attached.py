@@ -170,6 +170,7 @@ async def test_what_is_gone_or_damaged_fails_its_run_at_once(scheduler, database
         assert database.run(run_id)["Attempt"] == 1
 
 
+@pytest.mark.sqlite
 async def test_it_is_written_in_the_callers_transaction(scheduler, database):
     client = Client(scheduler)
     with closing(sqlite3.connect(database.path, timeout=20)) as connection:
