@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import Settings
+from targcc_scheduler.db.engines import sync_engine
 from targcc_scheduler.features.triage import pages as triage_pages
 from targcc_scheduler.features.triage.issues import Issue, issues, worst_issues
 from targcc_scheduler.kernel.jobs.declaration import define
@@ -48,12 +49,13 @@ async def work() -> None:
 
 @pytest.fixture
 async def site(migrated_postgresql_url: str) -> AsyncIterator[Site]:
+    with sync_engine(migrated_postgresql_url) as engine, engine.begin() as connection:
+        for statement in (NO_VACUUM, HISTORY, GROUPS, STATISTICS, "ANALYZE"):
+            connection.execute(sa.text(statement))
     settings = Settings(database_url=migrated_postgresql_url, heartbeat_seconds=5)
     async with running(settings, work=False) as site:
         for name in NAMES:
             site.scheduler._registry.add(define(work, name=name))
-        for statement in (NO_VACUUM, HISTORY, GROUPS, STATISTICS, "ANALYZE"):
-            await site.change(lambda db, text=statement: db.execute(sa.text(text)))
         yield site
 
 
