@@ -34,6 +34,10 @@ def _leave_defaults_to_babelfish() -> None:
         return "SELECT 1" if "sys.default_constraints" in statement else statement, parameters
 
 
+_REFUSED_FOR_NOW = ("concurrently updated", "exclusive lock on database 'model'")
+"""What Babelfish and SQL Server (error 1807) answer when another session creates a database."""
+
+
 class SQLServer:
     """A database of the tests, with the scheduler's tables."""
 
@@ -59,8 +63,8 @@ class SQLServer:
             try:
                 self._master.execute(f"CREATE DATABASE {self._name}")
                 break
-            except Exception:
-                if not pause:
+            except Exception as error:
+                if not pause or not any(text in str(error) for text in _REFUSED_FOR_NOW):
                     raise
                 time.sleep(pause * random.uniform(0.5, 1.5))
 
