@@ -35,6 +35,7 @@ from targcc_scheduler.kernel.runs.values import (
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 BEGAN = NOW - timedelta(minutes=5)
 SUCCEEDED, FAILED, ENQUEUED = RunState.SUCCEEDED, RunState.FAILED, RunState.ENQUEUED
+CANCELLED, RETRYING = RunState.CANCELLED, RunState.RETRYING
 AWAITED, QUIET = "Work/awaited", "Work/quiet"
 
 
@@ -255,9 +256,6 @@ async def test_a_run_that_waits_again_keeps_its_capacity_and_loses_its_node(stor
     assert [(row.RoomAt, row.DueAt) for row in rows] == [(BEGAN, BEGAN), (None, NOW)]
     assert [(row.ProgressDone, row.ProgressTotal) for row in rows] == [(None, None), (1.0, 4.0)]
     assert [(row.ServerId, row.CompletedAt) for row in rows] == [(None, None)] * 2
-
-
-CANCELLED, RETRYING = RunState.CANCELLED, RunState.RETRYING
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,10 @@ from .upcoming import Upcoming, coming_slots, upcoming
 
 MOST_ON_BOARD = 120
 """Limit of jobs outside chains that the page shows with their recent runs."""
-LARGE, SHARED_FOR = 50_000, timedelta(seconds=10)
+LARGE = 50_000
+"""Number of ended runs in the window above which requests share a part of the overview."""
+SHARED_FOR = timedelta(seconds=10)
+"""How long requests share it."""
 
 
 @dataclass(frozen=True, slots=True)

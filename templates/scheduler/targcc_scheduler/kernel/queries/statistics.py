@@ -100,9 +100,8 @@ async def ended_runs(connection: AsyncConnection, since: datetime, until: dateti
     statement = sa.select(c.BeginsAt, sa.func.sum(c.Count), records)
     rows = await connection.execute(statement.where(*_between(since, until)).group_by(c.BeginsAt))
     by_quarter: Counter[tuple[datetime, RunState]] = Counter()
-    by_job: dict[tuple[str, str], int] = (
-        {}
-    )  # a Counter of states takes several times as long for thousands of records
+    # A Counter of states takes several times as long for thousands of records.
+    by_job: dict[tuple[str, str], int] = {}
     for at, number, listed in rows:
         counts: dict[str, int] = {}
         unsuccessful = 0

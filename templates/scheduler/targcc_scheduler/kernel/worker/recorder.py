@@ -410,11 +410,10 @@ class SettlementWriter:
             for item in batch:  # some are committed already, even if the next transaction fails
                 item.tries.append((item.settlement, now))
             settled += await self._write_tied(settlements, settled, now)
-        by_claim = {(item.claim.run_id, item.claim.attempt): item for item in settled}
+        by_claim = {item.claim.key: item for item in settled}
         for item in batch:
-            claim = item.settlement.claim
             if not item.written.done():
-                item.written.set_result(by_claim.get((claim.run_id, claim.attempt)))
+                item.written.set_result(by_claim.get(item.settlement.claim.key))
         self._engine.wake()
 
     async def _write_tied(
