@@ -1,7 +1,8 @@
 """Pytest plugin: three rings of tests. The fixtures and marks that a test asks for decide its ring.
 
 * Ring 1: one process, SQLite or no database. `uv run pytest` runs ring 1.
-* Ring 2: tests that start processes, PostgreSQL, the web application with its scheduler, a browser or an installation, and tests marked `slow`.
+* Ring 2: tests that start processes, PostgreSQL, the web application with its scheduler, a server of mail or webhooks, a double of SQL Server,
+  a browser or an installation, and tests marked `slow`.
   `uv run pytest --ring 2`.
 * Ring 3: tests marked `soak`. `uv run pytest --ring 3`, or a part of them with `--part 1/3`.
 
@@ -30,13 +31,25 @@ from _pytest.unraisableexception import collect_unraisable
 
 ALONE = ("benchmark", "sqlserver")
 """Marks of tests that only `-m` runs."""
-OUTSIDE = frozenset({"processes", "postgresql_server", "site", "busy_site"})
+OUTSIDE = frozenset(
+    {
+        "processes",
+        "postgresql_server",
+        "site",
+        "busy_site",
+        "mail_server",
+        "slack",
+        "teams",
+        "sinks",
+        "double",
+    }
+)
 """Fixtures that put a test into ring 2."""
 STARTS = frozenset(
     {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"}
 )  # fmt: skip
 """Audit events of a process that starts another one."""
-SLOW = 0.5
+SLOW = 0.25
 """Seconds of processor time; the summary names tests of ring 1 that use more. Mark them `slow`, or make them cheaper."""
 
 _WHOLE_FILE = re.compile(

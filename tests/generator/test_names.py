@@ -92,6 +92,7 @@ def test_a_long_name_that_is_taken_stays_short_enough():
     assert JobName.from_text(long, taken=[long]).key == "A" * (MAX_LENGTH - 1) + "2"
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_any_text_gives_a_name_that_is_read_back(text):
     name = JobName.from_text(text)

@@ -150,6 +150,7 @@ async def test_a_block_that_raises_and_a_transaction_that_is_rolled_back_leave_n
     assert await _states(scheduler, "Invoice") == await _states(scheduler, "CleanUp") == []
 
 
+@pytest.mark.slow
 async def test_all_of_it_is_cancelled_and_nothing_can_be_added_then(scheduler):
     async with scheduler.batch("month", on_finish=CleanUpJob) as batch:
         batch.enqueue_many(InvoiceJob, [{"number": n} for n in range(1_500)])

@@ -92,6 +92,7 @@ async def test_what_the_batch_waits_for_fails_and_is_done_again(scheduler):
     assert await scheduler.wait(done.Id, 60) == "succeeded"
 
 
+@pytest.mark.slow
 async def test_no_member_waits_for_what_waits_for_its_batch(scheduler):
     async with scheduler.batch("year") as year:
         year.enqueue(book, number=1)
@@ -112,6 +113,7 @@ async def test_no_member_waits_for_what_waits_for_its_batch(scheduler):
     await until(scheduler, after_it, "succeeded")
 
 
+@pytest.mark.slow
 async def test_a_batch_becomes_a_member_of_one_that_goes_on(scheduler, monkeypatch):
     async with scheduler.batch("outer") as outer:
         outer.enqueue(book, number=1)

@@ -97,6 +97,7 @@ async def test_a_limit_that_more_runs_take_than_it_has_differs(scheduler, ledger
     assert text.endswith("counts 1 places, its rows are 2")
 
 
+@pytest.mark.slow
 async def test_the_doctor_names_a_wrong_count_and_repairs_it(scheduler, ledger, monkeypatch):
     batch_id = await nested(scheduler)
     is_batch = job_batch.c.Id == batch_id

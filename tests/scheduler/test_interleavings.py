@@ -48,6 +48,7 @@ def _explored(sets: Iterable[tuple[str, ...]]) -> int:
     return states
 
 
+@pytest.mark.slow
 def test_a_tenth_of_the_interleavings_is_sound():
     every = list(sets_of_programs())
     assert _explored(random.Random(27).sample(every, len(every) // 10)) > 10_000

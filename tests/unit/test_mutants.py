@@ -60,6 +60,7 @@ def test_a_name_stays_when_lines_move():
     assert "m.py::f: a > 1 -> a >= 1 #2" in names
 
 
+@pytest.mark.slow
 def test_each_equivalent_mutant_exists_and_has_a_reason():
     by_file = defaultdict(list)
     for name in EQUIVALENT:

@@ -19,6 +19,7 @@ def said() -> dict[str, list[str]]:
     return sentences()
 
 
+@pytest.mark.slow
 def test_each_sentence_with_a_strong_word_names_its_tests(said: dict[str, list[str]]):
     assert {sentence: places for sentence, places in said.items() if not HELD.get(sentence)} == {}
 

@@ -57,6 +57,7 @@ def targcc(*arguments: str) -> str:
     return done.output
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("project")
 def test_the_page_s_project_answers_as_the_page_says():
     page = PAGE.read_text(encoding="utf-8")

@@ -52,6 +52,7 @@ def made_by_an_older_generator(project: Path, path: str, old: str, new: str) -> 
     (project / path).write_bytes(older)
 
 
+@pytest.mark.slow
 def test_nothing_to_do():
     result = targcc_gen("regenerate")
     assert (result.exit_code, result.stdout) == (
@@ -61,6 +62,7 @@ def test_nothing_to_do():
     assert targcc_gen("regenerate", "--check").exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_newer_generator_updates_and_merges(project):
     made_by_an_older_generator(project, EXECUTOR, "class OldName", "class Executor")
     made_by_an_older_generator(project, MANAGED, "class OldState", "class RunState")
@@ -88,6 +90,7 @@ class TestConflict:
         path.write_text(path.read_text().replace("class OldState(", "class MyState("))
         return path
 
+    @pytest.mark.slow
     def test_nothing_is_written_and_both_sides_are_shown(self, project):
         before = state(project)
         result = targcc_gen("regenerate")
@@ -98,19 +101,23 @@ class TestConflict:
         assert result.stderr.startswith("1 conflict: nothing was written. Choose with --mine PATH")
         assert state(project) == before
 
+    @pytest.mark.slow
     def test_check_fails_too(self):
         assert targcc_gen("regenerate", "--check").exit_code == 1
 
+    @pytest.mark.slow
     def test_generated(self, both_changed_it):
         assert targcc_gen("regenerate", "--generated", MANAGED).exit_code == 0
         assert "class RunState(" in both_changed_it.read_text()
 
+    @pytest.mark.slow
     def test_mine_by_folder(self, both_changed_it, monkeypatch):
         monkeypatch.chdir("vendor")
         assert targcc_gen("regenerate", "--mine", "targcc-scheduler").exit_code == 0
         assert "class MyState(" in both_changed_it.read_text()
         assert targcc_gen("regenerate", "--check").exit_code == 0
 
+    @pytest.mark.slow
     def test_markers_are_never_a_success(self, both_changed_it):
         result = targcc_gen("regenerate", "--markers")
         assert result.exit_code == 3
@@ -120,6 +127,7 @@ class TestConflict:
         assert again.exit_code == 3
         assert "conflict markers" in again.stdout
 
+    @pytest.mark.slow
     def test_json(self):
         result = targcc_gen("regenerate", "--json")
         assert result.exit_code == 3
@@ -127,6 +135,7 @@ class TestConflict:
         (conflict,) = (change for change in data["changes"] if change["action"] == "conflict")
         assert conflict["collisions"][0]["mine"].startswith("class MyState(")
 
+    @pytest.mark.slow
     def test_markers_of_an_older_release_still_count(self, both_changed_it):
         targcc_gen("regenerate", "--markers")
         older = both_changed_it.read_text().replace("<<<<<<< mine", "<<<<<<< yours")
@@ -172,6 +181,7 @@ class TestMoved:
         code = "src/{package}/scheduler"
         self.table.write_text(f'[moved]\n"{code}/run_states.py" = {list(places)}\n')
 
+    @pytest.mark.slow
     def test_an_edit_goes_along(self, project):
         self.goes_to(MANAGED.replace(SOURCE, "src/{package}/scheduler"))
         result = targcc_gen("regenerate")
@@ -208,6 +218,7 @@ class TestMoved:
         assert result.stdout == "move      1 file of targcc-gen's has another place now\n"
 
 
+@pytest.mark.slow
 def test_a_jobs_decorator_follows_the_spec(project):
     module = project / "src/acme_jobs/jobs/heartbeat.py"
     module.write_text(
@@ -222,6 +233,7 @@ def test_a_jobs_decorator_follows_the_spec(project):
     assert targcc_gen("regenerate", "--check").exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_job_that_left_the_spec_goes_with_its_files(project):
     spec = project / "targcc.yaml"
     spec.write_text(spec.read_text().split("jobs:")[0] + "jobs: {}\n")
@@ -242,6 +254,7 @@ def test_a_wrong_spec_writes_nothing(project):
     assert state(project) == before
 
 
+@pytest.mark.slow
 def test_status_tells_what_people_did(project):
     (project / MANAGED).write_text((project / MANAGED).read_text() + "\nMINE = True\n")
     targcc_gen("eject", EXECUTOR)
@@ -256,6 +269,7 @@ def test_status_tells_what_people_did(project):
     assert {file["state"] for file in data["files"]} >= {"edited", "ejected"}
 
 
+@pytest.mark.slow
 def test_a_deleted_file_stays_deleted_until_restore(project):
     (project / MANAGED).unlink()
     assert "you deleted it" in targcc_gen("regenerate").stdout
@@ -303,6 +317,7 @@ def test_restore_of_what_is_not_ours():
     assert "nothing.py is no file that targcc-gen makes" in result.stderr
 
 
+@pytest.mark.slow
 def test_eject_and_back(project):
     path = project / EXECUTOR
     pristine = path.read_text()
@@ -323,6 +338,7 @@ def test_eject_of_what_is_yours():
     assert "README.md is yours already" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_lost_lock_costs_nothing_that_people_wrote(project):
     (project / "README.md").write_text("mine\n")
     shutil.rmtree(project / ".targcc")

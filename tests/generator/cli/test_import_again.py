@@ -158,6 +158,7 @@ def test_what_both_changed_is_a_conflict_and_nothing_is_written(shop):
     assert shop.files() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("choice", "cron"),
     [
@@ -268,6 +269,7 @@ def test_a_row_with_a_new_id_and_its_old_name_is_the_same_job(shop):
     assert '"row": "71"' in (shop.root / BASE).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_row_switched_off_there_is_paused_here(shop):
     output = shop.again(cron_row(number=1, proc="dbo.usp_Load", active=0), MAIL, TIDY)
 
@@ -394,6 +396,7 @@ def _monday_or_first(count):
     )
 
 
+@pytest.mark.slow
 def test_what_the_history_said_stays_when_a_later_export_has_none(tmp_path):
     made = Shop(tmp_path)
     row = cron_row(number=1, cron="0 3 1 * 1", proc="dbo.usp_Load")

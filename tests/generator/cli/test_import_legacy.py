@@ -172,6 +172,7 @@ def test_the_history_lands_in_c_logged_job_once(run, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_an_import_offers_sql_server_for_the_runs_and_sets_it_up(run, tmp_path):
     output = run(*example(), *ZONE, "--new", "shop-jobs").stdout
     assert "store     runs and history go to a file of SQLite; --database mssql keeps" in output
@@ -333,6 +334,7 @@ def test_the_owner_decides_about_weekly_and_about_one_at_a_time(run, tmp_path):
     assert "queues    srv-tasks: 5 jobs of runner SRV-TASKS, 3 at once" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_queues_of_old_runners_join_a_project_once(run, tmp_path):
     run(EXAMPLE / "c_Job.csv", *ZONE, "--new", "shop-jobs")
     run(EXAMPLE / "classic/jobs.sql", *ZONE, "--into", "shop-jobs", "--source", "tills")
@@ -357,6 +359,7 @@ def test_the_tests_of_imported_jobs_pass(run, tmp_path):
     assert " passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_jobs_of_another_zone_say_so_and_a_job_that_the_project_has_otherwise_is_left_alone(
     run, tmp_path
 ):
@@ -510,6 +513,7 @@ def test_paused_brings_everything_in_stopped_and_says_which_rows_they_are(run):
     assert json.loads(Path("acme/legacy/cutover.json").read_text())["jobs"] == moving
 
 
+@pytest.mark.slow
 def test_paused_is_refused_where_it_makes_no_sense_and_a_foreign_file_is_left(run):
     done = run(*example(), *ZONE, "--new", "acme", "--paused", "--mode", "hybrid", status=2)
     assert "exclude each other" in done.stderr

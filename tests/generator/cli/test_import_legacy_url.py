@@ -110,6 +110,7 @@ def test_a_refused_log_in_on_sql_server_shows_no_password(run):
     assert SECRET not in failed.stderr + debug.stderr
 
 
+@pytest.mark.slow
 def test_a_job_whose_procedure_is_gone_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "map.yaml").write_text("Load: dbo.usp_Load\nSend: dbo.usp_Send\n", encoding="utf-8")

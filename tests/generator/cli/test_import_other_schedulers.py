@@ -62,6 +62,7 @@ EXEC msdb.dbo.sp_add_jobschedule @job_name=N'Close', @name=N'n', @freq_type=4, @
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("joins", [False, True])
 def test_steps_that_branch_arrive_as_a_flow_which_a_second_import_leaves_alone(joins, tmp_path):
     script, project = tmp_path / "jobs.sql", tmp_path / "ops"

@@ -114,6 +114,7 @@ def new_walls(fields, start: datetime, end: datetime) -> list[datetime]:
     return list(EverySchedule(fields["every"], fields["anchor"]).between(start, end, UTC_ZONE))
 
 
+@pytest.mark.slow
 @given(SCHEDULES)
 @settings(max_examples=150, deadline=None)
 def test_the_translation_names_the_times_of_the_simulation(values):

@@ -134,6 +134,7 @@ def rows(kind, seed, count):
     return "".join(kind(random_, number) for number in range(1, count + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("count", [15, pytest.param(120, marks=pytest.mark.soak)])
 def test_classic_rows(bring, zone, count):
@@ -232,6 +233,7 @@ ODD = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ["Asia/Jerusalem", "America/New_York"])
 def test_times_at_the_ends_of_the_calendar_are_compared_too(bring, zone):
     random_ = random.Random(zone)

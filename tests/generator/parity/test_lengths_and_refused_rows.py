@@ -53,6 +53,7 @@ def test_a_daily_job_that_runs_into_the_repeated_hour_ran_twice_there(bring, min
     )
 
 
+@pytest.mark.slow
 def test_a_cycle_whose_runs_are_longer_than_its_hours_left_times_out(bring):
     row = classic_row("CyclicHour", count=1, when="2024-03-06T00:30:00", NextRunTime="'2026-11-25T03:30:00'")  # fmt: skip
     result = bring(row + log(90, 90, 90, clock="04:30"))

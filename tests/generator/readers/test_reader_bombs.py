@@ -91,6 +91,7 @@ def test_a_stray_cell_in_the_last_corner_is_refused(tmp_path, stray):
         read(path)
 
 
+@pytest.mark.slow
 def test_one_long_text_that_a_hundred_thousand_cells_mean_is_refused(tmp_path):
     meant = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>0</v></c></row>' for n in range(2, 60_000))
     path = workbook(tmp_path / "a.xlsx", meant, f"<si><t>{'x' * 10_000}</t></si>")
@@ -99,6 +100,7 @@ def test_one_long_text_that_a_hundred_thousand_cells_mean_is_refused(tmp_path):
         read(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["xl/sharedStrings.xml", "xl/styles.xml", "docProps/app.xml"])
 def test_a_part_that_unpacks_to_a_thousand_times_its_size_is_refused(tmp_path, part):
     path = workbook(tmp_path / "a.xlsx", GOOD, " " * 60_000_000, names=(part,))
@@ -107,6 +109,7 @@ def test_a_part_that_unpacks_to_a_thousand_times_its_size_is_refused(tmp_path, p
         read(path)
 
 
+@pytest.mark.slow
 def test_a_part_whose_header_lies_of_its_length_is_refused(tmp_path):
     path = workbook(tmp_path / "a.xlsx", GOOD, " " * 60_000_000)
     length = (60_000_000 + len('<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"></sst>')).to_bytes(4, "little")  # fmt: skip

@@ -295,6 +295,7 @@ FRAGMENTS = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(FRAGMENTS, st.text(max_size=3)), max_size=60), st.integers(1, 50))
 @settings(max_examples=300, deadline=None)
 @example(["INSERT", "c_Job", "VALUES", "(", "٣"], 1)

@@ -38,6 +38,7 @@ def accepted(data: dict[str, Any]) -> tuple[Spec, str] | None:
     return None
 
 
+@pytest.mark.slow
 @settings(max_examples=OTHER or 15, derandomize=not OTHER)
 @given(specs())
 def test_a_spec_is_refused_with_its_position_or_renders(data):

@@ -14,6 +14,8 @@ from targcc_gen.render.wheel import wheel_path
 from targcc_gen.spec import parse_spec
 from targcc_gen.sync import apply, make_plan
 
+pytestmark = pytest.mark.slow  # most of its tests switch a whole project
+
 Switch = Callable[..., tuple[int, str, str]]
 SPEC = """\
 # Our jobs

@@ -50,6 +50,7 @@ def test_one_that_nobody_edited_becomes_the_rendered_one(vendored, package):
     assert follow(package, package, vendored) == vendored
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["package", "vendored"])
 def test_what_people_added_stays_where_it_is(copied, way):
     edited = copied.replace('  "click', '  "boto3>=1",  # for the archive\n  "click')
@@ -66,6 +67,7 @@ def test_what_people_added_stays_where_it_is(copied, way):
     assert "[tool.uv.sources]" in text
 
 
+@pytest.mark.slow
 def test_a_bound_that_people_changed_is_theirs(copied, package):
     edited = copied.replace('"httpx>=0.28"', '"httpx>=0.29"')
 
@@ -89,6 +91,7 @@ def test_the_scheduler_s_source_follows_in_whatever_form_it_is_required(vendored
     assert 'targcc-scheduler = { path = "vendor/targcc-scheduler", editable = true }' in text
 
 
+@pytest.mark.slow
 def test_a_source_that_people_chose_stays(copied, package):
     edited = copied + '\n[tool.uv.sources]\ntargcc-scheduler = { path = "../fork" }\n'
 

@@ -145,6 +145,7 @@ def test_a_job_is_named_after_its_program(command, name):
     assert job_name(command) == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ZONES)
 def test_entries_run_as_vixie_cron_runs_them(tmp_path, zone):
     """Fixed times run once in both nights; a star follows the clock. Only hours written as numbers with a star for minutes differ."""

@@ -157,6 +157,7 @@ TRIGGERS = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(TRIGGERS)
 @settings(max_examples=100, deadline=None)
 def test_the_translation_names_the_times_of_a_trigger(trigger):

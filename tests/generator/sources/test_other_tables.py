@@ -315,6 +315,7 @@ def test_the_tables_of_quartz(tmp_path):
 # Thirteen months in four zones.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ZONES)
 def test_thirteen_months_are_as_before(tmp_path, zone):
     beat = "'a': {'task': 'x', 'schedule': crontab(hour=2, minute=30)},\n'b': {'task': 'x', 'schedule': crontab(minute='*/20')},\n'c': {'task': 'x', 'schedule': crontab(0, 1, day_of_week='sun', day_of_month='1-7')},"

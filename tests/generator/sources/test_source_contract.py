@@ -157,6 +157,7 @@ def test_a_name_that_the_project_has_is_not_taken_twice(tmp_path, make, row: Row
     assert all(job.key == "Nightly" for job in result.all_jobs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "row"), SOURCES)
 def test_everything_after_a_source_works_with_what_it_gives(tmp_path, make, row: Rows):
     result = brought(make(), tmp_path, row(1, "Nightly", "30 2 * * *"))

@@ -252,6 +252,7 @@ def test_a_script_that_is_cut_off_is_refused(tmp_path):
         imported(tmp_path, script(step("EXEC dbo.a")).partition("dbo.a")[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ZONES)
 def test_thirteen_months_differ_from_agent_only_in_the_repeated_hour(tmp_path, zone):
     schedules = (

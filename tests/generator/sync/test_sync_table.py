@@ -40,6 +40,7 @@ def test_each_managed_file_of_an_earlier_release_is_there_or_in_the_table(releas
     assert lost == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("project", "count"), [("acme-jobs", 9), ("shop", 1)])
 def test_what_an_earlier_release_wrote_into_peoples_files_is_known(tmp_path, project, count):
     older_projects.unpack("0.1", tmp_path)

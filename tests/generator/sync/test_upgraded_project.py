@@ -160,6 +160,7 @@ def test_what_a_person_patched_imports_the_new_scheduler(tmp_path, monkeypatch):
     assert "scheduler" not in entry.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_job_added_before_the_upgrade_does_not_hide_that_it_is_due(tmp_path, monkeypatch):
     older_projects.unpack("0.1", tmp_path)
     root = tmp_path / "acme-jobs"
@@ -169,6 +170,7 @@ def test_a_job_added_before_the_upgrade_does_not_hide_that_it_is_due(tmp_path, m
     assert "imports follow the scheduler" in regenerate(root, monkeypatch)
 
 
+@pytest.mark.slow
 def test_read_only_people_keep_their_file(tmp_path, monkeypatch):
     older_projects.unpack("0.1", tmp_path)
     root = tmp_path / "acme-jobs"

@@ -136,6 +136,7 @@ def targcc(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> Targcc:
     return call
 
 
+@pytest.mark.slow
 def test_a_try_by_hand_is_not_retried_and_shows_the_error(
     targcc: Targcc, monkeypatch: pytest.MonkeyPatch
 ):
@@ -157,6 +158,7 @@ def test_the_whole_traceback_is_there_on_request(targcc: Targcc):
     assert "          Traceback (most recent call last):" in result.stderr
 
 
+@pytest.mark.slow
 def test_retries_on_request_are_announced_with_their_time(
     targcc: Targcc, monkeypatch: pytest.MonkeyPatch
 ):
@@ -173,6 +175,7 @@ def test_a_run_without_wait_keeps_the_retries_of_its_job(targcc: Targcc):
     assert "--retries" in result.stderr
 
 
+@pytest.mark.slow
 def test_json_stays_one_object_on_stdout(targcc: Targcc):
     result = targcc("job", "run", "SyncStock", "--wait", "--json", status=1)
     run = json.loads(result.stdout)

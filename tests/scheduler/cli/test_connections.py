@@ -77,6 +77,7 @@ def is_ended_while_it_sends(connection: socket.socket, port: int, drip: bytes) -
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("begins", "drip"),
     [
@@ -96,6 +97,7 @@ def test_a_request_that_does_not_end_is_ended_and_others_are_answered(begins: by
         assert is_ended_while_it_sends(slow, port, drip)
 
 
+@pytest.mark.slow
 def test_an_answer_that_nobody_reads_is_given_up_and_a_slow_reader_is_not():
     limits = Limits(per_address=5, reading=1.5)
     with serving(limits) as (port, held), connect(port) as deaf, connect(port) as slow:
@@ -130,6 +132,7 @@ def test_one_address_has_so_many_connections_and_a_proxy_any_number():
         assert httpx.get(f"http://127.0.0.1:{port}/", timeout=30).text == "fine"
 
 
+@pytest.mark.slow
 def test_of_too_many_that_wait_the_one_that_waits_longest_goes():
     with serving(Limits(per_address=90, waiting=3)) as (port, _), contextlib.ExitStack() as stack:
         held = [stack.enter_context(connect(port)) for _ in range(4)]

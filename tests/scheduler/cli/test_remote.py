@@ -221,6 +221,7 @@ def test_commands_say_at_a_server_what_they_say_here(
     assert len({run["id"] for run in json.loads(re.sub(r"\bTIME\b", "0", listed))}) == 3
 
 
+@pytest.mark.slow
 def test_a_profile_is_kept_for_its_owner_alone_and_may_refer_to_the_token(
     twins: Twins, tmp_path: Path
 ):

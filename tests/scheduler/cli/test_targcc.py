@@ -297,6 +297,7 @@ def test_a_job_is_paused_and_resumed(targcc: Targcc, database_url: str, pause: s
     assert rows(database_url, "SELECT Actor FROM c_JobAudit")[0][0].startswith("CLI (")
 
 
+@pytest.mark.slow
 def test_a_run_is_cancelled_and_done_again(targcc: Targcc):
     targcc("job", "run", "DailyReport")
     assert targcc("job", "cancel", "1").stdout == "run 1 is cancelled\n"
@@ -314,6 +315,7 @@ def test_a_run_is_cancelled_and_done_again(targcc: Targcc):
     assert listed.splitlines()[1].split()[:3] == ["1", "cancelled", "DailyReport"]
 
 
+@pytest.mark.slow
 def test_history_and_figures(targcc: Targcc):
     targcc("job", "run", "DailyReport", "--wait")
     assert "3 orders" in targcc("job", "history", "DailyReport").stdout
@@ -427,6 +429,7 @@ def test_prune_says_how_an_older_file_becomes_smaller(targcc: Targcc, database_u
     assert f'sqlite3 {file} "PRAGMA auto_vacuum = INCREMENTAL; VACUUM"' in output
 
 
+@pytest.mark.slow
 def test_a_run_is_watched_and_its_log_printed(targcc: Targcc):
     targcc("job", "run", "DailyReport", "--wait")
     watched = targcc("run", "watch", "1")
@@ -444,6 +447,7 @@ def test_a_run_is_watched_and_its_log_printed(targcc: Targcc):
     assert "there is no run 9" in targcc("run", "log", "9", "--follow", status=2).stderr
 
 
+@pytest.mark.slow
 def test_roles_of_ones_own_are_made_changed_given_and_removed(targcc: Targcc, database_url: str):
     output = targcc("role", "create", "finance", "--grant", "operator", "finance:*").stdout
     assert output == "the role finance allows: operator of finance:*\n"

@@ -37,6 +37,7 @@ def test_what_is_cut_says_how_much_there_was():
     assert kept_text("x" * 101, 100).endswith("… (1 more characters)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("secret", [SECRET, PEM, f"Bearer {TOKEN}", f"?token={TOKEN}"])
 def test_a_secret_across_a_cut_is_not_shown_in_part(secret):
     known = secret.removeprefix("Bearer ").removeprefix("?token=")

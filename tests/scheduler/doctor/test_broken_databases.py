@@ -69,6 +69,7 @@ async def test_a_column_that_was_dropped(settings):
     assert finding.what == "a column is missing in c_JobRun: Trace"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["UQ_c_JobRun_Slot", "IX_c_LoggedJob_JobId"])
 async def test_an_index_that_was_dropped_is_named_with_what_makes_it(settings, name):
     execute(settings, f"DROP INDEX {name}")
@@ -210,6 +211,7 @@ def locked(settings: Settings, mode: str) -> Iterator[str]:
     engine.dispose()
 
 
+@pytest.mark.slow
 async def test_locks_are_named_with_their_holders(settings, monkeypatch):
     monkeypatch.setattr(locks, "SHORT", 0.0)
     with locked(settings, "SHARE") as holder:
@@ -240,6 +242,7 @@ async def test_a_job_whose_queue_no_node_takes(settings):
     ]
 
 
+@pytest.mark.slow
 async def test_encrypted_arguments_without_their_key(settings, monkeypatch):
     ours, other = Seals(), Seals()
     ours.use([Fernet.generate_key().decode()])

@@ -183,6 +183,7 @@ async def test_what_is_kept_whatever_its_age_is_no_arrear(settings: Settings):
     assert "newest 100 of each job" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
 async def test_an_index_of_texts_that_this_sqlite_could_not_make(settings: Settings):
     insert(settings.database_url, job_run, waiting())
@@ -224,6 +225,7 @@ async def test_tables_of_an_unreleased_build(settings: Settings):
     assert "first run targcc migrate of the last such build" in message
 
 
+@pytest.mark.slow
 async def test_a_look_changes_nothing(settings: Settings):
     insert(settings.database_url, job_server, server())
     before = everything(settings.database_url)

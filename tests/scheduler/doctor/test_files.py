@@ -57,6 +57,7 @@ async def test_neither_the_file_nor_its_settings_are_changed(settings, file):
     assert file.read_bytes() == before
 
 
+@pytest.mark.slow
 async def test_a_file_that_does_not_shrink(settings, file):
     pragma(
         file,
@@ -79,6 +80,7 @@ async def test_a_file_that_does_not_shrink(settings, file):
     ] == []
 
 
+@pytest.mark.slow
 @POSIX
 async def test_a_file_that_everybody_may_read_or_write(settings, file):
     file.chmod(0o600)

@@ -81,6 +81,7 @@ def month_end(*, month: str = "8") -> None:
     """Declare the arguments of the flow."""
 
 
+@pytest.mark.slow
 async def test_a_call_of_a_flow_starts_it_with_its_arguments(scheduler: Scheduler):
     by_name = await scheduler.start_flow("MonthEnd", {"month": "9"}, by=DANA)
     by_call = await scheduler.start_flow(month_end(month="9"), by=DANA)
@@ -231,6 +232,7 @@ async def test_what_fails_is_dealt_with_and_done_again(scheduler: Scheduler):
         await scheduler.rerun_flow(flow_id)
 
 
+@pytest.mark.slow
 async def test_a_flow_is_cancelled_with_its_runs(scheduler: Scheduler):
     await scheduler.pause_queue("default", by=DANA)
     flow_id = await scheduler.start_flow("MonthEnd")

@@ -83,6 +83,7 @@ async def why(scheduler: Scheduler, run_id: int) -> str:
     return " ".join(reason.text for reason in (await scheduler.read(ask)).reasons)
 
 
+@pytest.mark.slow
 async def test_a_step_waits_for_the_run_that_has_its_key_and_has_it_then(scheduler, ledger):
     OPEN.clear()
     first = await scheduler.enqueue("Alone", key="a", note="another")
@@ -103,6 +104,7 @@ async def test_a_step_waits_for_the_run_that_has_its_key_and_has_it_then(schedul
     assert ledger.life(run.Id)[:2] == ["scheduled", "awaiting"]
 
 
+@pytest.mark.slow
 async def test_a_fan_out_over_the_same_key_is_done_one_after_the_other(scheduler, ledger):
     flow_id = await scheduler.start_flow("Many", {"tenants": "abaa"})
     assert await over(scheduler, flow_id) == "succeeded"

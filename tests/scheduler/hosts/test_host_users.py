@@ -29,6 +29,7 @@ async def signed_in(client: Any, name: str) -> None:
     assert (answer.status_code, answer.headers["location"]) in {(302, "/jobs"), (303, "/jobs")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTS)
 async def test_the_users_of_a_host_are_known_with_their_roles(name, scheduler):
     if name == "django":

@@ -89,6 +89,7 @@ def _without_run(monkeypatch):
             monkeypatch.delitem(sys.modules, name)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_without_run")
 async def test_a_guest_shows_its_pages_and_says_who_has_the_metrics(migrated_sqlite_url):
     app = FastAPI()

@@ -1,5 +1,6 @@
 """Every operation within the application's transaction, async and sync, on runs with limits, unique keys, dependents and a batch."""
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 from targcc_scheduler import job
@@ -59,6 +60,7 @@ async def asks(scheduler):
     await scheduler.stop()
 
 
+@pytest.mark.slow
 async def test_on_a_plain_connection(not_started):
     await asks(not_started)
     engine = sa.create_engine(plain_url(not_started))
@@ -68,6 +70,7 @@ async def test_on_a_plain_connection(not_started):
     engine.dispose()
 
 
+@pytest.mark.slow
 async def test_on_an_async_connection(not_started):
     await asks(not_started)
     url = sa.make_url(not_started.settings.database_url)

@@ -96,6 +96,7 @@ HOSTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
 @pytest.mark.parametrize("name", HOSTS)
 async def test_any_host_has_the_scheduler_in_front_of_it(name, scheduler):
@@ -229,6 +230,7 @@ async def test_tables_of_a_newer_release_stop_no_host(scheduler):
         assert (page.status_code, "another release" in page.text) == (503, True)
 
 
+@pytest.mark.slow
 async def test_what_is_wrong_with_services_stops_no_host_and_is_shown(settings, monkeypatch):
     def broken() -> None:
         raise RuntimeError("the services have no licence")

@@ -82,6 +82,7 @@ async def test_a_token_opens_the_pages_for_an_hour(client, scheduler):
     assert (await client.get("/jobs")).headers["location"] == "/signin"
 
 
+@pytest.mark.slow
 async def test_the_session_has_the_role_of_the_host_and_forms_need_its_csrf_token(
     client, scheduler
 ):

@@ -569,6 +569,7 @@ async def test_two_real_nodes_follow_the_table_and_write_each_run_once(
     await until(lambda: len(old.logged()) == database.one("SELECT COUNT(*) FROM c_LoggedJob"))
 
 
+@pytest.mark.slow
 async def test_rows_on_sql_server_run_and_are_written_back_in_t_sql(start, database):
     """Uses the fake SQL Server, which records statements and changes no row."""
     at = datetime(2026, 11, 25, 2, 30)  # noqa: DTZ001 - wall time

@@ -28,6 +28,7 @@ def _write(path, count, *, step=timedelta()):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [timedelta(), timedelta(minutes=1)])
 def test_loading_again_adds_only_what_is_missing(database, tmp_path, step):
     first, second = (

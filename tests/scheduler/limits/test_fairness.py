@@ -42,6 +42,7 @@ async def _until_over(scheduler: Scheduler, ids: Sequence[int]) -> None:
         assert await scheduler.wait(run_id, 300) == "succeeded"
 
 
+@pytest.mark.slow
 async def test_a_tenant_with_many_runs_does_not_starve_those_that_come_later(scheduler):
     await scheduler.enqueue_many(FairJob, [{"tenant": "big"}] * 1_200)
     late = [{"tenant": f"small {number % 3}"} for number in range(12)]

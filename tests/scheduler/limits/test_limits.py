@@ -101,6 +101,7 @@ async def _until_awaiting(scheduler, run_id):
     raise TimeoutError(f"run {run_id} does not ask for room")
 
 
+@pytest.mark.slow
 async def test_no_key_has_more_than_its_limit_at_once_and_all_are_done(scheduler):
     many = [{"tenant": f"t{n % 3}", "number": n} for n in range(60)]
     ids = await scheduler.enqueue_many(LimitedJob, many)
@@ -113,6 +114,7 @@ async def test_no_key_has_more_than_its_limit_at_once_and_all_are_done(scheduler
     assert all(MOST[key] <= limit for key, limit in most.items()), MOST
 
 
+@pytest.mark.slow
 async def test_so_many_of_each_key_begin_as_there_is_room_for_and_the_others_have_no_worker(
     scheduler,
 ):
@@ -154,6 +156,7 @@ async def why(scheduler: Scheduler, run_id: int) -> str:
     return " ".join(reason.text for reason in (await scheduler.read(ask)).reasons)
 
 
+@pytest.mark.slow
 async def test_the_most_urgent_of_a_key_goes_first_and_cancelled_and_deleted_ones_free_their_room(
     scheduler,
 ):

@@ -45,6 +45,7 @@ async def follow(settings: Settings) -> None:
             assert [line["message"] for line in answered.json()["log"]] == ["one", "two"]
 
 
+@pytest.mark.slow
 async def test_a_run_is_followed_as_it_happens(settings: Settings):
     await follow(settings)
 
@@ -186,6 +187,7 @@ async def test_a_server_that_is_told_to_stop_does_not_wait_for_streams(settings:
             assert await reader.next() is None
 
 
+@pytest.mark.slow
 async def test_programs_hear_of_the_changes_that_they_ask_for(settings: Settings):
     async with browse_site(settings) as (site, address):
         program = await site.program("operator")

@@ -161,6 +161,7 @@ async def turned_off_and_on(
     assert bad.got[-1][1]["type"] == "run.test"
 
 
+@pytest.mark.slow
 async def test_runs_are_told_of(working: Scheduler, sinks: list[Sink], alerts: list[Any]):
     await told_of_runs(working, sinks, alerts)
 
@@ -176,6 +177,7 @@ async def test_runs_are_told_of_over_postgresql(
         await told_of_runs(scheduler, sinks, alerts)
 
 
+@pytest.mark.slow
 async def test_what_was_sent_by_a_node_that_ended_before_it_said_so_is_sent_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, sinks: list[Sink], alerts: list[Any]
 ):

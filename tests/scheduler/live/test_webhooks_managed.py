@@ -81,6 +81,7 @@ async def test_an_admin_manages_webhooks_on_their_pages(site: Site):
     assert (await admin.send("/jobs/webhooks/1/nonsense")).status_code == 404
 
 
+@pytest.mark.slow
 def test_an_operator_manages_webhooks_by_commands(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ):

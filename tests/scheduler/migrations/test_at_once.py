@@ -99,6 +99,7 @@ def _locks(url):
         return connection.scalar(sa.text(held))
 
 
+@pytest.mark.slow
 async def test_two_databases_can_be_migrated_in_one_process(tmp_path):
     """Alembic keeps what it works on in globals of its modules."""
     import asyncio

@@ -85,6 +85,7 @@ async def test_release_0_1_goes_on_with_what_both_have_done(old, make_new, url):
     assert await again.wait(await again.enqueue(purge_carts), 60) == RunState.SUCCEEDED
 
 
+@pytest.mark.slow
 def test_its_row_is_where_it_looks_for_it(url):
     before = make_0_1(url)
     migrate(url)
@@ -139,6 +140,7 @@ def test_a_step_back_to_any_other_revision_keeps_our_own_table(url, tmp_path, mo
     assert "alembic_version" not in tables(url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "arguments"),
     [

@@ -9,6 +9,7 @@ pytestmark = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=T
 """The databases of those releases."""
 
 
+@pytest.mark.slow
 def test_they_are_carried_over_with_every_row(url):
     before = make_0_1(url)
     assert all(before.values())
@@ -18,6 +19,7 @@ def test_they_are_carried_over_with_every_row(url):
     assert revisions(url) == [head_revision()]
 
 
+@pytest.mark.slow
 def test_they_get_the_tables_of_a_new_database(url, new_url):
     make_0_1(url)
     migrate(url)
@@ -31,6 +33,7 @@ def test_our_row_is_taken_from_the_table_that_was_shared(url):
     assert revisions(url, "alembic_version") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("there", [["0001", "f00d"], ["f00d"], []])
 def test_a_row_of_the_application_stays(url, there):
     before = make_0_1(url)
@@ -54,6 +57,7 @@ def test_a_row_of_the_application_stays_when_it_is_called_as_ours_was(url, tmp_p
     assert app.orders() == ["tea"]
 
 
+@pytest.mark.slow
 def test_the_table_that_was_shared_may_be_gone(url):
     before = make_0_1(url)
     execute(url, "DROP TABLE alembic_version")

@@ -60,6 +60,7 @@ def test_every_command_says_it_and_changes_nothing(newer, tmp_path, words):
     assert (rows(url), revisions(url)) == (before, [NEXT])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_start", [True, False])
 async def test_a_scheduler_does_not_start(newer, on_start):
     url, before = newer
@@ -70,6 +71,7 @@ async def test_a_scheduler_does_not_start(newer, on_start):
     assert rows(url) == before
 
 
+@pytest.mark.slow
 async def test_a_scheduler_that_was_not_started_does_not_use_them_either(newer):
     url, before = newer
     scheduler = Scheduler(Settings(database_url=url))

@@ -40,6 +40,7 @@ def test_base_removes_every_table_of_ours_and_all_come_back(url):
     assert revisions(url) == [head_revision()]
 
 
+@pytest.mark.slow
 def test_an_older_release_works_again_after_a_newer_one_went_back(url, tmp_path, monkeypatch):
     migrate(url)
     fill(url)

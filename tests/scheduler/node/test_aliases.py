@@ -104,6 +104,7 @@ def schedule(ledger: Ledger, name: str) -> Any:
     return row
 
 
+@pytest.mark.slow
 async def test_it_takes_over_all_there_is(start, ledger):
     old = await start("1", "Report")
     await old.enqueue("Report")
@@ -164,6 +165,7 @@ async def test_while_both_releases_are_up_each_slot_runs_once(start, ledger):
     }
 
 
+@pytest.mark.slow
 async def test_an_older_release_that_was_chosen_keeps_the_slots_and_may_come_back(start, ledger):
     old = await start("1", "Report")
     await old.operate(operations.use_release, None, "1", DANA)
@@ -182,6 +184,7 @@ async def test_an_older_release_that_was_chosen_keeps_the_slots_and_may_come_bac
     await until(lambda: schedule(ledger, "Report").LastSlot is not None, 30)
 
 
+@pytest.mark.slow
 async def test_a_limit_and_a_unique_key_hold_across_a_rename_while_runs_are_under_way(
     start, ledger, tmp_path, monkeypatch
 ):

@@ -43,6 +43,7 @@ def ledger(migrated_url: str) -> Ledger:
     return Ledger(migrated_url)
 
 
+@pytest.mark.slow
 async def test_a_drained_node_claims_nothing_even_before_it_knows_and_loses_no_run(make, ledger):
     deaf = Settings(_env_file=None, database_url=ledger.url, **{**QUICK, "heartbeat_seconds": 2.5})
     drained, other = make(settings=deaf), make()

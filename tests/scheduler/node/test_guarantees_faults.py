@@ -200,6 +200,7 @@ async def piled_up(migrated_url: str, request: pytest.FixtureRequest):
         yield scheduler
 
 
+@pytest.mark.slow
 async def test_ten_thousand_runs_that_wait_are_taken_as_there_are_workers_and_hold_nobody_up(
     piled_up, migrated_url
 ):

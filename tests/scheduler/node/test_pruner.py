@@ -169,6 +169,7 @@ async def test_a_step_looks_at_no_more_rows_than_it_may(store, migrated_url, mon
     assert sum(steps) == 2_000 - 40 * 5
 
 
+@pytest.mark.slow
 @pytest.mark.sqlite
 async def test_the_file_becomes_smaller(database):
     store = Store(database.url)

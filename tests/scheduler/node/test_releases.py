@@ -91,6 +91,7 @@ async def test_a_person_chooses_whose_schedules_hold(start, schedule):
         await new.operate(operations.use_release, None, "4", DANA)
 
 
+@pytest.mark.slow
 async def test_an_old_node_that_starts_late_or_again_writes_nothing_back(start, schedule):
     first = await start("41", NIGHTLY)
     new = await start("42", MORNING)

@@ -71,6 +71,7 @@ async def test_another_file_in_its_place_is_left_as_it_is(node, file, caplog, tm
     assert _count(file, "c_JobSetting WHERE Name = 'database id'") == 0
 
 
+@pytest.mark.slow
 async def test_another_database_written_over_it_is_left_as_it_is(node, file, caplog, tmp_path):
     other = tmp_path / "other.db"
     migrate(f"sqlite:///{other}")

@@ -81,6 +81,7 @@ def _take(ledger: Ledger, run_id: int, node: str = GONE) -> None:
         ledger.change(sa.text("DELETE FROM procrastinate_jobs"))
 
 
+@pytest.mark.slow
 async def test_the_run_of_a_lost_node_is_the_next_that_starts_whatever_waits(
     scheduler, ledger, told
 ):
@@ -99,6 +100,7 @@ async def test_the_run_of_a_lost_node_is_the_next_that_starts_whatever_waits(
     assert f"it had Piece (run {lost})" in event.message
 
 
+@pytest.mark.slow
 async def test_a_node_whose_jobs_loop_does_not_turn_takes_no_run_and_is_shown_so(
     scheduler, ledger, monkeypatch
 ):

@@ -67,6 +67,7 @@ def settings(ledger: Ledger, **more: Any) -> Settings:
     return Settings(_env_file=None, database_url=ledger.url, **{**QUICK, **more})
 
 
+@pytest.mark.slow
 async def test_a_run_of_an_unknown_job_waits_unharmed_until_a_node_knows_it(make, deploy, ledger):
     node = make(jobs_package=deploy(OTHER), settings=settings(ledger, release="without"))
     await node.start()
@@ -89,6 +90,7 @@ async def test_a_run_of_an_unknown_job_waits_unharmed_until_a_node_knows_it(make
     assert (row.Attempt, row.UnknownSince, row.RefusedBy) == (1, None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -117,6 +119,7 @@ async def test_a_run_whose_arguments_fit_elsewhere_goes_there(make, deploy, ledg
     assert {ledger.run(queued_id).Attempt for queued_id in run_ids} == {1}
 
 
+@pytest.mark.slow
 async def test_a_run_that_was_taken_without_looking_goes_back_when_its_arguments_do_not_fit(
     make, deploy, ledger
 ):
@@ -161,6 +164,7 @@ async def test_a_job_whose_file_is_added_while_the_node_runs_gets_its_runs(
     assert await client.wait(later, 40) == RunState.SUCCEEDED
 
 
+@pytest.mark.slow
 async def test_many_runs_that_nobody_knows_hold_up_no_other(make, deploy, ledger):
     client = make(jobs_package=deploy(ADD.format(parameters="a: int"), OTHER))
     await client.start(work=False, schedule=False)
@@ -187,6 +191,7 @@ async def every(ctx: JobContext{more}) -> str:
 """
 
 
+@pytest.mark.slow
 async def test_a_run_that_waits_for_another_node_makes_no_slot_skipped(make, deploy, ledger):
     """A run of another release, with an argument unknown to this node, does not block slots."""
     client = make(jobs_package=deploy(EVERY_SECOND.format(more=", note: str = ''")))

@@ -97,6 +97,7 @@ async def test_what_cannot_be_filled_in_is_refused(make_scheduler):
             await scheduler.operate(backfill, None, job_of, SINCE, until, DANA)
 
 
+@pytest.mark.slow
 def test_the_command_shows_the_slots_before(settings, request, monkeypatch):
     monkeypatch.setenv("TARGCC_DATABASE_URL", settings.database_url)
     monkeypatch.setenv("TARGCC_JOBS_PACKAGE", request.module.__name__)

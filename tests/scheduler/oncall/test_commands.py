@@ -61,6 +61,7 @@ def targcc(database, request, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_the_inbox_at_the_command_line(targcc):
     assert "ValueError: no card 4" in targcc("inbox", "list")
     targcc("inbox", "list", "--check", exit_code=1)
@@ -80,6 +81,7 @@ def test_the_inbox_at_the_command_line(targcc):
     targcc("inbox", "mute", "nothing", exit_code=2)
 
 
+@pytest.mark.slow
 def test_many_runs_at_the_command_line(targcc):
     chosen = ("--job", "charge", "--state", "failed", "--since", "1h")
     counted = targcc("bulk", "do", "retry", *chosen, "--dry-run")

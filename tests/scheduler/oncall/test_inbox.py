@@ -54,6 +54,7 @@ async def scheduler(make_scheduler):
     return made
 
 
+@pytest.mark.slow
 async def test_failures_of_one_cause_are_one_entry_until_each_was_retried_well(scheduler):
     ids = await enqueue(scheduler, 1, 2, 3)
     await enqueue(scheduler, 4, part="mail")

@@ -203,6 +203,7 @@ async def test_what_cannot_be_done_is_refused_before_anything_is_changed(make_sc
     ]
 
 
+@pytest.mark.slow
 def test_the_command_line_has_all_of_it(settings, request, monkeypatch):
     monkeypatch.setenv("TARGCC_DATABASE_URL", settings.database_url)
     monkeypatch.setenv("TARGCC_JOBS_PACKAGE", request.module.__name__)

@@ -540,6 +540,7 @@ def test_a_job_whose_file_cannot_be_imported_says_so_with_its_error(
             del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_the_command_says_the_same(settings, request, monkeypatch):
     monkeypatch.setenv("TARGCC_DATABASE_URL", settings.database_url)
     monkeypatch.setenv("TARGCC_JOBS_PACKAGE", request.module.__name__)

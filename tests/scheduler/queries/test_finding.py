@@ -302,6 +302,7 @@ async def test_filters_count_the_runs_that_a_search_finds(
     assert counts.job == {"Waits": 1, "Import": 1}  # of the newest two runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["job:Many*", "job:Many* state:succeeded,failed", "job:Many* since:2d"]
 )

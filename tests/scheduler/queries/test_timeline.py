@@ -139,6 +139,7 @@ def rows_of(found: Gantt) -> dict[str, Row]:
     return {row.job: row for group in found.groups for row in group.rows}
 
 
+@pytest.mark.slow
 async def test_the_timeline_shows_each_run_of_the_night_and_what_comes(db: AsyncConnection):
     until = NOW + timedelta(hours=2)
     chart = await gantt(db, JOBS, NOW, since=EVENING, until=until)

@@ -196,6 +196,7 @@ def test_a_time_that_the_clock_leaves_out_on_a_day_off_keeps_its_time_of_the_clo
     assert times == ["03-30 02:00", "03-30 03:00"]
 
 
+@pytest.mark.slow
 def test_forward_and_backward_find_what_going_through_all_slots_finds():
     agree(["30 2 * * *"], ["next", "previous"], TOGETHER, 7)
 

@@ -246,6 +246,7 @@ async def test_no_address_tells_of_a_job_that_the_role_is_not_about(site: Site):
     assert seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 async def test_lists_counts_and_searches_are_of_what_may_be_seen(
     database: str, request: pytest.FixtureRequest, settings: Settings

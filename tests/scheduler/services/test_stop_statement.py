@@ -59,6 +59,7 @@ def usable(connection):
     return connection.exec_driver_sql("SELECT Id FROM Half").all()
 
 
+@pytest.mark.slow
 async def test_the_end_of_a_jobs_time_stops_the_statement(jobs_database):
     deadline.set(time.monotonic() + 0.1)
     with pytest.raises(TimeoutError, match="the statement was stopped"):

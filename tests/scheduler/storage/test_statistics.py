@@ -175,6 +175,7 @@ def by_quarter(found: Counter[tuple[str, datetime, str]]) -> Counter[tuple[str, 
     return quarters
 
 
+@pytest.mark.slow
 async def test_every_ending_counts_once_however_it_came(store: Store):
     history = History(store, seed=20)
     await history.make(100)
@@ -186,6 +187,7 @@ async def test_every_ending_counts_once_however_it_came(store: Store):
     assert summary.total == sum(n for (_, _, outcome), n in truth.items() if outcome != "retrying")
 
 
+@pytest.mark.slow
 async def test_figures_equal_those_of_the_history(store: Store):
     history = History(store, seed=4)
     await history.make(100)
@@ -265,6 +267,7 @@ async def test_statistics_go_after_their_own_time(store: Store):
     )
 
 
+@pytest.mark.slow
 async def test_rows_of_nodes_are_put_together_and_nothing_is_lost(store: Store):
     ending = Ending(job="Report", at=BEGIN, outcome=RunState.SUCCEEDED, duration_ms=50)
     async with store.write() as connection:

@@ -52,6 +52,7 @@ async def states(scheduler, *ids):
     return [(await row_of(scheduler, run_id)).State for run_id in ids]
 
 
+@pytest.mark.slow
 async def test_a_child_waits_and_goes_as_its_parents_end(scheduler):
     good = await scheduler.enqueue(parent_work)
     bad = await scheduler.enqueue(parent_work, fails=True)
@@ -134,6 +135,7 @@ async def test_the_parent_of_the_callers_own_transaction_and_what_an_older_node_
     assert await states(scheduler, child) == ["enqueued"]
 
 
+@pytest.mark.slow
 async def test_parents_that_end_at_once_let_their_child_go_once(scheduler):
     await scheduler.start(schedule=False)
 

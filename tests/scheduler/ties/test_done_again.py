@@ -98,6 +98,7 @@ async def do(scheduler, action, name):
     return bulk_id
 
 
+@pytest.mark.slow
 async def test_a_retry_brings_again_what_was_discarded_because_of_the_run(scheduler):
     BROKEN.add("load")
     failed = await scheduler.trigger(load, by=DANA)
@@ -141,6 +142,7 @@ async def test_a_retry_of_a_child_of_two_waits_for_the_retries_of_both(scheduler
     assert await parents(scheduler, again) == [first, second]
 
 
+@pytest.mark.slow
 async def test_many_runs_are_done_again_with_what_hangs_on_them(scheduler):
     BROKEN.add("load")
     failed = [await scheduler.trigger(load, by=DANA) for _ in range(3)]
@@ -257,6 +259,7 @@ async def mine(scheduler):
     await engine.dispose()
 
 
+@pytest.mark.slow
 async def test_of_people_who_retry_a_run_at_once_one_brings_what_was_discarded(scheduler, mine):
     BROKEN.add("load")
     failed = await scheduler.trigger(load, by=DANA)

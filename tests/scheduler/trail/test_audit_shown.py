@@ -31,6 +31,7 @@ def execute(path, sql):
     connection.close()
 
 
+@pytest.mark.slow
 def test_the_command_names_the_first_row_that_was_changed(targcc, tmp_path):
     for name in ("one", "two", "three"):
         targcc("token", "create", name)

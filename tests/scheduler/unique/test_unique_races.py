@@ -95,6 +95,7 @@ async def watch(scheduler: Scheduler, asking: asyncio.Future) -> int:
     return await scheduler.read(lambda db: db.scalar(sa.select(sa.func.count(c.Id))))
 
 
+@pytest.mark.slow
 async def test_callers_at_once_never_make_two_runs_with_a_key(migrated_url):
     scheduler = make_scheduler(migrated_url)
     await scheduler.start(schedule=False)

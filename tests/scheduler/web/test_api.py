@@ -108,6 +108,7 @@ async def test_a_failure_is_told_with_its_traceback(busy_site: Site):
     assert "in fetch" in attempt["traceback"]
 
 
+@pytest.mark.slow
 async def test_an_attempt_that_ends_between_two_queries_ends_its_run_too(
     migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ):

@@ -65,6 +65,7 @@ async def test_an_instant_at_the_end_of_the_calendar_is_refused(site: Site, inst
 UNREADABLE = ["[" * 100_000, '{"a":' * 100_000, "9" * 5_000, '{"a": "\\ud800"}']
 
 
+@pytest.mark.slow
 async def test_json_that_nobody_can_read_is_told_so(settings: Settings):
     async with running(settings.model_copy(update={"jobs_package": __name__}), work=False) as site:
         visitor, program = await site.user("operator"), await site.program("operator")

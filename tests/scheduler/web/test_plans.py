@@ -258,6 +258,7 @@ async def test_no_question_reads_a_long_table_through(long_site: Site, asked: As
     assert not offences, "\n\n".join(offences)
 
 
+@pytest.mark.slow
 async def test_a_question_that_reads_a_table_through_is_named(long_site: Site, asked: Asked):
     await long_site.scheduler.read(
         lambda db: db.execute(sa.select(sa.func.count()).select_from(logged_job))

@@ -47,6 +47,7 @@ async def test_a_page_says_that_the_question_took_too_long(slow_site: Site):
     assert (await viewer.get("/jobs/system")).status_code == 200
 
 
+@pytest.mark.slow
 async def test_the_api_says_that_the_question_took_too_long(slow_site: Site):
     program = await slow_site.program("viewer")
     answer = await program.get("/api/runs?text=something")

@@ -154,6 +154,7 @@ async def test_runs_that_follow_each_other_are_joined_and_told_with_their_state(
     assert chain["ties"] == [{"before": first, "run": good}, {"before": good, "run": other}]
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_the_same(database_url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TARGCC_DATABASE_URL", database_url)
 

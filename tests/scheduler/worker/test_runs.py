@@ -642,6 +642,7 @@ async def test_secrets_stay_out_of_the_log(scheduler, database, caplog):
     assert not any("hunter2" in record.getMessage() for record in ours)
 
 
+@pytest.mark.slow
 async def test_ten_thousand_waiting_runs_do_not_storm(make_scheduler, database):
     ten = f"({' UNION ALL '.join(['SELECT 1 AS i'] * 10)})"
     database.change(
