@@ -7,7 +7,10 @@ from typing import Any
 import httpx
 import pytest
 from targcc_scheduler.db.tables import job_audit, job_log_line
+from targcc_scheduler.kernel.jobs.declaration import define
 from web_fixtures import Site
+
+NAMES = ["Many1", "Many2", "Many4"]
 
 
 async def all_pages(
@@ -98,3 +101,41 @@ async def test_a_cursor_that_nobody_gave_is_refused(site: Site, cursor: str):
     client = await site.program("viewer")
     answer = await client.get("/api/jobs/SyncStock/history", params={"cursor": cursor})
     assert answer.status_code == 422
+
+
+async def test_the_jobs_by_display_name(site: Site):
+    async def remove_a_job() -> None:
+        site.scheduler._registry.definitions.pop("Gone3", None)
+
+    for name in (*NAMES, "Gone3"):
+        site.scheduler._registry.add(define(remove_a_job, name=name))
+    await site.add_run("Many2", "failed")
+    client = await site.program("viewer")
+    everyone = (await client.get("/api/jobs")).json()
+    pages = await all_pages(client, "/api/jobs?limit=3", remove_a_job)
+    assert {len(page) for page in pages[:-1]} == {3}
+    rows = [row for page in pages for row in page]
+    assert rows == [row for row in everyone if row["name"] != "Gone3" or row in rows]
+    assert [row["last_run"] is not None for row in rows if row["name"] in NAMES] == [
+        name == "Many2" for name in NAMES
+    ]
+    assert [row["display_name"].casefold() for row in everyone] == sorted(
+        row["display_name"].casefold() for row in everyone
+    )
+
+
+async def test_a_page_of_jobs_after_one_that_is_gone(site: Site):
+    client = await site.program("viewer")
+    everyone = [row["display_name"] for row in (await client.get("/api/jobs")).json()]
+    for cursor, begin in (
+        ("", 0),
+        ("/", 0),
+        ("zzz/Zzz", len(everyone)),
+        ("\U0010ffff", len(everyone)),
+    ):
+        page = (await client.get("/api/jobs", params={"limit": 500, "cursor": cursor})).json()
+        assert [row["display_name"] for row in page] == everyone[begin:]
+    middle = f"{everyone[2].casefold()}/~"
+    page = (await client.get("/api/jobs", params={"cursor": middle})).json()
+    assert [row["display_name"] for row in page] == everyone[3:]
+    assert (await client.get("/api/jobs?limit=0")).status_code == 422

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.identity import Role
+from ...kernel.jobs.definition import JobDefinition
 from ...kernel.queries import chains as querie_chains
 from ...kernel.queries import jobs as querie_jobs
 from ...kernel.queries import runs, statistics, system
@@ -53,20 +55,37 @@ router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
 
 @router.get("/jobs", tags=["jobs"])
-async def list_jobs(_: Viewer, scheduler: SchedulerOf) -> list[JobOut]:
-    """List all jobs with schedule, next run and last result."""
+async def list_jobs(
+    request: Request,
+    response: Response,
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    limit: Annotated[
+        int | None, Query(ge=1, le=500, description="Maximum number of rows. Default: all jobs.")
+    ] = None,
+    cursor: Cursor = None,
+) -> list[JobOut]:
+    """List the jobs by display name, with schedule, next run and last result. With `limit`, the header `Link` names the next page."""
     now = scheduler.clock.now()
     definitions = scheduler.definitions.values()
+    wanted = sorted(definitions, key=_by_display_name)
+    if cursor is not None:
+        begin = bisect_right(wanted, tuple(cursor.rsplit("/", 1)), key=_by_display_name)
+        wanted = wanted[begin:]
+    page = wanted[:limit]
+    following = "/".join(_by_display_name(page[-1])) if len(page) < len(wanted) else None
 
     async def query(
         db: AsyncConnection,
     ) -> tuple[tuple[JobStates, ...], dict[int, Run], tuple[Chain, ...]]:
-        entries = await querie_jobs.job_entries(db, definitions, now)
+        entries = await querie_jobs.job_entries(db, page, now)
         jobs = await querie_jobs.with_states(db, entries)
         last = await runs.get_runs(db, [job.last.id for job in jobs if job.last is not None])
         return jobs, last, await querie_chains.chains(db, definitions)
 
     jobs, last, chains = await scheduler.read(query)
+    link_next(request, response, following)
     chain_of = {
         name: standing
         for standing in map(standing_out, chains)
@@ -74,6 +93,11 @@ async def list_jobs(_: Viewer, scheduler: SchedulerOf) -> list[JobOut]:
         for name in standing.jobs
     }
     return [JobOut(**job_values(job, last, chain_of.get(job.name))) for job in jobs]
+
+
+def _by_display_name(job: JobDefinition) -> tuple[str, str]:
+    """Return the place of a job in the list. Names of jobs have no ``/``."""
+    return job.display_name.casefold(), job.name
 
 
 @router.get("/chains", tags=["jobs"])
