@@ -215,8 +215,9 @@ def test_the_cron_shape_goes_and_comes_by_its_own_columns(url):
     engine.dispose()
 
 
-def test_a_log_that_refuses_rows_keeps_no_job_from_going_back(url):
-    """Only the column names of the log are known: in this test a constraint of the customer forbids the inserted rows."""
+@pytest.fixture
+def refusing(url):
+    """The old server, with job 1 away; a constraint of the customer forbids the rows that a way back writes into the log. Only the log's column names are known."""
     engine = old_server.engine_of(url)
     bit = "BOOLEAN" if engine.dialect.name == "postgresql" else "BIT"
     with engine.begin() as connection:
@@ -226,13 +227,31 @@ def test_a_log_that_refuses_rows_keeps_no_job_from_going_back(url):
         )
         log = "CREATE TABLE c_LoggedJob (ID INTEGER, JobID INT, StartedAt TIMESTAMP, Message VARCHAR(99) CHECK (Message = ''))"
         connection.execute(sa.text(log))
+    engine.dispose()
     server = OldServer(url, "c_Job", OldClock("UTC"))
     server.run(server.scripts.off([("1", OFF)]))
-    assert server.run(server.scripts.on([Return("1", OFF, LATER, (RUN,))]))["1"].outcome == "on"
-    assert server.rows()["1"].active
-    assert "CHECK" in server.not_logged.upper()
+    yield server
     server.close()
-    engine.dispose()
+
+
+def test_a_log_that_refuses_rows_keeps_no_job_from_going_back(refusing):
+    back = refusing.scripts.on([Return("1", OFF, LATER, (RUN,))])
+    assert refusing.run(back)["1"].outcome == "on"
+    assert refusing.rows()["1"].active
+    assert "CHECK" in refusing.not_logged.upper()
+
+
+def test_a_transaction_that_the_server_has_ended_is_not_taken_for_a_refused_row(refusing):
+    """SQL Server rolls back the whole transaction of a deadlock's victim, so that the savepoint is gone."""
+    back = refusing.scripts.on([Return("1", OFF, LATER, (RUN,))])
+    engine = refusing._database.engine
+    sa.event.listen(
+        engine, "rollback_savepoint", lambda connection, *_: connection.connection.rollback()
+    )
+    with pytest.raises(CutoverError, match=r"(?i)check"):
+        refusing.run(back)
+    assert not refusing.rows()["1"].active
+    assert not refusing.not_logged
 
 
 def test_a_log_that_needs_what_nobody_knows_is_told_of():

@@ -782,17 +782,25 @@ class OldServer:
             return None
 
     def _record(self, connection: sa.Connection, records: Sequence[str]) -> None:
-        """Insert all rows into the log or none; on failure store the reason in ``not_logged``."""
+        """Insert all rows into the log or none; on failure store the reason in ``not_logged``.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: the server has ended the connection or the transaction, as with a deadlock.
+        """
         if not records:
             return
+        savepoint = connection.begin_nested()
         try:
-            with connection.begin_nested():
-                for record in records:
-                    connection.exec_driver_sql(record)
+            for record in records:
+                connection.exec_driver_sql(record)
         except sa.exc.DBAPIError as error:
-            if error.connection_invalidated:
-                raise
+            try:
+                savepoint.rollback()
+            except sa.exc.DBAPIError:
+                raise error from None
             self.not_logged = mask(in_short(error))
+        else:
+            savepoint.commit()
 
     def _columns(self, connection: sa.Connection, table: str) -> list[Any]:
         *schemas, name = (part.strip('[]"') for part in table.split("."))
