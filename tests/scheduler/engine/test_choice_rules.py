@@ -253,8 +253,8 @@ async def test_the_next_runs_of_a_job_go_first_if_its_limit_would_be_full(
                 assert connection == "connection"
                 calls.append((name, parameters["count"]))
                 given = {"job": "Work", "queue": "default", "refused": "%f%", "full": []}
-                given |= {"chosen": [], "most_lost": 3}
-                given |= {"aging": 9, "now": NOW} if name == "aged" else {}
+                given |= {"chosen": [], "most_lost": 3, "now": NOW}
+                given |= {"aging": 9} if name == "aged" else {}
                 assert parameters == given | {"count": parameters["count"]}
                 return [_row(100 + number, "Work") for number in range(parameters["count"])]
 

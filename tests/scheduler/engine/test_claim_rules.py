@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from targcc_scheduler import RunState
 from targcc_scheduler.core.errors import NodeUnknown, RunStateError, UnknownRun
+from targcc_scheduler.db.engines import sync_engine
 from targcc_scheduler.db.tables import job_queue, job_run, job_server
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.kernel import pauses
@@ -23,27 +24,8 @@ from targcc_scheduler.kernel.runs.values import (
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 ENQUEUED, RUNNING, SCHEDULED = RunState.ENQUEUED, RunState.RUNNING, RunState.SCHEDULED
-EVERY_QUEUE = pauses.written(())
 SERVER = {"Name": "node one", "ProcessId": 1, "Queues": "q", "Workers": 4, "Version": "1"}
 SERVER |= {"StartedAt": NOW, "HeartbeatAt": NOW}
-
-
-@pytest.mark.parametrize(
-    ("queue", "closed", "is_closed"),
-    [
-        ("mail", [], False),
-        ("mail", ["mail"], True),
-        ("mail", ["other"], False),
-        ("mail", [pauses.written(("mail",))], True),
-        ("mail", [pauses.written(("other", "mail"))], True),
-        ("mail", [pauses.written(("other",))], False),
-        ("mail", [pauses.written(("mailing",))], False),
-        ("mail", [EVERY_QUEUE], True),
-        ("mail", ["other", pauses.written(("other",)), EVERY_QUEUE], True),
-    ],
-)
-def test_a_queue_is_closed_by_its_pause_or_by_a_window(queue, closed, is_closed):
-    assert claim._is_closed(queue, closed) is is_closed
 
 
 @pytest.mark.parametrize(
@@ -176,6 +158,63 @@ async def test_a_paused_queue_is_left_alone(store, columns, is_open):
         await connection.execute(sa.insert(job_queue).values({"Name": "q", **columns}))
         choice = await claim.next_waiting(connection, _waiting(), _terms())
     assert choice.run_ids == ([1] if is_open else [])
+
+
+def _window(queues=(), *, begins=-MINUTE, ends=HOUR, planned=-HOUR):
+    at = {"starts_at": NOW + begins, "ends_at": NOW + ends, "planned_at": NOW + planned}
+    return pauses.Window(0, **at, queues=queues, reason="disk", by="dana")
+
+
+@pytest.mark.parametrize(
+    ("windows", "is_open"),
+    [
+        ([_window(("q",))], False),
+        ([_window(("other", "q"))], False),
+        ([_window(("q", "other"))], False),
+        ([_window(("other",))], True),
+        ([_window(("queue", "a_q", "qq"))], True),
+        ([_window()], False),
+        ([_window(("other",)), _window(("q",))], False),
+        ([_window(ends=timedelta(0))], True),
+        ([_window(begins=timedelta(0))], False),
+        ([_window(begins=SECOND)], True),
+        # planned to begin at once, by a clock that is ahead
+        ([_window(begins=MINUTE, planned=MINUTE)], False),
+    ],
+)
+@pytest.mark.parametrize("aging", [{}, {"q": 60}])
+async def test_a_queue_in_maintenance_is_left_alone(store, windows, is_open, aging):
+    async with store.write() as connection:
+        await _insert(connection, 1)
+        for window in windows:
+            await pauses.add(connection, window)
+        choice = await claim.next_waiting(connection, _waiting(aging), _terms())
+        active = await pauses.active(connection, NOW)
+    assert choice.run_ids == ([1] if is_open else [])
+    assert [window.is_active(NOW) for window in active] == [True] * len(active)
+    assert any(window.covers("q") for window in active) is not is_open
+
+
+async def test_a_run_that_was_created_after_its_queue_was_closed_is_left_alone(
+    migrated_postgresql_url, monkeypatch
+):
+    """Each statement of a claim sees what was committed before it."""
+    store = Store(migrated_postgresql_url)
+    refused_by = claim.refused_by
+
+    def meanwhile(fingerprint):
+        with sync_engine(migrated_postgresql_url) as engine, engine.begin() as other:
+            other.execute(sa.insert(job_queue).values(Name="q", PausedAt=NOW))
+            given = {"JobName": "A", "JobType": "Manual", "State": ENQUEUED, "Queue": "q"}
+            given |= {"DueAt": NOW, "CreatedAt": NOW, "TriggeredBy": "dana", "Priority": 0}
+            other.execute(sa.insert(job_run).values(Id=1, **given))
+        return refused_by(fingerprint)
+
+    monkeypatch.setattr(claim, "refused_by", meanwhile)
+    async with store.write() as connection:
+        choice = await claim.next_waiting(connection, _waiting(), _terms())
+    await store.dispose()
+    assert choice.run_ids == []
 
 
 def _offer(*runs):

@@ -112,6 +112,32 @@ async def test_a_window_for_all_ends_by_itself(make_scheduler):
     assert ended_run.started_at >= window.ends_at - timedelta(seconds=1)
 
 
+async def test_a_window_begins_at_once_although_the_planner_s_clock_is_ahead(make_scheduler):
+    scheduler, ahead = make_scheduler(), datetime.now(UTC) + timedelta(minutes=5)
+    planner = make_scheduler(clock=ManualClock(ahead))
+    await scheduler.start(schedule=False)
+    await planner.operate(
+        calendar_actions.plan,
+        None,
+        DANA,
+        starts_at=None,
+        ends_at=ahead + timedelta(hours=1),
+        reason="new disk",
+        queues=["critical"],
+    )
+    held = await scheduler.enqueue(LedgerJob)
+    assert await scheduler.wait(await scheduler.enqueue(OtherJob), timeout=60) is RunState.SUCCEEDED
+
+    async def look(db):
+        run = await get_run(db, held)
+        now = scheduler.clock.now()
+        return run.state, await why_run(db, run, scheduler.definitions, now, lost_after=60)
+
+    state, why = await scheduler.read(look)
+    assert state is RunState.ENQUEUED
+    assert "new disk" in why.reasons[0].text
+
+
 async def test_why_says_what_a_calendar_does_to_slots(make_scheduler):
     christmas = datetime(2026, 12, 24, 12, tzinfo=UTC)
     scheduler = make_scheduler(clock=ManualClock(christmas))

@@ -147,12 +147,28 @@ _ORDER = (
     _C.PlannedAt,
     _C.EndedBy,
 )
-HAS_BEGUN = sa.and_(
-    _C.StartsAt <= sa.bindparam("now", type_=UtcDateTime),
-    _C.EndsAt > sa.bindparam("now", type_=UtcDateTime),
+_NOW = sa.bindparam("now", type_=UtcDateTime)
+# A window that begins at once has begun by any clock: the clock of whoever planned it may be ahead of the clock that now counts.
+_IS_ACTIVE = sa.and_(
+    sa.or_(_C.StartsAt <= _NOW, _C.StartsAt <= _C.PlannedAt),
+    _C.EndsAt > _NOW,
 )
-"""SQL condition: the window is active at the parameter ``now``."""
-_ACTIVE = FrequentStatement(sa.select(*_ORDER).where(HAS_BEGUN).order_by(_C.StartsAt, _C.Id))
+_ACTIVE = FrequentStatement(sa.select(*_ORDER).where(_IS_ACTIVE).order_by(_C.StartsAt, _C.Id))
+
+
+def is_open(queue: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Return the condition that a queue is neither paused nor in maintenance at the parameter ``now``.
+
+    In the statement that chooses runs, the condition holds for any run that the statement finds: a run that was created after its queue was
+    closed does not start.
+    """
+    c, comma = job_queue.c, sa.literal(",", sa.Text)
+    until = sa.or_(c.PausedUntil.is_(None), c.PausedUntil > _NOW)
+    is_listed = sa.func.replace(_C.Queues, comma + queue + comma, "") != _C.Queues
+    return sa.and_(
+        ~sa.exists().where(c.Name == queue, c.PausedAt.is_not(None), until),
+        ~sa.exists().where(_IS_ACTIVE, sa.or_(_C.Queues == written(()), is_listed)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +197,7 @@ class Window:
 
     def is_active(self, now: datetime) -> bool:
         """Return whether the window contains ``now``."""
-        return self.starts_at <= now < self.ends_at
+        return self.starts_at <= max(now, self.planned_at) and now < self.ends_at
 
     def covers(self, queue: str) -> bool:
         """Return whether the window stops the runs of a queue."""

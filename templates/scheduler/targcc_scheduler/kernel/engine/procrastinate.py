@@ -257,7 +257,7 @@ NOT_PAUSED = """NOT EXISTS (
     WHERE Name = {queue} AND PausedAt IS NOT NULL AND (PausedUntil IS NULL OR PausedUntil > now())
 ) AND NOT EXISTS (
     SELECT 1 FROM c_JobMaintenance
-    WHERE StartsAt <= now() AND EndsAt > now()
+    WHERE (StartsAt <= now() OR StartsAt <= PlannedAt) AND EndsAt > now()
     AND (Queues = ',' OR position(',' || {queue} || ',' IN Queues) > 0)
 )"""
 """Match if a queue is neither paused nor in maintenance."""

@@ -17,8 +17,8 @@ from ...core.states import WAITING, RunState
 from ...db.columns import UtcDateTime, elapsed
 from ...db.dialects import known
 from ...db.dialects.frequent import FrequentStatement, is_among, listed
-from ...db.tables import job_maintenance, job_queue, job_run, job_server
-from .. import pauses as calendar_model
+from ...db.tables import job_run, job_server
+from .. import pauses
 from ..jobs.options import LimitPolicy
 from ..limit_claims import KeyCapacities
 from ..limits import keeps_capacity, policies_of, with_capacity
@@ -92,10 +92,8 @@ _OFFERED = (
     sa.select(*_CANDIDATE).where(IS_ONE_OF, IS_DUE, CLAIMABLE).with_for_update(skip_locked=True)
 )
 # The states of claims are parameters: with literals and statistics from before a burst, PostgreSQL would read all waiting runs.
-_WAITS_IN_QUEUE = (
-    job_run.c.State == RunState.ENQUEUED,
-    job_run.c.Queue == sa.bindparam("queue"),
-)
+_QUEUE = sa.bindparam("queue", type_=sa.Text)
+_WAITS_IN_QUEUE = (job_run.c.State == RunState.ENQUEUED, job_run.c.Queue == _QUEUE)
 
 
 def _points(run: sa.FromClause) -> sa.ColumnElement[Any]:
@@ -111,6 +109,7 @@ _MAY_GO = (
     job_run.c.LostWorkers <= sa.bindparam("most_lost"),
     NOT_REFUSED,
     CLAIMABLE,
+    pauses.is_open(_QUEUE),
 )
 
 
@@ -174,18 +173,6 @@ _COUNT_QUEUES = (
     )
     .group_by(job_run.c.Queue)
 )
-_CLOSED = FrequentStatement(
-    sa.select(job_queue.c.Name)
-    .where(
-        job_queue.c.PausedAt.is_not(None),
-        sa.or_(
-            job_queue.c.PausedUntil.is_(None),
-            job_queue.c.PausedUntil > sa.bindparam("now", type_=UtcDateTime),
-        ),
-    )
-    .union_all(sa.select(job_maintenance.c.Queues).where(calendar_model.HAS_BEGUN))
-)
-"""Select the names of paused queues, and the queue lists of current maintenance windows as stored in their column."""
 
 
 @dataclass
@@ -284,12 +271,11 @@ async def next_waiting(connection: AsyncConnection, offer: Offer, terms: ClaimTe
     busy = await _running(connection, terms.limits)
     room = await _room(connection, queues, terms)
     choice = _choice(terms.limits, busy, terms, room)
-    closed = {row[0] for row in await _CLOSED.all(connection, {"now": choice.now})}
     refused = refused_by(terms.identity.fingerprint)
 
     async def choose(queue: str, count: int) -> tuple[int, bool]:
         most = min(count, choice.room.get(queue, count))
-        if most < 1 or (closed and _is_closed(queue, closed)):
+        if most < 1:
             return 0, False
         chosen = await _choose(connection, choice, (queue, offer.aging.get(queue)), most, refused)
         return chosen, chosen == count
@@ -299,13 +285,6 @@ async def next_waiting(connection: AsyncConnection, offer: Offer, terms: ClaimTe
     for shared in offer.shared:
         await shared.turns.fill(shared.free, set(shared.turns.pool.queues), choose)
     return choice
-
-
-def _is_closed(queue: str, closed: Collection[str]) -> bool:
-    if queue in closed:
-        return True
-    in_window = (text for text in closed if text.startswith(","))
-    return any(text == calendar_model.written(()) or f",{queue}," in text for text in in_window)
 
 
 async def offered(
@@ -415,6 +394,7 @@ async def _choose(
         looked_at = max(count, MOST_MISFITS // 4) if unfit else count
         parameters = {
             "queue": queue,
+            "now": choice.now,
             "full": choice.full(),
             "chosen": list(choice.seen()),
             "most_lost": POISON_AFTER - 1 if choice.poison else MOST_LOST_WORKERS,
@@ -427,7 +407,7 @@ async def _choose(
         else:
             statement = _NEXT_WAITING if aging is None else _next_aged(connection.dialect.name)
         if aging is not None:
-            parameters |= {"aging": aging, "now": choice.now}
+            parameters["aging"] = aging
         candidates = await statement.all(connection, parameters)
         exhausted = len(candidates) < looked_at
         await choice.look(connection, candidates)
