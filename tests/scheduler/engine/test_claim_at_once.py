@@ -480,3 +480,27 @@ async def test_a_claim_looks_at_its_runs_alone(crowd):
         looked_at = await connection.scalar(LOOKED_AT) - before
     assert len(claimed.claims) == 10
     assert looked_at < 300
+
+
+@pytest.mark.parametrize(("own", "most"), [(30, 100), (3_000, 700)], ids=["few", "many"])
+async def test_a_claim_of_a_job_with_a_limit_reads_few_of_the_waiting_runs(crowd, own, most):
+    """3,000 runs of another job wait, with its own before or behind them. No plan may read all of them."""
+    insert = """
+        INSERT INTO c_JobRun (JobName, JobType, State, Queue, DueAt, CreatedAt, TriggeredBy)
+        SELECT 'Limited', 'Recurring', 'enqueued', 'default', now() + interval '1 hour', now(), 'System' FROM generate_series(1, :own)
+    """
+    crowd.limits["Limited"] = 1
+    async with crowd.store.write() as connection:
+        await connection.execute(sa.text(insert), {"own": own})
+        if own > 100:  # with its runs in front, the order of the queue finds them at once
+            await connection.execute(
+                sa.text("UPDATE c_JobRun SET DueAt = 'epoch' WHERE JobName = 'Limited'")
+            )
+        newest = await connection.scalar(sa.select(sa.func.max(job_run.c.Id)))
+    offer = Offer(runs=[OfferedRun(newest, "Limited")])
+    async with crowd.store.write() as connection:
+        for _ in range(8):  # PostgreSQL keeps a plan after some executions
+            before = await connection.scalar(LOOKED_AT)
+            choice = await run_claim.offered(connection, offer.runs, {}, crowd.terms())
+            assert len(choice.run_ids) == 1
+            assert await connection.scalar(LOOKED_AT) - before < most

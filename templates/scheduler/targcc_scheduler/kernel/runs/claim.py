@@ -93,7 +93,8 @@ _OFFERED = (
 )
 # The states of claims are parameters: with literals and statistics from before a burst, PostgreSQL would read all waiting runs.
 _QUEUE = sa.bindparam("queue", type_=sa.Text)
-_WAITS_IN_QUEUE = (job_run.c.State == RunState.ENQUEUED, job_run.c.Queue == _QUEUE)
+_IS_ENQUEUED = job_run.c.State == RunState.ENQUEUED
+_IN_QUEUE = job_run.c.Queue == _QUEUE
 
 
 def _points(run: sa.FromClause) -> sa.ColumnElement[Any]:
@@ -103,7 +104,7 @@ def _points(run: sa.FromClause) -> sa.ColumnElement[Any]:
 
 
 _MAY_GO = (
-    *_WAITS_IN_QUEUE,
+    _IN_QUEUE,
     sa.not_(is_among(job_run.c.JobName, listed("full", sa.Text))),
     sa.not_(is_among(job_run.c.Id, listed("chosen", sa.BigInteger))),
     job_run.c.LostWorkers <= sa.bindparam("most_lost"),
@@ -113,20 +114,36 @@ _MAY_GO = (
 )
 
 
-def _next_of_job(urgency: sa.ColumnElement[Any]) -> FrequentStatement:
+def _next_of_job(
+    urgency: sa.ColumnElement[Any], is_enqueued: sa.ColumnElement[bool]
+) -> FrequentStatement:
     return FrequentStatement(
         sa.select(*_CANDIDATE)
-        .where(job_run.c.JobName == sa.bindparam("job"), *_MAY_GO)
+        .where(job_run.c.JobName == sa.bindparam("job"), is_enqueued, *_MAY_GO)
         .order_by(urgency.desc(), job_run.c.DueAt, job_run.c.Id)
         .limit(sa.bindparam("count"))
         .with_for_update(skip_locked=True)
     )
 
 
-_NEXT_OF_JOB, _NEXT_AGED_OF_JOB = _next_of_job(job_run.c.Priority), _next_of_job(_points(job_run))
+_FEW = 500
+# PostgreSQL cannot know whether a job has few or most of the waiting runs. By an equal state it would read the waiting runs of the queue in their
+# order up to those of the job. It expects few rows of a range: by the range it reads the waiting runs of the job, and sorts them.
+_IN_RANGE = job_run.c.State.between(RunState.ENQUEUED, RunState.ENQUEUED)
+_COUNT_A_FEW = FrequentStatement(
+    sa.select(sa.func.count()).select_from(
+        sa.select(job_run.c.Id)
+        .where(job_run.c.JobName == sa.bindparam("job"), _IN_RANGE)
+        .limit(_FEW + 1)
+        .subquery()
+    )
+)
+_NEXT_OF_FEW = _next_of_job(job_run.c.Priority, _IN_RANGE)
+_NEXT_OF_MANY = _next_of_job(job_run.c.Priority, _IS_ENQUEUED)
+_NEXT_AGED_OF_JOB = _next_of_job(_points(job_run), _IN_RANGE)
 _NEXT_WAITING = FrequentStatement(
     sa.select(*_CANDIDATE)
-    .where(*_MAY_GO)
+    .where(_IS_ENQUEUED, *_MAY_GO)
     .order_by(job_run.c.Priority.desc(), job_run.c.DueAt, job_run.c.Id)
     .limit(sa.bindparam("count"))
     .with_for_update(skip_locked=True)
@@ -139,13 +156,13 @@ def _next_aged(database: str) -> FrequentStatement:
 
     Within one priority the order is the same as without ageing, so the index finds the runs. A queue has few priorities, however many runs.
     """
-    level = known.named(database).each_value(job_run.c.Priority, *_WAITS_IN_QUEUE)
+    level = known.named(database).each_value(job_run.c.Priority, _IS_ENQUEUED, _IN_QUEUE)
     count, run = sa.bindparam("count", type_=sa.Integer), job_run.alias("run")
     # Check the state again after the lock. With the bare column, SQLite would build an index of all runs at each claim.
     still_waits = sa.func.coalesce(run.c.State, "") == sa.literal_column(f"'{RunState.ENQUEUED}'")
     heads = (
         sa.select(job_run.c.Id)
-        .where(*_MAY_GO, job_run.c.Priority == level.c.value)
+        .where(_IS_ENQUEUED, *_MAY_GO, job_run.c.Priority == level.c.value)
         .order_by(job_run.c.DueAt, job_run.c.Id)
         .limit(count)
         .correlate(level)
@@ -403,7 +420,10 @@ async def _choose(
         }
         if job is not None:
             parameters["job"] = job
-            statement = _NEXT_OF_JOB if aging is None else _NEXT_AGED_OF_JOB
+            statement = _NEXT_AGED_OF_JOB
+            if aging is None:
+                [(waiting,)] = await _COUNT_A_FEW.all(connection, {"job": job})
+                statement = _NEXT_OF_FEW if waiting <= _FEW else _NEXT_OF_MANY
         else:
             statement = _NEXT_WAITING if aging is None else _next_aged(connection.dialect.name)
         if aging is not None:
