@@ -34,14 +34,15 @@ def claims() -> Iterator[sa.Executable]:
     from targcc_scheduler.kernel.engine.procrastinate import ENTRIES
     from targcc_scheduler.kernel.runs import claim, create
 
-    yield claim._OFFERED
     for module in (claim, create):
         for value in vars(module).values():
             if isinstance(value, FrequentStatement):
                 yield value._statement
     yield claim._statement(ENTRIES, keyed=True)._statement
     following = procrastinate._next(procrastinate._AGED)
-    yield from (getattr(following, field.name) for field in dataclasses.fields(following))
+    yield from (
+        getattr(following, field.name)._statement for field in dataclasses.fields(following)
+    )
 
 
 async def main(url: str, will_run: list[str]) -> None:

@@ -196,7 +196,7 @@ async def test_a_look_for_the_next_runs_of_a_job_reads_no_other_jobs(node, aging
     options = {"job_name": "Job7", "count": 2, "refused": "-"}
     options |= {"aging": json.dumps(aging)} if aging else {}
     async with node.store.write_at_once() as connection:
-        rows = (await connection.execute(engine._next.of_job, options)).all()
+        rows = await engine._next.of_job.all(connection, options)
     assert len(rows) == 2
     await answers(node, "SELECT pg_stat_force_next_flush()")
     [(after,)] = await answers(node, read)

@@ -211,8 +211,8 @@ class Dialect(Protocol):
             most: The column whose larger value is kept.
         """
 
-    async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
-        """Serialise the transactions that decide about a job's limit."""
+    async def lock_job(self, connection: AsyncConnection, *job_names: str) -> None:
+        """Serialise the transactions that decide about the limit of a job; lock jobs in the order of ``job_names``."""
 
     async def lock_alerts(self, connection: AsyncConnection, job_name: str) -> None:
         """Serialise the transactions that count a job's alerts."""

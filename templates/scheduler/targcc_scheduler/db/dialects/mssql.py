@@ -231,9 +231,10 @@ class MSSQLDialect(ServerMethods):
         changes = dict.fromkeys(sums, "{old} + {new}") | {most: larger}
         return guarded(table, list(table.primary_key), changes)
 
-    async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
-        """Take an application lock until the transaction ends."""
-        await connection.execute(_LOCK, {"name": f"targcc/{job_name}"[:_LONGEST_RESOURCE]})
+    async def lock_job(self, connection: AsyncConnection, *job_names: str) -> None:
+        """Take application locks until the transaction ends."""
+        for name in job_names:
+            await connection.execute(_LOCK, {"name": f"targcc/{name}"[:_LONGEST_RESOURCE]})
 
     async def lock_alerts(self, connection: AsyncConnection, job_name: str) -> None:
         """Take an application lock until the transaction ends."""

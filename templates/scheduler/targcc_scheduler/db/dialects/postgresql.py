@@ -20,7 +20,7 @@ from ..columns import UtcDateTime
 from ..tables import job_run
 from . import base
 from .base import ConflictInserts, Dialect, ServerMethods
-from .frequent import FrequentStatement
+from .frequent import FrequentStatement, listed
 from .text_index import GRAM, Clause, TextIndex, own_number, together
 
 if TYPE_CHECKING:
@@ -157,6 +157,10 @@ _PATIENCE = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
 _CLOCK = sa.func.clock_timestamp(type_=UtcDateTime())
 """The server's current time, not the start of the transaction."""
 _READ_CLOCK = FrequentStatement(sa.select(_CLOCK.label("now")))
+_LOCK_JOBS = FrequentStatement(sa.text("""
+        SELECT pg_advisory_xact_lock(hashtextextended('targcc/' || name, 0))
+        FROM (SELECT name FROM unnest(:names) WITH ORDINALITY AS given (name, place) ORDER BY place) AS jobs
+        """).bindparams(listed("names", sa.Text)).columns(sa.column("locked")))
 _READ_ONLY = sa.text(
     "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :limit, true), "
     "set_config('plan_cache_mode', 'force_custom_plan', true)"
@@ -318,10 +322,9 @@ class PostgreSQLDialect(ConflictInserts, ServerMethods):
     def set_up(self, engine: sa.Engine) -> None:
         """Do nothing; connections need no set-up."""
 
-    async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
-        """Take an advisory lock until the transaction ends."""
-        key = sa.func.hashtextextended(f"targcc/{job_name}", 0)
-        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+    async def lock_job(self, connection: AsyncConnection, *job_names: str) -> None:
+        """Take advisory locks until the transaction ends."""
+        await _LOCK_JOBS.all(connection, {"names": job_names})
 
     async def lock_alerts(self, connection: AsyncConnection, job_name: str) -> None:
         """Take an advisory lock until the transaction ends."""

@@ -302,7 +302,7 @@ class SQLiteDialect(ConflictInserts, CommonMethods):
         """
         await connection.execute(_UPDATE_NO_ROW)
 
-    async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
+    async def lock_job(self, connection: AsyncConnection, *job_names: str) -> None:
         """Do nothing: a write transaction runs alone."""
 
     async def lock_alerts(self, connection: AsyncConnection, job_name: str) -> None:

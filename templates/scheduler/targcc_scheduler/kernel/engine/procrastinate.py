@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import json
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -558,10 +559,10 @@ _NOT_REFUSED = "(RefusedBy IS NULL OR RefusedBy NOT LIKE :refused)"
 class _Next:
     """The statements that select the runs to offer next."""
 
-    of_job: sa.TextClause
-    of_queue: sa.TextClause
-    overdue: sa.TextClause
-    of_ids: sa.TextClause
+    of_job: FrequentStatement
+    of_queue: FrequentStatement
+    overdue: FrequentStatement
+    of_ids: FrequentStatement
 
 
 def _claimable() -> str:
@@ -595,17 +596,33 @@ def _next(order: str) -> _Next:
             SELECT *, row_number() OVER (PARTITION BY JobName ORDER BY {order}) AS place
             FROM c_JobRun
             WHERE {waits} AND DueAt < now() - make_interval(secs => {_LOST_ENTRY_SECONDS})
-            AND Queue IN :queues AND {NOT_PAUSED.format(queue="c_JobRun.Queue")}
+            AND Queue = ANY (:queues) AND {NOT_PAUSED.format(queue="c_JobRun.Queue")}
         ) AS run
         WHERE place <= {_SWEEP_SIZE}
         ORDER BY Id
         """  # noqa: S608 - constants of this module
-    return _Next(
-        sa.text(of_job),
-        sa.text(f"{what} FROM c_JobRun WHERE Queue = :queue AND {waits} {first}"),
-        sa.text(overdue).bindparams(sa.bindparam("queues", expanding=True)),
-        sa.text(f"{what} FROM c_JobRun WHERE Id = ANY (:ids) AND {waits} ORDER BY Id"),
-    )
+    of_queue = f"{what} FROM c_JobRun WHERE Queue = :queue AND {waits} {first}"
+    of_ids = f"{what} FROM c_JobRun WHERE Id = ANY (:ids) AND {waits} ORDER BY Id"
+    return _Next(*map(_finding, (of_job, of_queue, overdue, of_ids)))
+
+
+_FOUND: tuple[sa.ColumnClause[Any], ...] = tuple(
+    sa.column(name) for name in ("id", "queue", "priority", "dueat", "refused")
+)
+_GIVEN = (
+    sa.bindparam("job_name", type_=sa.Text),
+    sa.bindparam("queue", type_=sa.Text),
+    listed("queues", sa.Text),
+    listed("ids", sa.BigInteger),
+    sa.bindparam("refused", type_=sa.Text),
+    sa.bindparam("aging", type_=sa.Text),
+    sa.bindparam("count", type_=sa.Integer),
+)
+
+
+def _finding(query: str) -> FrequentStatement:
+    given = [item for item in _GIVEN if re.search(rf":{item.key}\b", query)]
+    return FrequentStatement(sa.text(query).bindparams(*given).columns(*_FOUND))
 
 
 _POINTS = (
@@ -800,7 +817,7 @@ class ProcrastinateEngine:
             await connection.execute(OPEN, {"queue": queue, "refused": None, "count": 1})
 
     async def _offer(
-        self, connection: AsyncConnection, query: sa.TextClause, options: Mapping[str, object]
+        self, connection: AsyncConnection, query: FrequentStatement, options: Mapping[str, object]
     ) -> None:
         """Write entries for the due runs that a query returns."""
         now = self._clock.now()
@@ -808,7 +825,7 @@ class ProcrastinateEngine:
         options = {**options, "refused": refused}
         if self._aging:
             options["aging"] = json.dumps(self._aging)
-        rows = (await connection.execute(query, options)).all()
+        rows = await query.all(connection, options)
         runs = {False: self.submit, True: self.refer}
         for is_refused, submit in runs.items():
             group = [row for row in rows if row.refused == is_refused]

@@ -88,7 +88,7 @@ _CANDIDATE = (
 )
 # Skip locked rows: the transaction with the lock either takes the run, or releases the run to be offered again. SQLite has one writer, so
 # there is no row to skip.
-_OFFERED = (
+_OFFERED = FrequentStatement(
     sa.select(*_CANDIDATE).where(IS_ONE_OF, IS_DUE, CLAIMABLE).with_for_update(skip_locked=True)
 )
 # The states of claims are parameters: with literals and statistics from before a burst, PostgreSQL would read all waiting runs.
@@ -177,7 +177,7 @@ def _next_aged(database: str) -> FrequentStatement:
     )
 
 
-_COUNT_RUNNING = (
+_COUNT_RUNNING = FrequentStatement(
     sa.select(job_run.c.JobName, sa.func.count())
     .where(job_run.c.State == RunState.RUNNING)
     .group_by(job_run.c.JobName)
@@ -320,7 +320,7 @@ async def offered(
     room = await _room(connection, {run.queue for run in runs}, terms)
     choice = _choice(limits, busy, terms, room)
     parameters = {"ids": [run.run_id for run in runs], "now": choice.now}
-    rows_by_id = {row.Id: row for row in (await connection.execute(_OFFERED, parameters)).all()}
+    rows_by_id = {row.Id: row for row in await _OFFERED.all(connection, parameters)}
     rows = [rows_by_id[run.run_id] for run in runs if run.run_id in rows_by_id]
     refused = refused_by(terms.identity.fingerprint)
     await _take_next_of_full(connection, choice, rows, aging, refused)
@@ -365,10 +365,9 @@ async def _running(connection: AsyncConnection, limited: Collection[str]) -> Cou
     """Count the running runs of each job. The counts of limited jobs stay locked until the transaction ends."""
     if not limited:
         return Counter()
-    dialect = known.of(connection)
-    for name in sorted(limited):  # one lock order, so that no two nodes wait for each other
-        await dialect.lock_job(connection, name)
-    return Counter({row[0]: row[1] for row in (await connection.execute(_COUNT_RUNNING)).all()})
+    # One lock order, so that no two nodes wait for each other.
+    await known.of(connection).lock_job(connection, *sorted(limited))
+    return Counter({row[0]: row[1] for row in await _COUNT_RUNNING.all(connection, {})})
 
 
 async def _room(
