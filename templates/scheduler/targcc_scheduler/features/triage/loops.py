@@ -158,7 +158,6 @@ class LateCheck(Every):
 
     def __init__(self, context: NodeContext) -> None:
         super().__init__(context, "looking for what is late", self.look_once, _LATE_SECONDS)
-        self._following = sla.NextSlots()
         self._pings = context.shared(Pings)
         self._pinged = float("-inf")
 
@@ -168,7 +167,7 @@ class LateCheck(Every):
         services, now = context.services, context.services.clock.now()
         jobs = list(context.definitions.values())
         async with services.store.read() as connection:
-            late = await sla.late(connection, jobs, now, self._following)
+            late = await sla.late(connection, jobs, now)
             noted = await error_groups.noted(connection)
             lacking = await error_groups.lacking(connection)
         broken = {(issue.subject, issue.kind): issue for issue in late if issue.kind in EXPECTED}

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -55,7 +56,7 @@ class Late:
 
 
 class NextSlots:
-    """Cache of each job's next slot, for callers that poll. Until the cached slot is late, the job needs no read."""
+    """Cache of each job's next slot: pages and the loop of alerts ask again and again. Until the cached slot is late, the job needs no read."""
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Schedule, str, datetime, datetime | None]] = {}
@@ -87,6 +88,7 @@ class NextSlots:
         return slot
 
 
+_NEXT_SLOTS: WeakKeyDictionary[sa.Engine, NextSlots] = WeakKeyDictionary()
 _HANDLED = FrequentStatement(
     sa.select(job_schedule.c.JobName, job_schedule.c.LastSlot).where(
         job_schedule.c.LastSlot.is_not(None),
@@ -117,7 +119,6 @@ async def late(
     connection: AsyncConnection,
     definitions: Iterable[JobDefinition],
     now: datetime,
-    following: NextSlots | None = None,
 ) -> list[Late]:
     """Return all late jobs and queues.
 
@@ -125,8 +126,8 @@ async def late(
         connection: The connection for reads.
         definitions: The jobs.
         now: The present instant.
-        following: The cache of a caller that polls.
     """
+    following = _NEXT_SLOTS.setdefault(connection.sync_engine, NextSlots())
     jobs = list(definitions)
     asleep = await paused_jobs(connection, now) | (await owners.not_ours(connection)).keys()
     slots = await late_slots(connection, jobs, asleep, now, following=following)
