@@ -12,6 +12,7 @@ from targcc_scheduler.features.triage.issues import Issue, issues
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.jobs.discovery import BrokenModule
 from targcc_scheduler.kernel.queries import overview as overview_queries
+from targcc_scheduler.kernel.queries import sharing
 from targcc_scheduler.kernel.queries.jobs import JobOverview, next_run, schedule_words
 from targcc_scheduler.kernel.queries.models import Pause, Run
 from targcc_scheduler.kernel.queries.overview import Overview, overview
@@ -207,7 +208,7 @@ async def test_requests_share_the_past_of_a_large_project_for_some_seconds(
     assert await at(0) == (1, [])
     await site.add_run("DailyReport", "succeeded")
     assert await at(1) == (2, ["DailyReport"])
-    monkeypatch.setattr(overview_queries, "LARGE", 1)
+    monkeypatch.setattr(sharing, "LARGE", 1)
     assert await at(2) == (2, ["DailyReport"])
     await site.add_run("DailyReport", "failed")
     assert await at(11) == (2, ["DailyReport"])

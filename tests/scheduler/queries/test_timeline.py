@@ -28,6 +28,7 @@ from targcc_scheduler.features.timeline.upcoming import grouped, plan
 from targcc_scheduler.kernel import statistics
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.jobs.definition import JobDefinition
+from targcc_scheduler.kernel.queries import sharing
 from targcc_scheduler.kernel.runs.values import Ending
 
 NOW = datetime(2026, 10, 26, 8, 5, tzinfo=UTC)  # the morning after a clock change
@@ -234,6 +235,28 @@ async def _thousands(db: AsyncConnection) -> None:
     assert "Job999" in {row.job for row in rows}
     assert chart.others == 1000 + len({"Nightly", "Hourly", "Often", "Both"}) - MOST_ROWS
     assert chart.others_number + sum(row.number for row in rows) == chart.number
+
+
+async def test_requests_share_the_counts_of_a_large_project_for_some_seconds(
+    db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+):
+    async def at(seconds: int, **asked: Any) -> int:
+        later = NOW + timedelta(seconds=seconds)
+        since = EVENING + timedelta(seconds=seconds)
+        return (await gantt(db, JOBS, later, since=since, until=later, **asked)).number
+
+    async def add() -> None:
+        ending = Ending(job="Often", at=EVENING + timedelta(hours=1), outcome=RunState.FAILED)
+        await statistics.add(db, [ending], shard=0)
+
+    number = await at(0)
+    monkeypatch.setattr(sharing, "LARGE", 1)
+    assert await at(1) == number
+    of_job = await at(1, job="Often")
+    await add()
+    assert await at(2) == await at(10) == number
+    assert await at(2, job="Often") == of_job + 1
+    assert await at(11) == number + 1
 
 
 async def test_the_trend_says_what_the_runs_say(db: AsyncConnection):

@@ -25,6 +25,7 @@ from ...kernel import job_owner as owners
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.queries import runs, system
 from ...kernel.queries.jobs import BAD
+from ...kernel.queries.sharing import Shared
 from ...kernel.runs.values import QUARTER, quarter_of
 from ...project import current
 from ...schedules.intervals import AfterRunSchedule
@@ -145,11 +146,11 @@ async def gantt(
     until = min(until, since + LONGEST_RANGE)
     jobs = {item.name: item for item in definitions if queue in (None, item.queue)}
     look = _Look(connection, jobs, now, since, until, job)
-    ended = await look.ended()
+    ended, went_on = await look.counted()
     going = [
         item for item in await runs.running_runs(connection) if (item.started_at or now) < until
     ]
-    known = ended.keys() | {run.job for run in going} | await look.went_on()
+    known = ended.keys() | {run.job for run in going} | went_on
     if job is not None:
         known &= {job}
     elif queue is not None:
@@ -256,6 +257,11 @@ def _peak(rows: Iterable[Row], now: datetime) -> tuple[int, datetime | None]:
     return most, at
 
 
+_COUNTED = Shared[tuple[dict[str, Counter[RunState]], set[str]]](
+    lambda counted: sum(states.total() for states in counted[0].values())
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     """Queries for one time range."""
@@ -271,6 +277,17 @@ class _Look:
     def _asked(self) -> list[sa.ColumnElement[bool]]:
         """Condition for the requested job, if any."""
         return [] if self.job is None else [job_stat.c.JobName == self.job]
+
+    async def counted(self) -> tuple[dict[str, Counter[RunState]], set[str]]:
+        """Return the results of :meth:`ended` and :meth:`went_on`; requests for all jobs share them for some seconds."""
+
+        async def read() -> tuple[dict[str, Counter[RunState]], set[str]]:
+            return await self.ended(), await self.went_on()
+
+        if self.job is not None:
+            return await read()
+        key = quarter_of(self.since), quarter_of(self.until)
+        return await _COUNTED.get(self.connection, key, self.now, read)
 
     async def ended(self) -> dict[str, Counter[RunState]]:
         """Count the ended runs of each job by state."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.actor import visibility
 from ...core.states import ACTIVE, RunState
 from ...db.tables import job_run
 from .. import job_owner as owners
@@ -22,32 +20,13 @@ from . import runs, system
 from .chains import Chain, chains
 from .jobs import BAD, JobEntry, JobOverview, job_entries, recovered_jobs, with_runs
 from .models import Run, Server
+from .sharing import Shared
 from .statistics import EndedRuns, ended_runs
 from .upcoming import Upcoming, coming_slots, upcoming
 
 MOST_ON_BOARD = 120
 """Limit of jobs outside chains that the page shows with their recent runs."""
-LARGE = 50_000
-"""Number of ended runs in the window above which requests share a part of the overview."""
-SHARED_FOR = timedelta(seconds=10)
-"""How long requests share it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Shared:
-    """The part of an overview that the requests of some seconds share."""
-
-    first: datetime
-    at: datetime
-    window: EndedRuns
-    recovered: set[str]
-
-    def serves(self, since: datetime, now: datetime) -> bool:
-        """Return whether a request at ``now`` may have this part, for a window from ``since``."""
-        return self.first == quarter_of(since) and self.at <= now < self.at + SHARED_FOR
-
-
-_SHARED: WeakKeyDictionary[sa.Engine, _Shared] = WeakKeyDictionary()
+_LATELY = Shared[tuple[EndedRuns, set[str]]](lambda lately: lately[0].total)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,19 +134,13 @@ async def overview(
 async def _lately(
     connection: AsyncConnection, since: datetime, now: datetime
 ) -> tuple[EndedRuns, set[str]]:
-    """Return the counts of the window, and the jobs that failed or were missed in it and have succeeded since.
+    """Return the counts of the window, and the jobs that failed or were missed in it and have succeeded since; see :class:`~.sharing.Shared`."""
 
-    In a project with more than :data:`LARGE` ended runs, requests share the answer for :data:`SHARED_FOR`, since pages reload every few seconds.
-    """
-    sees_all, engine = visibility.get() is None, connection.sync_engine
-    shared = _SHARED.get(engine) if sees_all else None
-    if shared is not None and shared.serves(since, now):
-        return shared.window, shared.recovered
-    window = await ended_runs(connection, since, now)
-    recovered = await recovered_jobs(connection, window.jobs(*BAD))
-    if sees_all and window.total > LARGE:
-        _SHARED[engine] = _Shared(quarter_of(since), now, window, recovered)
-    return window, recovered
+    async def read() -> tuple[EndedRuns, set[str]]:
+        window = await ended_runs(connection, since, now)
+        return window, await recovered_jobs(connection, window.jobs(*BAD))
+
+    return await _LATELY.get(connection, quarter_of(since), now, read)
 
 
 async def _with_reruns(connection: AsyncConnection) -> frozenset[str]:
