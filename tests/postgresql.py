@@ -73,6 +73,13 @@ class PostgreSQL:
         """Drop an empty tablespace."""
         self._execute(f"DROP TABLESPACE {name}")
 
+    def configure(self, **settings: str) -> None:
+        """Change settings and start the server again."""
+        for name, value in settings.items():
+            self._execute(f"ALTER SYSTEM SET {name} = '{value}'")
+        self.stop()
+        self.start()
+
     def stop(self) -> None:
         """Stop the server; all connections break."""
         self._hang_up()

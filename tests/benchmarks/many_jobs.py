@@ -8,7 +8,7 @@ lengthens processor time, and the ratio of a figure to ``loop`` does not change 
 core of AMD EPYC takes.
 
 ``--rate 200`` creates and executes so many runs a second in a second process meanwhile; ``--prune DAYS`` lets that process remove what is older.
-``--sizes`` prints what tables and indexes take.
+``--buffers 5GB`` gives PostgreSQL memory, which a database of millions of runs needs. ``--sizes`` prints what tables and indexes take.
 """
 
 from __future__ import annotations
@@ -251,7 +251,10 @@ class Server:
                 rows = connection.execute(
                     "SELECT pid FROM pg_stat_activity WHERE application_name = %s", [APPLICATION]
                 ).fetchall()
-            self._mine = [psutil.Process(pid) for (pid,) in rows]
+            self._mine = []
+            for (pid,) in rows:
+                with suppress(psutil.NoSuchProcess):  # a session may just have ended
+                    self._mine.append(psutil.Process(pid))
 
     def time(self) -> float:
         """Return the milliseconds of processor time."""
@@ -433,6 +436,8 @@ def database(options: argparse.Namespace) -> Iterator[tuple[str, int]]:
             return
         server = PostgreSQL(folder)
         try:
+            if options.buffers:
+                server.configure(shared_buffers=options.buffers)
             if not file.exists():
                 created = server.create()
                 fill(server.url(created), options.jobs, options.rows)
@@ -455,6 +460,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--keep", type=Path, help="folder where the database stays for the next time"
     )
+    parser.add_argument("--buffers", metavar="SIZE", help="PostgreSQL's shared_buffers, as 5GB")
     parser.add_argument("--rate", type=int, default=0, help="runs a second meanwhile")
     parser.add_argument("--prune", type=int, help="remove what is older, in days, meanwhile")
     parser.add_argument("--seconds", type=float, help="go on for so long after the requests")

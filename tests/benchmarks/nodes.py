@@ -37,6 +37,7 @@ import psycopg
 from postgresql import PostgreSQL
 from targcc_scheduler import Scheduler, Settings, configure, migrate
 from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.jobs.definition import JobDefinition
 from targcc_scheduler.project import Project
 
 NODES = 10
@@ -68,25 +69,30 @@ async def until_the_gate(gate: str) -> None:
         await asyncio.sleep(0.2)
 
 
-def scheduler_of(url: str, schedules: int, slots: int, minute: datetime) -> Scheduler:
-    """Return a node: ``slots`` jobs are due at ``minute``, the other schedules in the hours from two hours later on."""
-    settings = Settings(_env_file=None, database_url=url, migrate_on_start=False, pool_size=4)
-    scheduler = Scheduler(settings, jobs_package="ties_plain")
-    add = scheduler._registry.add
-    for n in range(slots):
-        add(define(nothing, f"{minute.minute} {minute.hour} * * *", name=f"{TOGETHER}{n}"))
+def jobs_of(schedules: int, slots: int, minute: datetime) -> list[JobDefinition]:
+    """Return the jobs: ``slots`` are due at ``minute``, the other schedules in the hours from two hours later on."""
+    together = f"{minute.minute} {minute.hour} * * *"
+    jobs = [define(nothing, together, name=f"{TOGETHER}{n}") for n in range(slots)]
     for n in range(schedules - slots):
         hour = (minute.hour + 2 + n % 20) % 24
-        add(define(nothing, f"{n % 60} {hour} * * *", name=f"Other{n}"))
-    add(define(until_the_gate, name=HELD))
+        jobs.append(define(nothing, f"{n % 60} {hour} * * *", name=f"Other{n}"))
+    return [*jobs, define(until_the_gate, name=HELD)]
+
+
+def scheduler_of(url: str, jobs: Sequence[JobDefinition]) -> Scheduler:
+    """Return a node with these jobs."""
+    settings = Settings(_env_file=None, database_url=url, migrate_on_start=False, pool_size=4)
+    scheduler = Scheduler(settings, jobs_package="ties_plain")
+    for job in jobs:
+        scheduler._registry.add(job)
     return scheduler
 
 
-async def work(url: str, schedules: int, slots: int, minute: datetime) -> None:
+async def work(url: str, jobs: Sequence[JobDefinition]) -> None:
     """Run the nodes of a process until the input ends."""
     async with AsyncExitStack() as running:
         for _ in range(NODES):
-            await running.enter_async_context(scheduler_of(url, schedules, slots, minute))
+            await running.enter_async_context(scheduler_of(url, jobs))
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
@@ -97,14 +103,7 @@ class Server(PostgreSQL):
     def __init__(self, folder: Path) -> None:
         folder.chmod(0o755)  # the server may run as another user
         super().__init__(folder)
-        for setting in (
-            "max_connections = 600",
-            "log_line_prefix = '%a|'",
-            "log_min_duration_statement = 0",
-        ):
-            self._execute(f"ALTER SYSTEM SET {setting}")
-        self.stop()
-        self.start()
+        self.configure(max_connections="600", log_line_prefix="%a|", log_min_duration_statement="0")
 
     def statements(self) -> int:
         """Return the number of statements that the nodes have sent, without BEGIN and COMMIT."""
@@ -124,8 +123,9 @@ class Bench:
         self._connection = psycopg.connect(self.url, autocommit=True)
 
     def start(self, processes: int) -> None:
-        """Start processes one after the other, as a deployment does."""
+        """Start processes."""
         path = os.pathsep.join([str(ROOT / "templates" / "scheduler"), str(HERE)])
+        first = len(self.processes)
         for _ in range(processes):
             process = subprocess.Popen(
                 [sys.executable, __file__, "--work", self.url, *self._jobs()],
@@ -135,7 +135,8 @@ class Bench:
                 text=True,
             )
             self.processes.append(process)
-            _read(process, "ready")
+        for process in self.processes[first:]:
+            _read(process)
 
     def _jobs(self) -> list[str]:
         options = self._options
@@ -216,7 +217,7 @@ class Bench:
         return bool(count > 0)
 
     async def _hold(self, gate: Path) -> None:
-        scheduler = scheduler_of(self.url, 0, 0, self.minute)
+        scheduler = scheduler_of(self.url, jobs_of(0, 0, self.minute))
         await scheduler.enqueue_many(HELD, [{"gate": str(gate)}] * self._options.held)
         await scheduler.stop()
 
@@ -247,12 +248,10 @@ def _full(time_: datetime) -> datetime:
     return time_.replace(second=0, microsecond=0)
 
 
-def _read(process: subprocess.Popen[str], expected: str = "") -> str:
+def _read(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
-    line = process.stdout.readline().strip()
-    if not line or (expected and line != expected):
-        raise SystemExit(f"a process with nodes has ended, or printed: {line}")
-    return line
+    if process.stdout.readline() != "ready\n":
+        raise SystemExit("a process with nodes has ended")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -269,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minute", type=datetime.fromisoformat, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.work:
-        asyncio.run(work(options.work, options.schedules, options.slots, options.minute))
+        asyncio.run(work(options.work, jobs_of(options.schedules, options.slots, options.minute)))
         return 0
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name,
