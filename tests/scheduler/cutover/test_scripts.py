@@ -241,6 +241,20 @@ def test_a_log_that_refuses_rows_keeps_no_job_from_going_back(refusing):
     assert "CHECK" in refusing.not_logged.upper()
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_connection_that_is_lost_at_the_log_is_opened_again(refusing):
+    back = refusing.scripts.on([Return("1", OFF, LATER, (RUN,))])
+    lost = iter([True])
+
+    def lose(context):
+        context.is_disconnect = next(lost, False)
+
+    sa.event.listen(refusing._database.engine, "handle_error", lose)
+    assert refusing.run(back)["1"].outcome == "on"
+    assert "CHECK" in refusing.not_logged.upper()
+    assert next(lost, None) is None
+
+
 def test_a_transaction_that_the_server_has_ended_is_not_taken_for_a_refused_row(refusing):
     """SQL Server rolls back the whole transaction of a deadlock's victim, so that the savepoint is gone."""
     back = refusing.scripts.on([Return("1", OFF, LATER, (RUN,))])

@@ -794,6 +794,8 @@ class OldServer:
             for record in records:
                 connection.exec_driver_sql(record)
         except sa.exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise
             try:
                 savepoint.rollback()
             except sa.exc.DBAPIError:
