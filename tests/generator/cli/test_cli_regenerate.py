@@ -181,7 +181,6 @@ class TestMoved:
         code = "src/{package}/scheduler"
         self.table.write_text(f'[moved]\n"{code}/run_states.py" = {list(places)}\n')
 
-    @pytest.mark.slow
     def test_an_edit_goes_along(self, project):
         self.goes_to(MANAGED.replace(SOURCE, "src/{package}/scheduler"))
         result = targcc_gen("regenerate")

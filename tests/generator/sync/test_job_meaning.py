@@ -105,7 +105,6 @@ def written(spec: Spec) -> tuple[DecoratedJob, dict[str, Any]]:
     return decorated, dict(file.job.defaults)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_what_any_code_says_goes_into_any_spec(seed):
     every = specs(seed)

@@ -170,7 +170,6 @@ def test_a_job_added_before_the_upgrade_does_not_hide_that_it_is_due(tmp_path, m
     assert "imports follow the scheduler" in regenerate(root, monkeypatch)
 
 
-@pytest.mark.slow
 def test_read_only_people_keep_their_file(tmp_path, monkeypatch):
     older_projects.unpack("0.1", tmp_path)
     root = tmp_path / "acme-jobs"
