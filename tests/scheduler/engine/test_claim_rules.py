@@ -198,7 +198,7 @@ async def test_a_queue_in_maintenance_is_left_alone(store, windows, is_open, agi
 async def test_a_run_that_was_created_after_its_queue_was_closed_is_left_alone(
     migrated_postgresql_url, monkeypatch
 ):
-    """Each statement of a claim sees what was committed before it."""
+    """The queue is paused and the run is created while a claim is between two of its statements."""
     store = Store(migrated_postgresql_url)
     refused_by = claim.refused_by
 

@@ -23,15 +23,16 @@ from ..db.tables import job_maintenance, job_queue, job_schedule
 _LAST_YEAR = 9000
 """Last year in which a pause may end: its end is converted to other zones and added to, so the end of the calendar is avoided."""
 
-_PAUSED_JOBS = FrequentStatement(
-    sa.select(job_schedule.c.JobName).where(
-        job_schedule.c.PausedAt.is_not(None),
-        sa.or_(
-            job_schedule.c.PausedUntil.is_(None),
-            job_schedule.c.PausedUntil > sa.bindparam("now", type_=UtcDateTime),
-        ),
-    )
-)
+_NOW = sa.bindparam("now", type_=UtcDateTime)
+
+
+def is_paused(table: sa.Table, now: sa.ColumnElement[Any] = _NOW) -> sa.ColumnElement[bool]:
+    """Return the condition that a job or queue, a row of ``table``, is paused. Default time: the parameter ``now``."""
+    c = table.c
+    return sa.and_(c.PausedAt.is_not(None), sa.or_(c.PausedUntil.is_(None), c.PausedUntil > now))
+
+
+_PAUSED_JOBS = FrequentStatement(sa.select(job_schedule.c.JobName).where(is_paused(job_schedule)))
 
 
 async def pause_job(
@@ -147,27 +148,29 @@ _ORDER = (
     _C.PlannedAt,
     _C.EndedBy,
 )
-_NOW = sa.bindparam("now", type_=UtcDateTime)
-# A window that begins at once has begun by any clock: the clock of whoever planned it may be ahead of the clock that now counts.
-_IS_ACTIVE = sa.and_(
-    sa.or_(_C.StartsAt <= _NOW, _C.StartsAt <= _C.PlannedAt),
-    _C.EndsAt > _NOW,
-)
-_ACTIVE = FrequentStatement(sa.select(*_ORDER).where(_IS_ACTIVE).order_by(_C.StartsAt, _C.Id))
 
 
-def is_open(queue: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Return the condition that a queue is neither paused nor in maintenance at the parameter ``now``.
+def _is_active(now: sa.ColumnElement[Any] = _NOW) -> sa.ColumnElement[bool]:
+    # A window that begins at once has begun by any clock: the clock of whoever planned it may be ahead of the clock that now counts.
+    return sa.and_(sa.or_(_C.StartsAt <= now, _C.StartsAt <= _C.PlannedAt), _C.EndsAt > now)
 
-    In the statement that chooses runs, the condition holds for any run that the statement finds: a run that was created after its queue was
-    closed does not start.
+
+_ACTIVE = FrequentStatement(sa.select(*_ORDER).where(_is_active()).order_by(_C.StartsAt, _C.Id))
+
+
+def is_open(
+    queue: sa.ColumnElement[str], now: sa.ColumnElement[Any] = _NOW
+) -> sa.ColumnElement[bool]:
+    """Return the condition that a queue is neither paused nor in maintenance. Default time: the parameter ``now``.
+
+    The condition belongs into the statement that chooses runs. After an earlier look, a queue could be closed and a run be created, which
+    the statement would find.
     """
-    c, comma = job_queue.c, sa.literal(",", sa.Text)
-    until = sa.or_(c.PausedUntil.is_(None), c.PausedUntil > _NOW)
+    comma = sa.literal(",", sa.Text)
     is_listed = sa.func.replace(_C.Queues, comma + queue + comma, "") != _C.Queues
     return sa.and_(
-        ~sa.exists().where(c.Name == queue, c.PausedAt.is_not(None), until),
-        ~sa.exists().where(_IS_ACTIVE, sa.or_(_C.Queues == written(()), is_listed)),
+        ~sa.exists().where(job_queue.c.Name == queue, is_paused(job_queue, now)),
+        ~sa.exists().where(_is_active(now), sa.or_(_C.Queues == written(()), is_listed)),
     )
 
 

@@ -21,7 +21,7 @@ from ...kernel import job_owner as owners
 from ...kernel import pauses as calendar_model
 from ...kernel.error_groups import watched_since
 from ...kernel.jobs.definition import JobDefinition, deadline_before
-from ...kernel.pauses import paused_jobs
+from ...kernel.pauses import is_paused, paused_jobs
 from ...kernel.runs.transition import is_in_state
 from ...schedules.base import Schedule
 from ...schedules.intervals import AfterRunSchedule
@@ -96,13 +96,7 @@ _HANDLED = FrequentStatement(
     )
 )
 _C = job_run.c
-_PAUSED = sa.select(job_queue.c.Name).where(
-    job_queue.c.PausedAt.is_not(None),
-    sa.or_(
-        job_queue.c.PausedUntil.is_(None),
-        job_queue.c.PausedUntil > sa.bindparam("now", type_=UtcDateTime),
-    ),
-)
+_PAUSED = sa.select(job_queue.c.Name).where(is_paused(job_queue))
 _WAITING_RUNS = FrequentStatement(
     sa.select(
         _C.Queue,

@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import json
 import logging
-import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from ...db.dialects.frequent import FrequentStatement, listed
 from ...db.dialects.psycopg_driver import QuietConnection, driver_of
 from ...db.tables import job_run
 from ...db.transactions import Fence, Store
+from ..pauses import is_open
 from ..runs.claim import Entries, Taken, lock_queue
 from ..runs.create import CLAIMABLE, new_row, refused_by
 from ..runs.values import ASKS, Claim, NewRun, Offer, OfferedRun, RunId
@@ -253,15 +253,14 @@ _LISTENING_BEGINS_SECONDS = (0.1, 0.4, 1.0, 3.0)
 _GATHER_SECONDS = 0.001
 """Delay after a run ends, so that workers freed together get their next runs in one claim."""
 
-NOT_PAUSED = """NOT EXISTS (
-    SELECT 1 FROM c_JobQueue
-    WHERE Name = {queue} AND PausedAt IS NOT NULL AND (PausedUntil IS NULL OR PausedUntil > now())
-) AND NOT EXISTS (
-    SELECT 1 FROM c_JobMaintenance
-    WHERE (StartsAt <= now() OR StartsAt <= PlannedAt) AND EndsAt > now()
-    AND (Queues = ',' OR position(',' || {queue} || ',' IN Queues) > 0)
-)"""
-"""Match if a queue is neither paused nor in maintenance."""
+
+def _text(condition: sa.ColumnElement[bool]) -> str:
+    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # as SQLAlchemy has it
+    return str(condition.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+
+
+def _is_open(queue: str) -> str:
+    return _text(is_open(sa.literal_column(queue, sa.Text), sa.func.now()))
 
 
 def _first(which: str) -> str:
@@ -288,7 +287,7 @@ def _without(entries: str) -> str:
     )
 
 
-_MAY_BE_TAKEN = f"queue_name = :queue AND {NOT_PAUSED.format(queue=':queue')}"
+_MAY_BE_TAKEN = f"queue_name = :queue AND {_is_open(':queue')}"
 _NEXT = f"""
     SELECT entry, run_id, priority FROM (
         SELECT *, bool_or(run_id IS NULL) OVER (
@@ -567,10 +566,7 @@ class _Next:
 
 def _claimable() -> str:
     """Return the claim conditions of the installed features as text for ``sa.text``."""
-    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # as SQLAlchemy has it
-    return str(CLAIMABLE.compile(dialect=dialect)).replace(
-        ":", r"\:"
-    )  # a colon begins no parameter
+    return _text(CLAIMABLE).replace(":", r"\:")  # a colon begins no parameter
 
 
 @cache
@@ -596,33 +592,18 @@ def _next(order: str) -> _Next:
             SELECT *, row_number() OVER (PARTITION BY JobName ORDER BY {order}) AS place
             FROM c_JobRun
             WHERE {waits} AND DueAt < now() - make_interval(secs => {_LOST_ENTRY_SECONDS})
-            AND Queue = ANY (:queues) AND {NOT_PAUSED.format(queue="c_JobRun.Queue")}
+            AND Queue = ANY (:queues) AND {_is_open("c_JobRun.Queue")}
         ) AS run
         WHERE place <= {_SWEEP_SIZE}
         ORDER BY Id
         """  # noqa: S608 - constants of this module
     of_queue = f"{what} FROM c_JobRun WHERE Queue = :queue AND {waits} {first}"
     of_ids = f"{what} FROM c_JobRun WHERE Id = ANY (:ids) AND {waits} ORDER BY Id"
-    return _Next(*map(_finding, (of_job, of_queue, overdue, of_ids)))
-
-
-_FOUND: tuple[sa.ColumnClause[Any], ...] = tuple(
-    sa.column(name) for name in ("id", "queue", "priority", "dueat", "refused")
-)
-_GIVEN = (
-    sa.bindparam("job_name", type_=sa.Text),
-    sa.bindparam("queue", type_=sa.Text),
-    listed("queues", sa.Text),
-    listed("ids", sa.BigInteger),
-    sa.bindparam("refused", type_=sa.Text),
-    sa.bindparam("aging", type_=sa.Text),
-    sa.bindparam("count", type_=sa.Integer),
-)
-
-
-def _finding(query: str) -> FrequentStatement:
-    given = [item for item in _GIVEN if re.search(rf":{item.key}\b", query)]
-    return FrequentStatement(sa.text(query).bindparams(*given).columns(*_FOUND))
+    found: list[sa.ColumnClause[Any]] = [
+        sa.column(name) for name in ("id", "queue", "priority", "dueat", "refused")
+    ]
+    queries = (of_job, of_queue, overdue, of_ids)
+    return _Next(*(FrequentStatement(sa.text(query).columns(*found)) for query in queries))
 
 
 _POINTS = (

@@ -404,29 +404,23 @@ async def _choose(
     reads at least ``MOST_MISFITS // 4`` runs.
     """
     queue, aging = of
+    asked: dict[str, Any] = {"queue": queue, "now": choice.now, "refused": refused}
+    if job is not None:
+        asked["job"] = job
+    if aging is not None:
+        asked["aging"] = aging
+    statement = await _next_runs(connection, job, aging)
     before = len(choice.run_ids)
     while count > 0 and choice.goes_on:
         unfit = choice.misfits or choice.expired
         looked_at = max(count, MOST_MISFITS // 4) if unfit else count
         parameters = {
-            "queue": queue,
-            "now": choice.now,
+            **asked,
             "full": choice.full(),
             "chosen": list(choice.seen()),
             "most_lost": POISON_AFTER - 1 if choice.poison else MOST_LOST_WORKERS,
             "count": looked_at,
-            "refused": refused,
         }
-        if job is not None:
-            parameters["job"] = job
-            statement = _NEXT_AGED_OF_JOB
-            if aging is None:
-                [(waiting,)] = await _COUNT_A_FEW.all(connection, {"job": job})
-                statement = _NEXT_OF_FEW if waiting <= _FEW else _NEXT_OF_MANY
-        else:
-            statement = _NEXT_WAITING if aging is None else _next_aged(connection.dialect.name)
-        if aging is not None:
-            parameters["aging"] = aging
         candidates = await statement.all(connection, parameters)
         exhausted = len(candidates) < looked_at
         await choice.look(connection, candidates)
@@ -438,6 +432,17 @@ async def _choose(
         if exhausted:
             break
     return len(choice.run_ids) - before
+
+
+async def _next_runs(
+    connection: AsyncConnection, job: str | None, aging: int | None
+) -> FrequentStatement:
+    if job is None:
+        return _NEXT_WAITING if aging is None else _next_aged(connection.dialect.name)
+    if aging is not None:
+        return _NEXT_AGED_OF_JOB
+    [(waiting,)] = await _COUNT_A_FEW.all(connection, {"job": job})
+    return _NEXT_OF_FEW if waiting <= _FEW else _NEXT_OF_MANY
 
 
 # Claim: set waiting runs running on a node.
