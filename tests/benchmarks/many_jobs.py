@@ -17,7 +17,6 @@ import argparse
 import asyncio
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -41,6 +40,7 @@ sys.path[:0] = [
 import psutil
 import psycopg
 import sqlalchemy as sa
+from bench_processes import start, wait_until_ready
 from postgresql import PostgreSQL
 from projects import WEB
 from targcc_scheduler import Scheduler, Settings, configure, migrate
@@ -274,15 +274,8 @@ def load(url: str, options: argparse.Namespace) -> Iterator[None]:
         return
     words = ["--load", url, "--rate", str(options.rate), "--jobs", str(options.jobs)]
     words += ["--prune", str(options.prune)] if options.prune else []
-    process = subprocess.Popen(
-        [sys.executable, __file__, *words],
-        env={**os.environ, "PGAPPNAME": "load"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    process = start(__file__, *words, PGAPPNAME="load")
+    wait_until_ready(process)
     try:
         yield
     finally:

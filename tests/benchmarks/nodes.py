@@ -8,7 +8,7 @@ that PostgreSQL counts. Three parts follow each other in one database:
 * fail-over: one process, with ten nodes, is suspended while its nodes execute runs, until other nodes execute all of these runs. A node on the
   same machine would see at once that a process has ended; one that is suspended is like one that the network has lost.
 
-The exit status is 1 if a slot has more or less than one execution.
+The exit status is 1 if a slot has more or less than one execution, or if the lost nodes executed no run.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
 
 # ruff: noqa: E402, T201 - found by the line above; a command prints
 import psutil
 import psycopg
+from bench_processes import start, wait_until_ready
 from postgresql import PostgreSQL
 from targcc_scheduler import Scheduler, Settings, configure, migrate
 from targcc_scheduler.kernel.jobs.declaration import define
@@ -124,24 +124,13 @@ class Bench:
 
     def start(self, processes: int) -> None:
         """Start processes."""
-        path = os.pathsep.join([str(ROOT / "templates" / "scheduler"), str(HERE)])
-        first = len(self.processes)
-        for _ in range(processes):
-            process = subprocess.Popen(
-                [sys.executable, __file__, "--work", self.url, *self._jobs()],
-                env={**os.environ, "PYTHONPATH": path, "PGAPPNAME": "nodes"},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            self.processes.append(process)
-        for process in self.processes[first:]:
-            _read(process)
-
-    def _jobs(self) -> list[str]:
         options = self._options
-        jobs = ["--schedules", str(options.schedules), "--slots", str(options.slots)]
-        return [*jobs, "--minute", self.minute.isoformat()]
+        words = ["--schedules", str(options.schedules), "--slots", str(options.slots)]
+        words += ["--work", self.url, "--minute", self.minute.isoformat()]
+        new = [start(__file__, *words, PGAPPNAME="nodes") for _ in range(processes)]
+        self.processes += new
+        for process in new:
+            wait_until_ready(process)
 
     def idle(self) -> float:
         """Measure the idle nodes and print the figures; return the statements a second."""
@@ -201,17 +190,19 @@ class Bench:
         theirs = "SELECT count(*) FROM c_JobRun WHERE JobName = 'Held' AND ServerId LIKE %s"
         mark = f"%:{lost.pid}:%"
         count = self.one(theirs, mark)
-        psutil.Process(lost.pid).suspend()
         began = time.monotonic()
         others = f"{running} AND ServerId NOT LIKE %s"
-        self.until(lambda: self.one(others, mark) == self._options.held, "runs elsewhere")
+        try:
+            psutil.Process(lost.pid).suspend()
+            self.until(lambda: self.one(others, mark) == self._options.held, "runs elsewhere")
+        finally:
+            lost.kill()
+            lost.communicate()
         print(
             f"{NODES} nodes with {count} runs are lost: other nodes execute all runs after {time.monotonic() - began:.1f} s",
             flush=True,
         )
         gate.touch()
-        lost.kill()
-        lost.communicate()
         succeeded = running.replace("running", "succeeded")
         self.until(lambda: self.one(succeeded) == self._options.held, "held runs succeed")
         return bool(count > 0)
@@ -246,12 +237,6 @@ class Bench:
 
 def _full(time_: datetime) -> datetime:
     return time_.replace(second=0, microsecond=0)
-
-
-def _read(process: subprocess.Popen[str]) -> None:
-    assert process.stdout is not None
-    if process.stdout.readline() != "ready\n":
-        raise SystemExit("a process with nodes has ended")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

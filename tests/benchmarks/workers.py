@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,12 +17,12 @@ from pathlib import Path
 from statistics import median
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
 
 # ruff: noqa: E402, T201 - found by the line above; a command prints
 import psutil
 import psycopg
+from bench_processes import start, wait_until_ready
 from postgresql import PostgreSQL
 from targcc_scheduler import Scheduler, Settings, configure, migrate
 from targcc_scheduler.core.actor import SYSTEM
@@ -71,21 +70,10 @@ class Bench:
         name = self._server.create()
         url = self._server.url(name)
         migrate(url)
-        path = os.pathsep.join([str(ROOT / "templates" / "scheduler"), str(HERE)])
-        processes = [
-            subprocess.Popen(
-                [sys.executable, __file__, "--work", url],
-                env={**os.environ, "PYTHONPATH": path},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for _ in range(workers)
-        ]
+        processes = [start(__file__, "--work", url) for _ in range(workers)]
         try:
             for process in processes:
-                assert process.stdout is not None
-                assert process.stdout.readline() == "ready\n"
+                wait_until_ready(process)
             return self._measured(url, processes)
         finally:
             for process in processes:
