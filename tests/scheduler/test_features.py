@@ -59,6 +59,7 @@ def check(outcome: dict[str, Any], name: str) -> None:
     assert outcome["imported"] == []
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_a_project_runs_without_a_feature(name, tmp_path, empty_database):
@@ -72,6 +73,7 @@ def test_a_project_runs_without_a_feature(name, tmp_path, empty_database):
 
 
 def test_a_project_runs_without_a_feature_on_postgresql(postgresql_url, tmp_path):
+    """Ring 2 leaves out one feature, ring 3 each."""
     check(project_without(OPTIONAL[-1], postgresql_url, tmp_path), OPTIONAL[-1])
 
 

@@ -289,10 +289,13 @@ async def test_a_claim_that_comes_through_after_the_node_has_looked_for_it_is_gi
     assert await scheduler.wait(first, 40) == RunState.SUCCEEDED
     executor = scheduler.node.executor
     hold(scheduler.node)
-    run_id = await scheduler.enqueue("Hello")
     claims = Claims(scheduler)
+    waiting = "SELECT FROM c_JobRun WHERE Id = %s AND State = 'enqueued' FOR UPDATE"
     with psycopg.connect(migrated_url) as other:
-        other.execute("SELECT FROM c_JobRun WHERE Id = %s FOR UPDATE", (run_id,))
+        is_locked = False
+        while not is_locked:  # a claim in progress may have taken the first runs
+            run_id = await scheduler.enqueue("Hello")
+            is_locked = other.execute(waiting, (run_id,)).rowcount == 1
         executor.holds = False
         process = await until(lambda: held_up(migrated_url))
         claims.cut(process)

@@ -52,6 +52,7 @@ async def make_new(url):
         await scheduler.stop()
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("processes")
 async def test_release_0_1_goes_on_with_what_both_have_done(old, make_new, url):
     old.targcc("migrate")
@@ -104,6 +105,7 @@ def test_its_row_is_there_too_where_it_never_worked(url):
     assert revisions(url, "alembic_version") == ["0001"]
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("processes")
 def test_a_project_whose_own_revisions_came_after_that_of_the_scheduler_goes_on(old, url):
     old.add_revision("a1b2c3", after="0001")
