@@ -45,6 +45,7 @@ from postgresql import PostgreSQL
 from projects import WEB
 from targcc_scheduler import Scheduler, Settings, configure, migrate
 from targcc_scheduler.core.actor import SYSTEM
+from targcc_scheduler.core.memory import trim_after_start
 from targcc_scheduler.core.states import FINAL
 from targcc_scheduler.db.dialects.postgresql import numbers
 from targcc_scheduler.db.dialects.text_index import document
@@ -349,6 +350,7 @@ async def measure(url: str, options: argparse.Namespace, postmaster: int) -> Non
     )  # on busy machines too
     async with running(settings, work=False) as site:
         declare(site.scheduler, options.jobs)
+        trim_after_start()  # as `targcc serve` does
         await note_failures(site, options.jobs)
         await site.change(lambda db: db.execute(job_token.delete()))  # of the last time
         person = f"person-{time.time_ns()}"

@@ -77,10 +77,10 @@ def test_where_the_whole_package_is_there_it_stays():
 
 @pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("words", [["worker"], ["serve", "--port", "0"]], ids=" ".join)
-def test_an_idle_process_has_neither_orm_nor_api(database_url, words):
-    """The process prints its imported modules after the start, and ends."""
+def test_an_idle_process_has_neither_orm_nor_api_and_is_not_collected_again(database_url, words):
+    """After the start the process prints its imported modules and how many objects garbage collections omit and see, and ends."""
     code = f"""
-    import json, os, click
+    import gc, json, os, click
     from projects import WEB
     from targcc_scheduler import configure, main
 
@@ -89,7 +89,8 @@ def test_an_idle_process_has_neither_orm_nor_api(database_url, words):
     def heard(message=None, *rest, **more):
         echo(message, *rest, **more)
         if str(message).startswith(("Queues", "Open")):
-            print(json.dumps(sorted(sys.modules)), flush=True)
+            objects = gc.get_freeze_count(), len(gc.get_objects())
+            print(json.dumps([sorted(sys.modules), *objects]), flush=True)
             os._exit(0)
     click.echo = heard
     main({words!r})
@@ -97,7 +98,9 @@ def test_an_idle_process_has_neither_orm_nor_api(database_url, words):
 
     lines = said_by(code, TARGCC_DATABASE_URL=database_url)
 
-    loaded = set(json.loads(lines[-1]))
+    modules, omitted, seen = json.loads(lines[-1])
+    assert seen < omitted / 10
+    loaded = set(modules)
     assert "sqlalchemy.ext.asyncio.engine" in loaded
     assert not {name for name in loaded if name.startswith("sqlalchemy.orm")}
     assert not {name for name in loaded if name.startswith("targcc_scheduler.web.api.")}

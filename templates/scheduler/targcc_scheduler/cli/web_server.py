@@ -19,7 +19,7 @@ import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from ..core.memory import give_back
+from ..core.memory import trim_after_start
 from ..core.outage import OUTAGES
 from ..core.text import visible
 from ..project import current
@@ -335,7 +335,7 @@ class Server(uvicorn.Server):
                 err=True,
             )
             return
-        give_back()
+        trim_after_start()
         self.scheduler = web.scheduler
         chosen = self._chosen.at(web.prefix)
         try:

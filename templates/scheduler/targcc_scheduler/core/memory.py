@@ -39,12 +39,15 @@ class ResidentMemory:
         return self._size
 
 
-def give_back() -> None:
-    """Return the memory that start-up has freed to the system: some MiB with glibc, whose heap does not shrink by itself.
+def trim_after_start() -> None:
+    """Exempt what start-up has created from later garbage collections, and return what start-up has freed to the system.
 
-    With another C library, only collect garbage.
+    The garbage collector stops all threads, and with thousands of jobs it would look through their definitions for a tenth of a second
+    every few pages. Memory is returned with glibc only, whose heap does not shrink by itself. Call this function once, and only in the
+    scheduler's own processes.
     """
     gc.collect()
+    gc.freeze()
     if sys.platform == "linux":
         import ctypes
 

@@ -12,7 +12,7 @@ from types import FrameType
 import click
 
 from ...core.extras import from_extra
-from ...core.memory import give_back
+from ...core.memory import trim_after_start
 from ...core.text import visible
 from ...scheduler import Scheduler
 from ...schema_setup import prepare
@@ -166,7 +166,7 @@ async def _work(chosen: Settings, queues: list[str] | None) -> None:
             check_queue(name, scheduler.definitions.values())
     await scheduler.start(queues=queues)
     try:
-        give_back()
+        trim_after_start()
         jobs, broken = len(scheduler.definitions), len(scheduler.broken)
         click.echo(f"Database  {chosen.shown_database_url}")
         click.echo(f"Jobs      {jobs} found in {chosen.jobs_package}, {broken} broken")

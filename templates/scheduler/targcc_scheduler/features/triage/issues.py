@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +25,7 @@ from ...kernel.pauses import Window
 from ...kernel.queries import system
 from ...kernel.queries.models import Pause, Queue, Server
 from . import sla
-from .inbox import ErrorGroup, described, groups
+from .inbox import ErrorGroup, GroupCounts, described, groups
 
 Kind = Literal[
     "no-server",
@@ -104,9 +105,13 @@ async def worst_issues(
     jobs = list(definitions)
     names = _names(jobs)
     counted = await groups(connection, now)
-    counted.sort(key=lambda group: (-group.number, names.get(group.job, group.job)))
-    serious = next((n for n, group in enumerate(counted) if group.open), 0)
-    first = [*counted[:most], *counted[max(serious, most) : serious + 1]]
+
+    def order(group: GroupCounts) -> tuple[int, str, str]:
+        return -group.number, names.get(group.job, group.job), group.cause
+
+    first = heapq.nsmallest(most, counted, key=order)
+    if not any(group.open for group in first):
+        first += sorted((group for group in counted if group.open), key=order)[:1]
     failed = _failures(await described(connection, first, now), names, _places(jobs))
     others = await besides_failures(connection, jobs, now, lost_after=lost_after)
     return _in_order([*failed, *others]), len(counted) + len(others)

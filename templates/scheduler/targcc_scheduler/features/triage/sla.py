@@ -70,13 +70,14 @@ class NextSlots:
         self._rounds += 1
         if self._rounds % _ALL_AGAIN == 0:
             return list(jobs)
-        return [job for job in jobs if not self._comes_later(job, before)]
-
-    def _comes_later(self, job: JobDefinition, before: datetime) -> bool:
-        kept = self._kept.get(job.name)
-        if kept is None or kept[0] is not job.schedule or kept[1] != job.timezone:
-            return False
-        return kept[3] is None or kept[3] > before
+        return [
+            job
+            for job in jobs
+            if (kept := self._kept.get(job.name)) is None
+            or kept[0] is not job.schedule
+            or kept[1] != job.timezone
+            or (kept[3] is not None and kept[3] <= before)
+        ]
 
     def after(self, last: datetime, job: JobDefinition, schedule: Schedule) -> datetime | None:
         """Return the slot after a job's last handled slot, from the cache if possible."""

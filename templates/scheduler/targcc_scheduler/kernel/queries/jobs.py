@@ -48,6 +48,9 @@ def next_run(
     if definition.schedule is None or (pause is not None and pause.until is None):
         return None
     after = max(now, pause.until) if pause is not None and pause.until is not None else now
+    kept = _NEXT_SLOTS.get(definition.name)
+    if kept is not None and kept[0] is definition and kept[1] <= after < kept[2]:
+        return kept[2]
     if isinstance(definition.schedule, AfterRunSchedule):
         if busy or any(not run.final for run in recent):
             return None  # unknown before that run ends
@@ -57,23 +60,15 @@ def next_run(
         started = last.started_at or last.completed_at
         due = definition.schedule.following(started, last.completed_at, definition.timezone)
         return None if due is None else max(due, after)
-    return _next_slot(definition, after)
-
-
-_NEXT_SLOTS: dict[str, tuple[JobDefinition, datetime, datetime]] = {}
-"""Next slots by job, with the definition and the instant that they were computed from."""
-
-
-def _next_slot(definition: JobDefinition, after: datetime) -> datetime | None:
-    """Return the first slot later than ``after``. A slot is kept until it has passed: pages ask for the slots of all jobs every few seconds."""
-    kept = _NEXT_SLOTS.get(definition.name)
-    if kept is not None and kept[0] is definition and kept[1] <= after < kept[2]:
-        return kept[2]
-    assert definition.schedule is not None
     slot = definition.schedule.next(after, parse_zone(definition.timezone))
     if slot is not None:
         _NEXT_SLOTS[definition.name] = definition, after, slot
     return slot
+
+
+_NEXT_SLOTS: dict[str, tuple[JobDefinition, datetime, datetime]] = {}
+"""Next slots by job, with the definition and the instant that they were computed from, until they have passed: pages ask for the slots of all jobs
+every few seconds."""
 
 
 def schedule_words(definition: JobDefinition) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -103,7 +104,8 @@ async def overview(
     running = await runs.running_runs(connection)
     chained = await chains(connection, definitions)
     in_chains = {name for chain in chained for name in chain.jobs}
-    board = [job.name for job in jobs if job.name not in in_chains][:MOST_ON_BOARD]
+    on_board = (job.name for job in jobs if job.name not in in_chains)
+    board = list(itertools.islice(on_board, MOST_ON_BOARD))
     shown = {*board, *(run.job for run in running)}
     read = {
         job.name: job for job in await with_runs(connection, (j for j in jobs if j.name in shown))

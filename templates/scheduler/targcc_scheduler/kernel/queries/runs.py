@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -144,18 +145,21 @@ async def newest_states(
     if not below:
         return {}
     statement = known.of(connection).newest_states(below, each, states or [None])
+    rows = (await connection.execute(statement)).all()
+    listed = ",".join(text or "[]" for _, *texts in rows for text in texts)
+    lists = iter(json.loads(f"[{listed}]"))  # at once: a call takes longer than a short list
     return {
         job: tuple(
             sorted(
                 [
                     RunInState(run_id, _STATES[state], at)
-                    for listed in lists
-                    for run_id, state, at in json.loads(listed or "[]")
+                    for runs in itertools.islice(lists, len(texts))
+                    for run_id, state, at in runs
                 ],
                 reverse=True,
             )
         )
-        for job, *lists in (await connection.execute(statement)).all()
+        for job, *texts in rows
     }
 
 

@@ -44,34 +44,30 @@ def upcoming(
 def coming_slots(jobs: Iterable[JobEntry], now: datetime, horizon: datetime) -> Iterator[datetime]:
     """Yield the jobs' slots from ``now`` to ``horizon``."""
     hour = now.replace(minute=0, second=0, microsecond=0)
+    span = horizon - now + timedelta(hours=1)
+    known = _slots_of(hour, span)
     for job in jobs:
-        if job.next_run is not None and job.definition.schedule is not None:
-            first = max(now, job.next_run)
-            for slot in _slots_from(job.definition, hour, horizon - now + timedelta(hours=1)):
-                if first <= slot < horizon:
-                    yield slot
-
-
-def _slots_from(
-    definition: JobDefinition, start: datetime, span: timedelta
-) -> tuple[datetime, ...]:
-    """Return a job's slots within ``span``, at most 500: more than the page can show. Kept: the page reloads every few seconds."""
-    known = _slots_of(start, span)
-    kept = known.get(definition.name)
-    if kept is None or kept[0] is not definition:
-        kept = known[definition.name] = definition, _slots(definition, start, span)
-    return kept[1]
+        definition, first = job.definition, job.next_run
+        if first is None or first >= horizon:
+            continue
+        kept = known.get(definition.name)
+        if kept is None or kept[0] is not definition:
+            kept = known[definition.name] = definition, _slots(definition, hour, span)
+        for slot in kept[1]:
+            if first <= slot < horizon:
+                yield slot
 
 
 @functools.lru_cache(maxsize=2)
 def _slots_of(
     _start: datetime, _span: timedelta
 ) -> dict[str, tuple[JobDefinition, tuple[datetime, ...]]]:
-    """Return the slots of an hour by job, for any number of jobs: a cache of the last few thousand would not have one of 5,000 jobs in turn."""
+    """Return the kept slots by job, for any number of jobs, as the page reloads every few seconds."""
     return {}
 
 
 def _slots(definition: JobDefinition, start: datetime, span: timedelta) -> tuple[datetime, ...]:
+    """Return a job's slots within ``span``, at most 500: more than the page can show."""
     if definition.schedule is None or isinstance(definition.schedule, AfterRunSchedule):
         return ()
     slots = definition.schedule.iter(start, parse_zone(definition.timezone))
