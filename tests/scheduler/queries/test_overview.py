@@ -11,7 +11,6 @@ from targcc_scheduler.features.triage import inbox
 from targcc_scheduler.features.triage.issues import Issue, issues
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.jobs.discovery import BrokenModule
-from targcc_scheduler.kernel.queries import overview as overview_queries
 from targcc_scheduler.kernel.queries import sharing
 from targcc_scheduler.kernel.queries.jobs import JobOverview, next_run, schedule_words
 from targcc_scheduler.kernel.queries.models import Pause, Run
@@ -196,7 +195,6 @@ async def test_a_job_whose_reruns_wait_is_not_among_the_recovered(site: Site):
 async def test_requests_share_the_past_of_a_large_project_for_some_seconds(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(overview_queries, "MOST_ON_BOARD", 0)
     now, definitions = datetime.now(UTC), site.scheduler.definitions.values()
 
     async def at(seconds: int) -> tuple[int, list[str]]:

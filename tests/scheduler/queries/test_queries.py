@@ -176,7 +176,6 @@ async def test_jobs_with_states_and_jobs_with_runs_have_the_same_outcomes(db: As
         assert [run.happened_at for run in whole.outcomes] == [
             run.happened_at for run in states.outcomes
         ]
-        assert whole.recovered == states.recovered
         assert [run.id for run in whole.active] == [run.id for run in states.active]
     outcomes = {job.name: [run.state for run in job.outcomes] for job in with_states}
     assert [len(outcomes[name]) for name in ("Report", "Import", "Export")] == [14, 20, 1]

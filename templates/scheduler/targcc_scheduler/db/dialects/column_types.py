@@ -68,8 +68,8 @@ def _instant_of_text(text: str | None) -> datetime | None:
 
 
 def _instant(value: datetime | None) -> datetime | None:
-    if value is None:
-        return None
+    if value is None or value.tzinfo is UTC:
+        return value
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 

@@ -412,11 +412,12 @@ def _instant(value: object) -> str:
 
 
 def _on_connect(connection: Any, _record: Any) -> None:
-    """Set the idle timeout of transactions, and plan for rows in memory; by a statement, because poolers refuse settings at connect time."""
+    """Set the idle timeout of transactions, plan for rows in memory, and read instants in UTC; by a statement, because poolers refuse settings at connect time."""
     cursor = connection.cursor()
     cursor.execute(
         f"SELECT set_config('idle_in_transaction_session_timeout', '{_LONGEST_SILENCE}', false),"
-        f" set_config('random_page_cost', least(current_setting('random_page_cost')::float8, {_PAGE_COST})::text, false)"
+        f" set_config('random_page_cost', least(current_setting('random_page_cost')::float8, {_PAGE_COST})::text, false),"
+        " set_config('TimeZone', 'UTC', false)"
     )
     cursor.close()
     connection.commit()

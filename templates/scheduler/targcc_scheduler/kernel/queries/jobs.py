@@ -163,11 +163,6 @@ class JobWithRuns(JobEntry, Generic[R]):
         return next(iter(self.outcomes), None)
 
     @property
-    def recovered(self) -> bool:
-        """Whether a run succeeded after the last failure or missed slot."""
-        return _has_recovered(self.outcomes)
-
-    @property
     def active(self) -> tuple[R, ...]:
         """The recent runs that are running or wait for a retry."""
         states = {RunState.RUNNING, RunState.RETRYING}
@@ -190,7 +185,7 @@ class JobWithRuns(JobEntry, Generic[R]):
         return count
 
 
-def _has_recovered(outcomes: Sequence[RunInState | RecentRun]) -> bool:
+def _has_recovered(outcomes: Sequence[RunInState]) -> bool:
     """Return whether a run succeeded after the last failure or missed slot."""
     successes = (run for run in outcomes if run.state is RunState.SUCCEEDED)
     failures = [run.happened_at for run in outcomes if run.state in BAD]
@@ -252,12 +247,12 @@ async def job_entries(
 
 
 async def with_runs(
-    connection: AsyncConnection, entries: Iterable[JobEntry]
+    connection: AsyncConnection, entries: Iterable[JobEntry], each: int = RECENT
 ) -> tuple[JobOverview, ...]:
-    """Read the recent runs of jobs, in a few statements for all of them."""
+    """Read the last ``each`` runs of jobs, at most :data:`RECENT`, in a few statements for all of them."""
     jobs = list(entries)
-    recent = await runs.recent_outcomes(connection, [job.name for job in jobs], RECENT)
-    states = await _older_outcomes(connection, recent)
+    recent = await runs.recent_outcomes(connection, [job.name for job in jobs], each)
+    states = await _older_outcomes(connection, recent, each)
     ids = {run.id for older in states.values() for run in older}
     older: dict[str, list[RecentRun]] = {name: [] for name in states}
     for run in await runs.outcomes(connection, ids):
@@ -273,7 +268,7 @@ async def with_states(
     """Read the states of the recent runs of jobs, in two statements for all of them."""
     jobs = list(entries)
     recent = await runs.newest_states(connection, [job.name for job in jobs], RECENT)
-    older = await _older_outcomes(connection, recent)
+    older = await _older_outcomes(connection, recent, RECENT)
     return tuple(_joined(JobStates, job, recent[job.name], older.get(job.name, ())) for job in jobs)
 
 
@@ -303,7 +298,7 @@ async def failing_jobs(connection: AsyncConnection, names: Iterable[str]) -> set
 
 
 async def recovered_jobs(connection: AsyncConnection, names: Iterable[str]) -> set[str]:
-    """Return the jobs that have recovered, as :attr:`JobWithRuns.recovered` does; read the newest run of each job that succeeded, failed and was missed."""
+    """Return the jobs with a run that succeeded after the last failure or missed slot; read the newest run of each job in each of these states."""
     outcomes = await runs.newest_states(connection, names, 1, RunState.SUCCEEDED, *sorted(BAD))
     return {job for job, newest in outcomes.items() if _has_recovered(newest)}
 
@@ -320,13 +315,13 @@ async def job_overviews(
 
 
 async def _older_outcomes(
-    connection: AsyncConnection, recent: Mapping[str, Sequence[R]]
+    connection: AsyncConnection, recent: Mapping[str, Sequence[R]], each: int
 ) -> dict[str, tuple[RunInState, ...]]:
     """Read older outcomes for jobs whose recent runs include waiting, running or skipped runs; one index range per state."""
     missing = {
         name: count
         for name, newest in recent.items()
-        if len(newest) == RECENT and (count := sum(run.state not in _DECIDED for run in newest))
+        if len(newest) == each and (count := sum(run.state not in _DECIDED for run in newest))
     }
     below = {name: recent[name][-1].id for name in missing}
     most = max(missing.values(), default=0)

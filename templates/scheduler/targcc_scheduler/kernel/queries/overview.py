@@ -27,6 +27,8 @@ from .upcoming import Upcoming, coming_slots, upcoming
 
 MOST_ON_BOARD = 120
 """Limit of jobs outside chains that the page shows with their recent runs."""
+RUNS_ON_BOARD = 16
+"""Recent runs of each of them."""
 _LATELY = Shared[tuple[EndedRuns, set[str]]](lambda lately: lately[0].total)
 
 
@@ -93,13 +95,13 @@ async def overview(
 ) -> Overview:
     """Read the overview page data in about a dozen queries; the cost does not grow with the number of runs.
 
-    Recent runs are read of the jobs on the board and of running jobs, and the newest run in each of three states of other jobs that failed in the window.
+    Recent runs are read of the jobs on the board and of running jobs, and the newest run in each of three states of jobs that failed in the window.
     """
     definitions = list(definitions)
     jobs = await job_entries(connection, definitions, now)
     since, horizon = now - back, now + ahead
-    window, recovered_lately = await _lately(connection, since, now)
-    failed = window.jobs(*BAD) - await _with_reruns(connection)
+    window, succeeded_since = await _lately(connection, since, now)
+    recovered = succeeded_since - await _with_reruns(connection)
     waiting = await runs.waiting_runs(connection)
     running = await runs.running_runs(connection)
     chained = await chains(connection, definitions)
@@ -107,11 +109,8 @@ async def overview(
     on_board = (job.name for job in jobs if job.name not in in_chains)
     board = list(itertools.islice(on_board, MOST_ON_BOARD))
     shown = {*board, *(run.job for run in running)}
-    read = {
-        job.name: job for job in await with_runs(connection, (j for j in jobs if j.name in shown))
-    }
-    recovered = failed & recovered_lately.difference(read)
-    recovered |= {name for name, job in read.items() if name in failed and job.recovered}
+    entries = (job for job in jobs if job.name in shown)
+    read = {job.name: job for job in await with_runs(connection, entries, RUNS_ON_BOARD)}
     return Overview(
         now=now,
         since=since,
