@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from targcc_scheduler.db.engines import sync_engine
 from targcc_scheduler.features.triage import pages as triage_pages
 from targcc_scheduler.features.triage.issues import Issue, issues, worst_issues
 from targcc_scheduler.kernel.jobs.declaration import define
-from targcc_scheduler.kernel.queries import jobs, overview, runs
+from targcc_scheduler.kernel.queries import jobs, overview, runs, sharing
 from web_fixtures import Site, running
 
 JOBS, RUNS = 100, 100
@@ -76,10 +76,27 @@ def counting(query: Query) -> Query:
     return counted
 
 
-async def test_the_filter_for_failing_jobs_reads_one_run_of_each_job(site: Site):
-    failing = await site.scheduler.read(lambda db: jobs.failing_jobs(db, NAMES))
-    assert failing == {name for n, name in enumerate(NAMES) if (n + RUNS - 1) % 10 == 0}
-    assert await site.scheduler.read(counting(lambda db: jobs.failing_jobs(db, NAMES))) == JOBS
+async def test_the_filter_for_failing_jobs_reads_one_run_of_each_job(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    now = datetime.now(UTC)
+
+    async def read(seconds: int = 0, names: list[str] = NAMES) -> tuple[set[str], int]:
+        async def query(db: AsyncConnection) -> set[str]:
+            return await jobs.failing_jobs(db, names, now + timedelta(seconds=seconds))
+
+        return await site.scheduler.read(query), await site.scheduler.read(counting(query))
+
+    failing = {name for n, name in enumerate(NAMES) if (n + RUNS - 1) % 10 == 0}
+    assert await read() == (failing, JOBS)
+    monkeypatch.setattr(sharing, "LARGE", 1)
+    assert await read() == (failing, 0)
+    assert await read(names=NAMES[:5]) == (failing & set(NAMES[:5]), 0)
+    assert await read(11, NAMES[:5]) == (failing & set(NAMES[:5]), 0)
+    [changed] = failing & set(NAMES[:5])
+    await site.add_run(changed, "succeeded")
+    assert await read(12, NAMES[:5]) == ({changed}, 0)
+    assert await read(22, NAMES[:5]) == (set(), 0)
 
 
 async def test_the_filter_for_running_jobs_reads_the_active_runs(site: Site):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
@@ -20,6 +20,7 @@ from ..jobs.definition import JobDefinition
 from ..node import slots
 from . import runs, system
 from .models import Pause, RecentRun, RunInState, StateAndTimes
+from .sharing import Shared
 
 # A job's next start.
 
@@ -286,8 +287,23 @@ def _joined(
     )
 
 
-async def failing_jobs(connection: AsyncConnection, names: Iterable[str]) -> set[str]:
-    """Return the jobs whose last outcome is a failure or a missed slot; read the newest run of each job, and few others."""
+_FAILING = Shared[tuple[int, set[str]]](lambda found: found[0] * 50)
+"""Of how many jobs the newest runs were read, and those that fail. An index search for a job costs as much as counting some 50 runs."""
+
+
+async def failing_jobs(
+    connection: AsyncConnection, names: Collection[str], now: datetime
+) -> set[str]:
+    """Return the jobs whose last outcome is a failure or a missed slot; requests share the answer about more than 1,000 jobs for some seconds."""
+
+    async def read() -> tuple[int, set[str]]:
+        return len(names), await _failing(connection, names)
+
+    return (await _FAILING.get(connection, frozenset(names), now, read))[1]
+
+
+async def _failing(connection: AsyncConnection, names: Iterable[str]) -> set[str]:
+    """Read the newest run of each job, and few others."""
     newest = await runs.newest_states(connection, names, 1)
     undecided = {
         job: run.id for job, [run] in _nonempty(newest).items() if run.state not in _DECIDED

@@ -298,7 +298,7 @@ async def jobs_page(
         entries = await querie_jobs.job_entries(db, definitions, now)
         entries = tuple(job for job in entries if _mentions(job, q) and _is_shown(job, show))
         if show == "failing":
-            failing = await querie_jobs.failing_jobs(db, [job.name for job in entries])
+            failing = await querie_jobs.failing_jobs(db, [job.name for job in entries], now)
             entries = tuple(job for job in entries if job.name in failing)
         elif show == "running":
             active = await run_queries.active_jobs(db)
