@@ -358,6 +358,12 @@ def test_an_address_that_is_none_is_refused_without_its_password(text, reason):
     assert "geheim" not in f"{caught.value.message} {caught.value.hint}"
 
 
+def test_an_address_names_its_product():
+    addresses = ("mssql://srv/acme", "postgresql://srv/acme", "sqlite:///acme.db")
+    products = [parse_address(address).product for address in addresses]
+    assert products == ["SQL Server", "PostgreSQL", "SQLite"]
+
+
 def test_names_of_files_are_no_addresses():
     assert not any(map(is_address, ["c_Job.sql", "C:/dump/c_Job.sql", r"C:\dump", "/dump/x"]))
 

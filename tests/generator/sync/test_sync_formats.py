@@ -68,6 +68,12 @@ def module(tmp_path):
     return tmp_path / PATH
 
 
+@pytest.fixture
+def no_ruff(monkeypatch):
+    """Leave black, which needs no process."""
+    monkeypatch.setenv("PATH", "")
+
+
 @pytest.fixture(params=FORMATTERS.values(), ids=FORMATTERS)
 def formatter(request):
     return request.param
@@ -97,7 +103,7 @@ def test_edits_in_a_formatted_file_are_kept(tmp_path, module, formatter):
     assert is_same_module(wanted.encode(), module.read_bytes())
 
 
-@pytest.mark.usefixtures("processes")
+@pytest.mark.usefixtures("no_ruff")
 @pytest.mark.parametrize("length", [88, 79, 120])
 def test_the_new_text_is_written_as_black_writes_the_persons(tmp_path, module, length):
     if length != 88:
@@ -110,7 +116,7 @@ def test_the_new_text_is_written_as_black_writes_the_persons(tmp_path, module, l
     assert "least_priority" in text
 
 
-@pytest.mark.usefixtures("processes")
+@pytest.mark.usefixtures("no_ruff")
 def test_the_projects_own_settings_count(tmp_path, module):
     (tmp_path / "pyproject.toml").write_text("[tool.black]\nline-length = 60\n")
     module.write_text(formatted(60, BASE))
@@ -140,7 +146,7 @@ def test_a_project_needs_no_ruff(tmp_path, module, monkeypatch):
     assert upgraded(tmp_path).action is Action.UPDATE
 
 
-@pytest.mark.usefixtures("processes")
+@pytest.mark.usefixtures("no_ruff")
 def test_definitions_without_news_stay_as_the_person_has_them(tmp_path, module):
     edited = (
         BASE.replace("    return sorted(found)", "    return sorted(found, reverse = True)")

@@ -176,7 +176,8 @@ def test_a_flow_has_at_most_as_many_steps_as_its_limit():
 
 @pytest.mark.parametrize("on", ["failure", "finish"])
 def test_a_step_that_waits_for_none_needs_no_outcome(on):
-    assert [path for path, _, _ in _wrong({"a": {"job": "A", "on": on}})] == [("a", "on")]
+    [problem] = problems({"a": {"job": "A", "on": on}})
+    assert (problem.path, problem.at_key) == (("a", "on"), True)
     assert _wrong({"b": {"job": "B"}, "a": {"job": "A", "on": on, "after": "b"}}) == []
     assert _wrong({"a": {"job": "A", "on": "success"}}) == []
 

@@ -288,10 +288,32 @@ def test_an_ics_file_says_days_off_and_blackouts(tmp_path):
     assert calendar_of("feed", {"feed": {"ics": "feed.ics"}}, tmp_path) != feed
 
 
+REPEATED = {
+    "RRULE:FREQ=WEEKLY;INTERVAL=2;COUNT=3": ["2026-01-05", "2026-01-19", "2026-02-02"],
+    "RRULE:FREQ=DAILY;INTERVAL=0;COUNT=2": ["2026-01-05", "2026-01-06"],
+    "RDATE;VALUE=DATE:20250301,20261231,20270301": [
+        *("2025-03-01", "2026-01-05", "2026-12-31", "2027-03-01"),
+    ],
+}
+
+
+@pytest.mark.parametrize("line", REPEATED)
+def test_an_event_repeats_as_its_line_says(line, tmp_path):
+    event = f"BEGIN:VEVENT\nDTSTART;VALUE=DATE:20260105\nSUMMARY:Off\n{line}\nEND:VEVENT"
+    file = tmp_path / "feed.ics"
+    file.write_text(f"BEGIN:VCALENDAR\n{event}\nEND:VCALENDAR\n", encoding="utf-8")
+    feed = calendar_of("feed", {"feed": {"ics": "feed.ics"}}, tmp_path)
+    days = (date(2025, 1, 1) + timedelta(days=turn) for turn in range(3 * 365))
+    assert [day.isoformat() for day in days if feed.day_off(day)] == REPEATED[line]
+
+
 BAD_FEEDS = {
     "line 1: it does not begin with BEGIN:VCALENDAR": "hello",
     "line 6: a repetition that is not read": FEED.replace("VERSION:2.0\n", "").replace(
         "SUMMARY:Pesach", "RRULE:FREQ=YEARLY;BYSETPOS=1\nSUMMARY:Pesach"
+    ),
+    "a repetition that is not read: FREQ=YEARLY;COUNT=many": FEED.replace(
+        "FREQ=YEARLY;UNTIL=20280501", "FREQ=YEARLY;COUNT=many"
     ),
     '"2026" is no date': FEED.replace("20260402", "2026"),
     "no time zone": FEED.replace("Asia/Jerusalem", "Asia/Atlantis"),

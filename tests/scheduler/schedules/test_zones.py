@@ -18,6 +18,7 @@ BERLIN = "Europe/Berlin"
         ("Isreal Standard Time", 'did you mean "Israel Standard Time"?'),
         ("Europe/Londn", 'did you mean "Europe/London"?'),
         ("America/new york", 'did you mean "America/New_York"?'),
+        ("ho chi min", 'did you mean "Asia/Ho_Chi_Minh"?'),
         ("", "Write an IANA name such as Europe/London."),
         ("../../etc/passwd", "Write an IANA name such as Europe/London."),
         ("Europe", "Write an IANA name such as Europe/London."),
