@@ -3,7 +3,9 @@
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
+from targcc_scheduler.core import loop_thread
 from targcc_scheduler.core.loop_thread import LoopOnDemand
 
 
@@ -36,3 +38,23 @@ async def test_the_last_thing_is_done_on_it_and_it_can_be_opened_again():
     await loop.stop(note)
     await loop.stop(note)  # the loop is not running
     assert len(last) == 2
+
+
+async def test_a_task_that_outlives_its_loop_is_named(monkeypatch, caplog):
+    monkeypatch.setattr(loop_thread, "_LAST_WAIT", 0.01)
+    loop = LoopOnDemand("on demand")
+
+    async def linger():
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+    async def begin():
+        task = asyncio.create_task(linger(), name="linger")
+        task._log_destroy_pending = False
+        await asyncio.sleep(0)
+
+    await loop.open().call(begin())
+    await loop.stop(where)
+    assert "the loop on demand ends although a task goes on: <Task" in caplog.text
+    assert "name='linger'" in caplog.text

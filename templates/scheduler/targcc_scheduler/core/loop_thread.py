@@ -120,7 +120,8 @@ class LoopThread:
         try:
             while not self._stopping:
                 self._turn()
-            self.loop.run_until_complete(_cancel_rest())
+            for task in self.loop.run_until_complete(_cancel_rest()):
+                log.warning("the loop %s ends although a task goes on: %r", self.name, task)
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:
             self.loop.close()
@@ -172,11 +173,12 @@ def stack_of(thread: threading.Thread) -> str:
     return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
 
-async def _cancel_rest() -> None:
+async def _cancel_rest() -> set[asyncio.Task[Any]]:
+    """Cancel the remaining tasks; return those that have not ended in time."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
-    await asyncio.wait(tasks, timeout=_LAST_WAIT) if tasks else None
+    return (await asyncio.wait(tasks, timeout=_LAST_WAIT))[1] if tasks else set()
 
 
 def run_beside(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -189,7 +189,10 @@ class MSSQLDialect(ServerMethods):
         return engine
 
     def make_reading_engine(self, url: sa.URL, limit: float) -> AsyncEngine:
-        """Create a few connections; the reader stops a query at its limit, and no query waits for a lock for longer."""
+        """Create a few connections; the reader stops a query at its limit, and no query waits for a lock for longer.
+
+        SQL Server has no read-only transactions: what a query writes is rolled back when the reader returns the connection.
+        """
         options = {"pool_size": 4, "max_overflow": 0, "pool_timeout": limit}
         return self._engine(url, 4, lock_milliseconds=int(limit * 1000), **options)
 
