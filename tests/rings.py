@@ -21,6 +21,7 @@ import sys
 import zlib
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -145,11 +146,24 @@ def part_of(nodeid: str, parts: int) -> int:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out files without tests of ring 1 where only ring 1 runs: a worker spends a fifth of its start on their imports."""
-    if config.stash[_chosen] != (1,) or collection_path.suffix != ".py":
+    """Leave out files without a test of the chosen ring or mark, as far as their text shows it: a process takes ten seconds to import all files."""
+    rings = config.stash[_chosen]
+    if collection_path.suffix != ".py" or rings not in {(1,), (3,), None}:
         return None
     text = collection_path.read_text(encoding="utf-8")
-    return True if _WHOLE_FILE.search(text) and "mark.always" not in text else None
+    if rings == (1,):
+        return True if _WHOLE_FILE.search(text) and "mark.always" not in text else None
+    mark = "soak" if rings else config.getoption("markexpr")
+    if mark not in {"soak", *ALONE} or f"mark.{mark}" in text:
+        return None
+    path = f"{collection_path.relative_to(config.rootpath).as_posix()}::"
+    return None if mark == "soak" and path in _left_to_soak() else True
+
+
+@cache
+def _left_to_soak() -> str:
+    """Return the text that names variants of tests for ring 3; conftest.py marks them."""
+    return (Path(__file__).parent / "data/left_to_soak.txt").read_text(encoding="utf-8")
 
 
 def ring_of(item: pytest.Item) -> int:
