@@ -70,6 +70,7 @@ async def test_they_are_part_of_the_callers_transaction(scheduler):
     assert await _runs(scheduler) == []
 
 
+@pytest.mark.sqlite  # opens the connection with a driver of SQLite or PostgreSQL
 @pytest.mark.parametrize("count", [1, 3])
 async def test_a_connection_of_the_caller_that_has_executed_nothing_commits_them(scheduler, count):
     url = sa.make_url(scheduler.settings.database_url)

@@ -70,6 +70,7 @@ async def test_a_scheduler_on_sqlite_and_a_session_on_postgresql(
     assert f"the scheduler is on {migrated_sqlite_url}: set TARGCC_DATABASE_URL" in message
 
 
+@pytest.mark.sqlite  # a file of SQLite
 @pytest.mark.parametrize("kind", SQLITE)
 async def test_a_file_of_sqlite_without_our_tables(kind, migrated_sqlite_url, tmp_path: Path):
     other = f"sqlite:///{(tmp_path / 'visits.db').as_posix()}"

@@ -58,6 +58,7 @@ def test_an_index_that_is_far_behind_does_not_wait_for_the_end_of_a_burst(
     assert pause_after(waits, usual=0.5, behind=behind) == pause
 
 
+@pytest.mark.sqlite  # SQL Server has no index of texts
 @pytest.mark.slow
 async def test_indexing_old_runs_does_not_wait_for_the_end_of_a_burst(
     not_started: Scheduler, monkeypatch: pytest.MonkeyPatch

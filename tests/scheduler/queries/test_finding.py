@@ -120,6 +120,7 @@ def test_grams_keep_their_numbers_when_the_known_numbers_are_dropped(
     assert set(wanted) <= set(numbers)
 
 
+@pytest.mark.sqlite  # SQL Server has no index of texts
 @pytest.mark.slow
 async def test_every_way_to_search_finds_the_same(
     db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
@@ -145,6 +146,7 @@ async def test_every_way_to_search_finds_the_same(
     assert await find(db, "timeout", before=ids[9]) == [ids[0], ids[10]]
 
 
+@pytest.mark.sqlite  # SQL Server has no index of texts
 async def test_the_index_follows_whatever_becomes_of_a_run(
     db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ):
@@ -171,6 +173,7 @@ async def test_the_index_follows_whatever_becomes_of_a_run(
     )
 
 
+@pytest.mark.sqlite  # SQL Server has no index of texts
 async def test_runs_from_before_the_index_are_found_and_indexed_in_steps(
     db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ):
@@ -189,6 +192,7 @@ async def test_runs_from_before_the_index_are_found_and_indexed_in_steps(
     assert await find(db, '"number 3 of"') == [ids[3]]
 
 
+@pytest.mark.sqlite  # SQL Server has no index of texts
 async def test_a_search_of_the_index_alone_says_how_far_the_index_is(
     db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ):
@@ -219,6 +223,7 @@ async def test_a_search_of_the_index_alone_says_how_far_the_index_is(
     assert await page() == ([late, *ids[::-1]], None)
 
 
+@pytest.mark.sqlite  # SQL Server has no index of texts
 async def test_runs_before_the_index_are_not_read_for_a_page_that_newer_runs_fill(
     db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ):
@@ -281,6 +286,7 @@ async def test_without_an_index_runs_are_read(db: AsyncConnection, monkeypatch: 
     assert await find(db, "porcupine") == ids[::-1]
 
 
+@pytest.mark.sqlite  # SQL Server has no index of texts
 @pytest.mark.slow
 async def test_filters_count_the_runs_that_a_search_finds(
     db: AsyncConnection, monkeypatch: pytest.MonkeyPatch

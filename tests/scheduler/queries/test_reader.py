@@ -57,6 +57,7 @@ async def still_asked(url: str) -> int:
     return int(count)
 
 
+@pytest.mark.sqlite  # its long query is SQL of SQLite or PostgreSQL
 @pytest.mark.slow
 async def test_a_question_that_takes_too_long_is_ended_in_the_database(make_reader, migrated_url):
     reader = make_reader(0.3)
@@ -113,12 +114,14 @@ async def test_a_reader_that_is_closed_leaves_no_question_behind(make_reader, mi
     await until(lambda: not left())  # a thread reports the closed connection shortly before it ends
 
 
+@pytest.mark.sqlite  # SQL Server has no read-only transactions
 async def test_a_question_cannot_write(make_reader):
     reader = make_reader(10)
     with pytest.raises(sa.exc.DBAPIError, match=r"readonly|read-only"):
         await reader.read(lambda db: db.execute(sa.delete(job_run)))
 
 
+@pytest.mark.sqlite  # its long query is SQL of SQLite or PostgreSQL
 @pytest.mark.slow
 async def test_slow_questions_hold_up_neither_heartbeats_nor_runs(database):
     """A slow query on the heartbeat's event loop would make the node look lost, and its runs would start again."""
