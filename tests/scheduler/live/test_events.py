@@ -26,6 +26,8 @@ from targcc_scheduler import (
     Settings,
 )
 from targcc_scheduler.core.errors import WebhookError
+from targcc_scheduler.db.dialects import known
+from targcc_scheduler.db.engines import sync_engine
 from targcc_scheduler.db.tables import job_delivery, job_run, job_text_due
 from targcc_scheduler.features.events import actions as event_actions
 from targcc_scheduler.features.events import loops as event_loops
@@ -175,6 +177,20 @@ async def test_handlers_hear_of_each_change_once(settings: Settings):
 
 
 async def test_handlers_hear_of_slots_that_passed(settings: Settings):
+    await told_of_slots(settings)
+
+
+@pytest.mark.sqlite  # as on SQL Server, whose tables have no triggers
+async def test_handlers_hear_of_changes_that_no_trigger_notes(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    with sync_engine(settings.database_url) as engine, engine.begin() as connection:
+        for name in ("Ended", "Born", "Gone"):
+            connection.exec_driver_sql(f"DROP TRIGGER TR_c_JobRun_{name}")
+        dialect = known.of(connection)
+    monkeypatch.setattr(type(dialect), "notes_ended_runs", False)
+    await told_of_runs(settings)
+    hooks.heard.clear()
     await told_of_slots(settings)
 
 

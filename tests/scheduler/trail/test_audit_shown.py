@@ -32,6 +32,7 @@ def execute(path, sql):
 
 
 @pytest.mark.slow
+@pytest.mark.sqlite  # changes rows in a file of SQLite
 def test_the_command_names_the_first_row_that_was_changed(targcc, tmp_path):
     for name in ("one", "two", "three"):
         targcc("token", "create", name)

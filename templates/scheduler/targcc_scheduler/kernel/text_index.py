@@ -1,13 +1,14 @@
 """Keep the text index up to date in short steps, after runs were settled.
 
 Triggers insert a row into ``c_JobTextDue`` for each run that ended, changed after its end, or was deleted; a step handles some of these rows.
+On SQL Server, which has no text index, :func:`note_ended` inserts the rows, for the events of ended runs.
 Runs older than the index are indexed from the newest down, starting at the id in ``c_JobSetting``. A search reads runs that no step
 has handled yet without the index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -68,6 +69,14 @@ async def look(connection: AsyncConnection, now: datetime) -> Look:
     """Read the work to do in one statement."""
     [row] = await _LOOK.all(connection, {"now": now})
     return Look(row.waits, int(row.unseen or 0), row.due is not None)
+
+
+async def note_ended(connection: AsyncConnection, run_ids: Collection[int]) -> None:
+    """Note ended runs in ``c_JobTextDue`` where no trigger does: events of these runs are told by it."""
+    dialect = known.of(connection)
+    if run_ids and not dialect.notes_ended_runs:
+        rows = [{"RunId": run_id} for run_id in sorted(run_ids)]
+        await connection.execute(dialect.insert_ignore(job_text_due, [job_text_due.c.RunId]), rows)
 
 
 async def is_behind(connection: AsyncConnection) -> bool:

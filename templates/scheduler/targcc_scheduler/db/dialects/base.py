@@ -84,6 +84,7 @@ class Dialect(Protocol):
         locks_readers: Whether another session can lock a table for readers too.
         keepalive_driver: The module of the driver with which a keepalive process connects.
         index_names: A query for the names of the usable indexes.
+        notes_ended_runs: Whether triggers note ended runs in ``c_JobTextDue``.
         changes_in_ctes: Whether a part of a statement (a CTE) can change rows, so that a single statement settles many runs.
         returns_queries: Whether a ``RETURNING`` can hold a query.
         concatenates: The operator between two texts.
@@ -108,6 +109,7 @@ class Dialect(Protocol):
     keepalive_driver: str
     index_names: sa.TextClause
     names_constraints: bool
+    notes_ended_runs: bool
     changes_in_ctes: bool
     returns_queries: bool
     concatenates: str

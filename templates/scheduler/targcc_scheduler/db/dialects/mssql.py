@@ -112,6 +112,7 @@ class MSSQLDialect(ServerMethods):
     keepalive_driver = "mssql_python"
     index_names = sa.text("SELECT name FROM sys.indexes WHERE name IS NOT NULL AND is_disabled = 0")
     names_constraints = True
+    notes_ended_runs = False  # a table with triggers refuses statements with OUTPUT
     changes_in_ctes = False
     returns_queries = False
     concatenates = "+"

@@ -226,6 +226,7 @@ class PostgreSQLDialect(ConflictInserts, ServerMethods):
     names_constraints = True
     returns_queries = True
     concatenates = "||"
+    notes_ended_runs = True
     changes_in_ctes = True
 
     def folded(self, name: str) -> str:

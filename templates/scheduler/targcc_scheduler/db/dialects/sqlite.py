@@ -172,6 +172,7 @@ class SQLiteDialect(ConflictInserts, CommonMethods):
     names_constraints = False
     returns_queries = True
     concatenates = "||"
+    notes_ended_runs = True
     changes_in_ctes = False
 
     def folded(self, name: str) -> str:

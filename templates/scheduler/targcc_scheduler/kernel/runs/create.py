@@ -17,7 +17,7 @@ from ...db.columns import UtcDateTime
 from ...db.dialects import known
 from ...db.dialects.frequent import FrequentStatement, is_among, listed
 from ...db.tables import job_run
-from .. import blobs, error_groups, statistics
+from .. import blobs, error_groups, statistics, text_index
 from ..feature import ClaimCondition, load
 from .transition import OTHER, first_state, is_free, is_in_state, state_line, transition
 from .values import Ending, NewRun, RunId, has_its_keys, is_mark, shard_of_process
@@ -53,6 +53,8 @@ async def insert_slots(
     new = {(name, slot): run_id for run_id, name, slot in rows if slot is not None}
     over = [run for run in runs if run.state in FINAL and (run.job_name, run.scheduled_for) in new]
     await statistics.add(connection, [_ending(run, now) for run in over], shard_of_process())
+    slots = {(run.job_name, run.scheduled_for) for run in over}
+    await text_index.note_ended(connection, [new[slot] for slot in new.keys() & slots])
     missed = [run for run in over if run.cause is not None]
     await error_groups.note(
         connection,

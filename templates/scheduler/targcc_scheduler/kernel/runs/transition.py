@@ -20,6 +20,7 @@ from ...db.dialects import known
 from ...db.dialects.base import MOST, SUMS
 from ...db.dialects.frequent import FrequentStatement, is_among, is_in_list, listed
 from ...db.tables import job_limit, job_run, job_stat, logged_job
+from .. import text_index
 from .values import (
     LIMITED,
     NO_LIMIT,
@@ -191,6 +192,8 @@ async def _settle_one_by_one(
     counted = [ending for ending in compress(endings, is_settled) if ending is not None]
     await log.run(connection, attempts)
     await count.run(connection, added_up(counted, _ONE_SHARD))
+    ended = {row["run_id"] for row in compress(rows, is_settled) if row["completed_at"]}
+    await text_index.note_ended(connection, ended)
     written = [(row["run_id"], row["attempt"]) for row in compress(rows, is_settled)]
     tied = {
         row.Id: Tied(row.Ties, row.LimitKey, bool(row.IsAwaited))
