@@ -43,7 +43,6 @@ LONGEST = (
     "tests/scheduler/web/test_doors.py::test_six_thousand_odd_requests",
     "tests/scheduler/node/test_soak.py",
 )
-LEFT_TO_SOAK = Path(__file__).parent / "data/left_to_soak.txt"
 
 os.environ.pop("TARGCC_DATABASE_URL", None)
 os.environ["TARGCC_KEEPALIVE"] = (
@@ -96,6 +95,8 @@ def pytest_testnodedown(node: object) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the variants that ``left_to_soak.txt`` names, and start with the longest tests, so that none runs alone at the end."""
+    from rings import LEFT_TO_SOAK  # pytest has registered the plugin by now
+
     by_file: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         by_file[item.nodeid.partition("::")[0]].append(item)

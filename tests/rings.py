@@ -59,6 +59,9 @@ _WHOLE_FILE = re.compile(
 )
 """A mark of ring 2 or 3, or of no ring, on all tests of a file."""
 
+LEFT_TO_SOAK = Path(__file__).parent / "data/left_to_soak.txt"
+"""Variants of tests that conftest.py marks as `soak`."""
+
 _ring = pytest.StashKey[int]()
 _chosen = pytest.StashKey["Sequence[int] | None"]()
 _guarded: list[list[str]] = []
@@ -156,14 +159,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     mark = "soak" if rings else config.getoption("markexpr")
     if mark not in {"soak", *ALONE} or f"mark.{mark}" in text:
         return None
-    path = f"{collection_path.relative_to(config.rootpath).as_posix()}::"
-    return None if mark == "soak" and path in _left_to_soak() else True
+    return None if mark == "soak" and collection_path in _with_variants_of_soak() else True
 
 
 @cache
-def _left_to_soak() -> str:
-    """Return the text that names variants of tests for ring 3; conftest.py marks them."""
-    return (Path(__file__).parent / "data/left_to_soak.txt").read_text(encoding="utf-8")
+def _with_variants_of_soak() -> frozenset[Path]:
+    """Return the test files of which conftest.py marks variants of tests as `soak`."""
+    root, lines = Path(__file__).parents[1], LEFT_TO_SOAK.read_text(encoding="utf-8").splitlines()
+    return frozenset(root / line.partition("::")[0] for line in lines if not line.startswith("#"))
 
 
 def ring_of(item: pytest.Item) -> int:

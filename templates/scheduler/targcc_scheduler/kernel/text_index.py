@@ -8,7 +8,7 @@ has handled yet without the index.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -71,11 +71,12 @@ async def look(connection: AsyncConnection, now: datetime) -> Look:
     return Look(row.waits, int(row.unseen or 0), row.due is not None)
 
 
-async def note_ended(connection: AsyncConnection, run_ids: Collection[int]) -> None:
-    """Note ended runs in ``c_JobTextDue`` where no trigger does: events of these runs are told by it."""
+async def note_ended(connection: AsyncConnection, run_ids: Iterable[int]) -> None:
+    """Note ended runs in ``c_JobTextDue`` where no trigger does; their events are told because of these rows."""
     dialect = known.of(connection)
-    if run_ids and not dialect.notes_ended_runs:
-        rows = [{"RunId": run_id} for run_id in sorted(run_ids)]
+    if dialect.notes_ended_runs:
+        return
+    if rows := [{"RunId": run_id} for run_id in sorted(run_ids)]:
         await connection.execute(dialect.insert_ignore(job_text_due, [job_text_due.c.RunId]), rows)
 
 

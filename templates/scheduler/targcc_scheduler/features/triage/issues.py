@@ -111,7 +111,7 @@ async def worst_issues(
 
     first = heapq.nsmallest(most, counted, key=order)
     if not any(group.open for group in first):
-        first += sorted((group for group in counted if group.open), key=order)[:1]
+        first += heapq.nsmallest(1, (group for group in counted if group.open), key=order)
     failed = _failures(await described(connection, first, now), names, _places(jobs))
     others = await besides_failures(connection, jobs, now, lost_after=lost_after)
     return _in_order([*failed, *others]), len(counted) + len(others)

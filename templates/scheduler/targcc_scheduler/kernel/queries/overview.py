@@ -28,7 +28,7 @@ from .upcoming import Upcoming, coming_slots, upcoming
 MOST_ON_BOARD = 120
 """Limit of jobs outside chains that the page shows with their recent runs."""
 RUNS_ON_BOARD = 16
-"""Recent runs of each of them."""
+"""Recent runs of each of them; ``overview.html`` draws as many."""
 _LATELY = Shared[tuple[EndedRuns, set[str]]](lambda lately: lately[0].total)
 
 

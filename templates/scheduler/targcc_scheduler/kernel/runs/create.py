@@ -53,8 +53,8 @@ async def insert_slots(
     new = {(name, slot): run_id for run_id, name, slot in rows if slot is not None}
     over = [run for run in runs if run.state in FINAL and (run.job_name, run.scheduled_for) in new]
     await statistics.add(connection, [_ending(run, now) for run in over], shard_of_process())
-    slots = {(run.job_name, run.scheduled_for) for run in over}
-    await text_index.note_ended(connection, [new[slot] for slot in new.keys() & slots])
+    slots = ((run.job_name, run.scheduled_for) for run in over)
+    await text_index.note_ended(connection, (new[slot] for slot in new.keys() & slots))
     missed = [run for run in over if run.cause is not None]
     await error_groups.note(
         connection,

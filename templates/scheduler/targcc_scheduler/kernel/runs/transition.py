@@ -185,14 +185,14 @@ async def _settle_one_by_one(
     histories: Sequence[Mapping[str, Any] | None],
     endings: Sequence[Ending | None],
 ) -> dict[tuple[int, int], Tied]:
-    """Settle each run by its own statement on SQLite; the row count tells whether the run was in the expected state."""
+    """Settle each run by its own statement, on SQLite and SQL Server; the row count tells whether the run was in the expected state."""
     settle, log, count, ties = _single_statements(connection.dialect.name)
     is_settled = [number == 1 for number in await settle.counts(connection, rows)]
     attempts = [history for history in compress(histories, is_settled) if history is not None]
     counted = [ending for ending in compress(endings, is_settled) if ending is not None]
     await log.run(connection, attempts)
     await count.run(connection, added_up(counted, _ONE_SHARD))
-    ended = {row["run_id"] for row in compress(rows, is_settled) if row["completed_at"]}
+    ended = (row["run_id"] for row in compress(rows, is_settled) if row["completed_at"])
     await text_index.note_ended(connection, ended)
     written = [(row["run_id"], row["attempt"]) for row in compress(rows, is_settled)]
     tied = {
