@@ -4,7 +4,7 @@
 * Ring 2: tests that start processes, PostgreSQL, the web application with its scheduler, a server of mail or webhooks, a double of SQL Server,
   a browser or an installation, and tests marked `slow`.
   `uv run pytest --ring 2`.
-* Ring 3: tests marked `soak`. `uv run pytest --ring 3`, or a part of them with `--part 1/3`.
+* Ring 3: tests marked `soak`. `uv run pytest --ring 3`, or a part of them with `--part 1/3`, or what `--minutes 10` allow.
 
 Tests marked `benchmark` or `sqlserver` belong to no ring; `-m` runs them. Tests marked `always` belong to ring 1 in spite of their fixtures.
 A test of ring 1 that starts a process fails with the name of the fixture to ask for.
@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import os
 import platform
 import re
 import sys
+import time
 import zlib
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -80,6 +82,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--part",
         metavar="K/N",
         help="run the K-th of N parts of ring 3, as in 1/3; all parts together are the whole ring",
+    )
+    group.addoption(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="begin no test after M minutes; the summary says how many were left",
     )
 
 
@@ -306,15 +314,45 @@ def pytest_runtest_teardown(
     return result
 
 
+# Tests for which --minutes leave no time.
+
+_ends_at = pytest.StashKey[float]()
+_left = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Begin to count the minutes after the collection."""
+    minutes = session.config.getoption("--minutes")
+    session.config.stash[_ends_at] = math.inf if minutes is None else time.monotonic() + minutes * 60
+    session.config.stash[_left] = 0
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a worker say how many tests it left."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left"] = session.config.stash.get(_left, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add up what the workers have left."""
+    left = getattr(node, "workeroutput", {}).get("left", 0)
+    node.config.stash[_left] = node.config.stash.get(_left, 0) + left
+
+
 # Messages of a worker of pytest-xdist.
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Let a worker send one report for a test that passes instead of five messages: 4,000 messages of each kind cost 1.5 s of processor time.
+    """Leave a test for which there is no time. Let a worker send one report for a test that passes instead of five messages: 4,000 messages of each kind cost 1.5 s of processor time.
 
     Options that print each step of a test, as `--durations` and `--junit-xml`, get all messages.
     """
+    if time.monotonic() > item.config.stash[_ends_at]:
+        item.config.stash[_left] += 1
+        return True
     options = item.config.option
     if not hasattr(item.config, "workerinput") or options.durations or options.xmlpath:
         return None
@@ -366,7 +404,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the tests of ring 1 that use most processor time."""
+    """Say how many tests were left, and name the tests of ring 1 that use most processor time."""
+    if left := terminalreporter.config.stash.get(_left, 0):
+        minutes = terminalreporter.config.getoption("--minutes")
+        terminalreporter.section(f"{left:,} tests were not begun within {minutes:g} minutes")
     if not _by_test:
         return
     slowest = sorted(_by_test.items(), key=lambda item: -item[1])

@@ -230,6 +230,15 @@ def test_parts_share_a_ring_and_a_part_depends_on_the_names_alone():
     assert all(len(part) > 20 for part in parts)
 
 
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("words", [(), ("-n", "2")], ids=["one process", "workers"])
+def test_a_run_begins_no_test_after_its_minutes_and_says_how_many_it_left(tmp_path, words):
+    passed, output = run(tmp_path, "--minutes", "0", *words)
+    assert not passed
+    assert f"{len(RING_1)} tests were not begun within 0 minutes" in output
+    assert "not begun" not in run(tmp_path, "--minutes", "5", *words)[1]
+
+
 @pytest.mark.parametrize(
     ("phases", "sent"),
     [
