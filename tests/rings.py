@@ -324,7 +324,9 @@ _left = pytest.StashKey[int]()
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Begin to count the minutes after the collection."""
     minutes = session.config.getoption("--minutes")
-    session.config.stash[_ends_at] = math.inf if minutes is None else time.monotonic() + minutes * 60
+    session.config.stash[_ends_at] = (
+        math.inf if minutes is None else time.monotonic() + minutes * 60
+    )
     session.config.stash[_left] = 0
 
 

@@ -51,6 +51,12 @@ def test_a_cell_that_is_no_whole_number_is_named(value):
         integer(_row(value), "value")
 
 
+@pytest.mark.parametrize(("length", "shown"), [(60, "x" * 60), (61, f"{'x' * 60}…")])
+def test_a_long_cell_is_shown_in_part(length, shown):
+    with pytest.raises(UnreadableCellError, match=rf"\b{shown}(?!x)"):
+        integer(_row("x" * length), "value")
+
+
 ASCII, HEBREW = "insert into c_Job", "משימות"
 
 

@@ -12,6 +12,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 from zoneinfo import ZoneInfo
 
 import pytest
+import sqlalchemy as sa
 from targcc_gen.errors import ExportError, NoTableError
 from targcc_gen.readers import csv as csv_reader
 from targcc_gen.readers import excel, exports
@@ -19,6 +20,7 @@ from targcc_gen.readers import text as text_reader
 from targcc_gen.readers.csv import MAX_PIECES, RowRepair, read_csv
 from targcc_gen.readers.database import (
     Contents,
+    Place,
     Session,
     Wanted,
     _isolation,
@@ -862,6 +864,20 @@ def test_a_table_that_cannot_be_chosen_is_named(own, schema, schemas, words):
 def test_a_schema_that_a_person_chose_ignores_case():
     assert contents([], schema="DBO")._chosen(["a", "dbo"]) == "dbo"
     assert contents([])._chosen(["only"]) == "only"
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "lines"), [("name", ("a", "b"), [1, 2]), ("id", (7, 5), [7, 5]), ("id", (None, 0), [1, 2])]
+)  # fmt: skip
+def test_a_row_s_line_is_its_id_or_its_number_from_one(column, cells, lines):
+    with sa.create_engine("sqlite://").connect() as connection:
+        values = " UNION ALL ".join(f"SELECT {'NULL' if cell is None else repr(cell)} AS {column}" for cell in cells)  # fmt: skip
+        connection.exec_driver_sql(f"CREATE TABLE c_Log AS {values}")
+        options = Wanted(TABLES, ZoneInfo("UTC"))
+        read = Contents(Session(connection), parse_address(ADDRESS), options)
+        place = Place("c_log", "c_Log", '"c_Log"')
+        parts = list(read.rows(place, [column]))
+    assert sorted(row.line for part in parts for row in part) == sorted(lines)
 
 
 def test_procedures_are_numbered_from_one():

@@ -1,14 +1,17 @@
 """Files of jobs by tables: arguments that changed in the spec or in the code, removed jobs, and renamed jobs."""
 
+import ast
 from dataclasses import replace
 
 import pytest
 from targcc_gen.errors import DamagedError
+from targcc_gen.render import render_job
 from targcc_gen.render.tree import JobFacts, JobMove, Owner, Tree, TreeFile
+from targcc_gen.spec import parse_spec
 from targcc_gen.sync.disk import Disk, OnDisk
 from targcc_gen.sync.jobs import module as job_modules
 from targcc_gen.sync.jobs import removed, rename
-from targcc_gen.sync.jobs.arguments import declared, drift
+from targcc_gen.sync.jobs.arguments import _body, declared, drift
 from targcc_gen.sync.jobs.signature import restored, sync_signature
 from targcc_gen.sync.lock import Lock, LockEntry
 from targcc_gen.sync.merge import Collision, Side
@@ -283,6 +286,45 @@ def test_arguments_edited_in_the_code_are_a_conflict(tmp_path):
     assert result == (UPDATE, "@job follows the spec: params")
     assert outcome.change.after == _module(BASE, "print(1)")
     assert _decided(tmp_path, mine, BASE, side=Side.MINE)[1] == (UNCHANGED, "")
+
+
+@pytest.mark.parametrize(
+    ("side", "action", "reason"),
+    [
+        (
+            None,
+            CONFLICT,
+            "the spec says blueprint: stored-procedure now, and you wrote in its body",
+        ),
+        (Side.MINE, KEEP, "as you wished: your body stays as it is"),
+        (Side.GENERATED, UPDATE, "as you wished"),
+    ],
+)
+def test_another_blueprint_does_not_overwrite_a_body_that_a_person_wrote(
+    tmp_path, side, action, reason
+):
+    was, wanted = (_rendered(blueprint) for blueprint in ("cleanup", "stored-procedure"))
+    mine = was.content.replace(b"return JobResult", b"print()\n        return JobResult")
+    entry = LockEntry.of(wanted.path, SCAFFOLD, was.content, keep_base=True)
+    situation = Situation(wanted.path, wanted, entry, OnDisk(mine), Formats(tmp_path), side=side)
+    outcome = job_modules.job_module(situation, wanted, entry, mine, was.content)
+    assert (outcome.change.action, outcome.change.reason) == (action, reason)
+
+
+def _rendered(blueprint):
+    job = f"{{cron: 0 2 * * *, blueprint: {blueprint}}}"
+    text = f"targcc: 1\nproject: {{name: shop-jobs, timezone: UTC}}\njobs: {{Nightly: {job}}}\n"
+    return render_job(parse_spec(text, "targcc.yaml"), "Nightly")[0]
+
+
+# Only lines of the blueprint count: a class may have a docstring of the user's.
+@pytest.mark.parametrize("docstring", ["", '    """Clean up."""\n'])
+def test_the_first_statement_of_a_class_is_part_of_its_body(docstring):
+    bodies = [ast.parse(f"class A:\n{docstring}    x = {number}\n    y = 1\n") for number in (1, 2)]
+    assert _body(bodies[0]) != _body(bodies[1])
+    assert _body(ast.parse(f"class A:\n{docstring}    x = 1\n")) == _body(
+        ast.parse("class A:\n    x = 1\n")
+    )
 
 
 # Removed jobs.

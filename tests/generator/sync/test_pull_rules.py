@@ -102,6 +102,14 @@ def test_an_adopted_job_keeps_its_blueprint_and_procedure(tmp_path):
     assert "description" not in values
 
 
+def test_a_procedure_that_only_running_python_could_say_is_named(tmp_path):
+    job = "  Nightly: {cron: 0 2 * * *, blueprint: stored-procedure, procedure: dbo.Night}\n"
+    _write(tmp_path, _spec(job), edit=lambda text: text.replace('"dbo.Night"', "named()"))
+    pulled = pull(_spec(job), PROJECT + job, tmp_path, ["Nightly"])
+    assert (pulled.text, pulled.changed) == (PROJECT + job, {})
+    assert pulled.unread == {"Nightly": ("procedure",)}
+
+
 def test_arguments_that_cannot_be_read_are_left_out_of_a_record_alone(tmp_path):
     spec = _spec()
     path = _write(tmp_path, spec, edit=lambda text: text.replace('"0 2 * * *"', "when(), retries=count()"))  # fmt: skip

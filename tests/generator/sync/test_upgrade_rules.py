@@ -185,11 +185,12 @@ NOW = Lock({HELPERS: entry(HELPERS, IMPORT, Owner.SCAFFOLD)}, __version__)
         (lock_of(), LAYOUT, True),
         (lock_of(generator=__version__), LAYOUT, True),
         (NOW, LAYOUT, False),
+        (replace(NOW, generator="0.1.0"), LAYOUT, False),
         (replace(NOW, generator="99.0.0"), LAYOUT, False),
         (lock_of(), None, False),
     ],
 )
-def test_imports_follow_after_an_upgrade_only(tmp_path, lock, layout, is_followed):
+def test_imports_follow_from_the_old_place_only(tmp_path, lock, layout, is_followed):
     tree = Tree.of([TreeFile(NEW_TABLES, b"runs = 1\n", Owner.MANAGED)], layout=layout)
     assert (HELPERS in followed(tmp_path, {HELPERS: IMPORT}, lock=lock, tree=tree)) is is_followed
 

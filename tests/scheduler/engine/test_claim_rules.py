@@ -262,6 +262,23 @@ async def test_a_claim_takes_offered_runs(store, rows, runs, options, claimed):
             assert row.LifeLog.rstrip().endswith("running on n1")
 
 
+async def test_offered_runs_without_a_limit_are_claimed_without_a_look_at_them(store, monkeypatch):
+    monkeypatch.setattr(claim, "offered", None)
+    async with store.write() as connection:
+        for run_id in (1, 2):
+            await _insert(connection, run_id)
+        result = await claim.claim(connection, _offer((2, "A"), (1, "A")), _terms())
+    assert [item.run_id for item in result.claims] == [2, 1]
+
+
+async def test_a_run_that_only_time_lets_begin_is_offered_again_two_seconds_later(store):
+    async with store.write() as connection:
+        await _insert(connection, 1, LostWorkers=2)
+        result = await claim.claim(connection, _offer((1, "A")), _terms(poison_here=True))
+    assert result.claims == []
+    assert [(run.run_id, run.due_at) for run in result.ready] == [(1, NOW + 2 * SECOND)]
+
+
 async def test_a_claimed_run_knows_its_limits(store):
     async with store.write() as connection:
         await _insert(connection, 1)

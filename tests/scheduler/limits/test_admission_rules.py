@@ -89,6 +89,17 @@ async def test_waiting_runs_are_admitted_as_far_as_capacity_goes(store, most, ro
             assert states[run_id] == now
 
 
+async def test_a_key_that_is_held_says_whether_it_is_new(store):
+    async with store.write() as connection:
+        await _limit(connection, "there")
+        rows = [
+            {"LimitKey": key, "JobName": "Work", "Most": 1, "UpdatedAt": NOW}
+            for key in ("there", "new")
+        ]
+        assert await limits.hold(connection, rows) == {"there": False, "new": True}
+        assert await limits.hold(connection, rows) == {"there": False, "new": False}
+
+
 async def test_only_keys_that_are_named_admit_runs(store):
     async with store.write() as connection:
         for number, key in enumerate("KLM", 1):

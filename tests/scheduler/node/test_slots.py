@@ -13,6 +13,7 @@ from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.kernel import pauses
 from targcc_scheduler.kernel.engine.sqlite import EmbeddedEngine
 from targcc_scheduler.kernel.jobs.declaration import define
+from targcc_scheduler.kernel.node import recurring, slots
 from targcc_scheduler.kernel.node.recurring import Agenda, RecurringScheduler
 from targcc_scheduler.kernel.worker.node_services import NodeServices
 from targcc_scheduler.settings import Settings
@@ -97,6 +98,51 @@ async def test_a_job_that_is_seen_for_the_first_time_starts_from_now(world):
     world.clock.set(NOON + MINUTE)
     await node.tick()
     assert world.slots("enqueued") == [NOON + MINUTE]
+
+
+@pytest.mark.parametrize(
+    ("last", "cron", "warns"),
+    [(NOON, "5 * * * *", False), (NOON + HOUR, "0 * * * *", True), (NOON + HOUR, "5 * * * *", True)],
+)  # fmt: skip
+async def test_a_schedule_that_a_wrong_clock_handled_ahead_starts_from_now_with_a_warning(
+    world, caplog, last, cron, warns
+):
+    await world.node(_job("0 * * * *")).tick()
+    world.database.change("UPDATE c_JobSchedule SET LastSlot = ?", last.isoformat(" ", "microseconds")[:26])  # fmt: skip
+    minute = int(cron.split()[0])
+    assert await world.node(_job(cron)).tick() == NOON + minute * MINUTE + (HOUR if minute == 0 else timedelta())  # fmt: skip
+    assert ("Report was handled up to 2026-06-10 13:00" in caplog.text) is warns
+
+
+async def test_schedules_are_locked_in_one_statement_before_any_changes(world, monkeypatch):
+    acts = []
+    for name in ("lock", "restart", "own"):
+        real = getattr(slots, name)
+
+        async def noted(connection, *given, name=name, real=real, **named):
+            acts.append((name, given[0]))
+            await real(connection, *given, **named)
+
+        monkeypatch.setattr(slots, name, noted)
+    await world.node(_job("0 * * * *", "A"), _job("0 * * * *", "B")).tick()
+    acts.clear()
+    await world.node(_job("0 * * * *", "A"), _job("5 * * * *", "B")).tick()
+    assert acts == [("lock", ["B"]), ("restart", "B"), ("own", [])]
+
+
+async def test_other_tasks_get_a_turn_between_the_transactions_of_a_tick(world, monkeypatch):
+    node, turns = world.node(), []
+    monkeypatch.setattr(recurring, "_JOBS_A_TRANSACTION", 1)
+    due = [[_job("0 * * * *", name) for name in "ab"], []]
+    monkeypatch.setattr(node, "_due", lambda: due.pop(0))
+
+    async def create(jobs):
+        turns.append(jobs[0].name)
+        asyncio.get_running_loop().call_soon(turns.append, "another")
+
+    monkeypatch.setattr(node, "_create_runs", create)
+    await node.tick()
+    assert turns == ["a", "another", "b", "another"]
 
 
 async def test_any_number_of_nodes_makes_one_run_a_slot(world):

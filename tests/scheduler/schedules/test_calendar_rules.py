@@ -5,6 +5,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from targcc_scheduler.schedules.calendar_entries import DayRule
 from targcc_scheduler.schedules.calendars import calendar_of
 from targcc_scheduler.schedules.cron import MAX_LENGTH, CronSchedule
 from targcc_scheduler.schedules.dst import Kind, clock_changes, effect_of
@@ -46,6 +47,15 @@ SPRING, AUTUMN = datetime(2027, 3, 1, tzinfo=UTC), datetime(2027, 10, 1, tzinfo=
 def test_the_days_of_a_repetition(repetition, days):
     year = repetition.days(WEDNESDAY, WEDNESDAY, date(2027, 1, 1))
     assert [f"{day:%m-%d}" for day in year][:4] == days.split()
+
+
+@pytest.mark.parametrize(
+    ("nth", "days"), [(1, [1]), (2, [8]), (5, [29]), (-1, [29]), (None, [1, 8, 15, 22, 29])]
+)
+def test_the_nth_weekday_of_a_month(nth, days):
+    rule = DayRule("Payday", weekday=3, nth=nth)  # October 2026 begins on a Thursday
+    month = (date(2026, 10, day) for day in range(1, 32))
+    assert [day.day for day in month if rule.falls_on(day)] == days
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,8 @@ def test_five_or_six_fields_can_be_demanded():
         ("10,20,30 8-10 * * *", "at 10, 20 and 30 minutes past every hour from 08:10 to 10:30"),
         ("0 0 * * 0", "at 00:00 every Sunday"),
         ("0 0 * * 6,7", "at 00:00 on Saturday and Sunday"),
+        ("0 0 * * 1-2", "at 00:00 on Monday and Tuesday"),
+        ("0 0 * * 1-3", "at 00:00, Monday to Wednesday"),
         ("0 0 1 * *", "at 00:00 on the 1st of every month"),
         ("0 0 1,15,22 * *", "at 00:00 on the 1st, 15th and 22nd of every month"),
         ("0 0 */2 * *", "at 00:00 on every 2nd day from the 1st of every month"),

@@ -317,6 +317,53 @@ async def test_old_runs_with_dependents_are_locked_before_anything_is_created(
     assert acts[:2] == ([len(runs)] if held is None else [held, len(runs)])
 
 
+async def test_the_other_parents_of_dependents_are_locked_too(store, monkeypatch):
+    """Run 2 waits for the runs 1 and 3, and run 4 was discarded because of run 1; run 5 waits for run 3 alone."""
+    locked = []
+
+    async def lock(_connection, run_ids):
+        locked.append(set(run_ids))
+
+    monkeypatch.setattr(dependencies, "lock", lock)
+    async with store.write() as connection:
+        for run_id in (1, 3):
+            await _insert(connection, Id=run_id)
+        for run_id in (2, 5):
+            await _insert(connection, Id=run_id, State=RunState.AWAITING)
+        await _insert(connection, Id=4, State=CANCELLED, Message=DISCARDED)
+        for child, parent, outcome in ((2, 1, "failed"), (2, 3, None), (4, 1, "failed"), (5, 3, None)):  # fmt: skip
+            await _tie(connection, child, parent, outcome)
+        await rerun._hold(connection, [1])
+    assert locked == [{1, 2, 3, 4}]
+
+
+@pytest.mark.parametrize(
+    ("links", "asked"),
+    [
+        ([_link(1, "failed")], []),
+        ([_link(1, "failed"), _link(3, None, JOB)], [(8, 9)]),
+        ([_link(1, "failed"), _link(2, "failed"), _link(3, None, JOB)], [(8, 9)]),
+        ([_link(2, "failed"), _link(3, None, JOB)], []),
+        ([_link(1, "failed", BATCH), _link(3, None, JOB)], []),
+    ],
+)
+async def test_an_existing_run_of_a_job_that_waits_for_several_jobs_joins(
+    monkeypatch, links, asked
+):
+    """Run 9, of weight 8, takes the place of run 1."""
+    copy, parent, seen = _new(4), _new(1, weight=8), []
+
+    async def joined(_connection, run, of, new_id):
+        assert run is copy
+        seen.append((of.weight, new_id))
+        return True
+
+    monkeypatch.setattr(dependencies, "joined", joined)
+    child = rerun._Child(_row(), links)
+    assert await rerun._joins(None, child, copy, {1: (RunId(9), parent)}) is bool(asked)
+    assert seen == asked
+
+
 @pytest.mark.parametrize(
     ("condition", "outcome", "is_unmet"),
     [

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from targcc_gen import __version__
 from targcc_gen.render.package import SOURCE_TREE, package_files
 from targcc_gen.render.tree import Owner, Tree
 from targcc_gen.sync.disk import Disk, OnDisk
-from targcc_gen.sync.lock import Lock, LockEntry, digest, is_older
+from targcc_gen.sync.lock import Lock, LockEntry, digest
 from targcc_gen.sync.merge import Collision, Style, plain
 from targcc_gen.sync.plan.plan import Action, Change, Outcome, keep, rebased
 from targcc_gen.sync.renames.import_names import Names
@@ -31,13 +30,12 @@ def imports_rewritten(
 
     Args:
         tree: The files rendered from the spec.
-        lock: The lock before the run; a lock of this version needs no change.
+        lock: The lock before the run; without files in the old place, no import changes.
         disk: The project's disk.
         renames: New places of moved files.
         outcomes: Outcome of each file otherwise.
     """
-    old = has_old_place(lock.entries, tree.layout)
-    if tree.layout is None or not (old or is_older(lock.generator, __version__)):
+    if not has_old_place(lock.entries, tree.layout):
         return {}
     return _Imports(tree, lock, disk, renames, outcomes).followed()
 
