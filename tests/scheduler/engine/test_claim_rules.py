@@ -262,6 +262,32 @@ async def test_a_claim_takes_offered_runs(store, rows, runs, options, claimed):
             assert row.LifeLog.rstrip().endswith("running on n1")
 
 
+@pytest.mark.parametrize(
+    ("looks", "claimed"),
+    [
+        (lambda connection: claim.offered(connection, _offer((1, "A"), (2, "A")).runs, {}, _terms(limits={"A": 5})), [2]),
+        (lambda connection: claim.offered(connection, _offer((3, "A")).runs, {}, _terms(limits={"A": 1})), [2]),
+        (lambda connection: claim.next_waiting(connection, _waiting(), _terms()), [2, 3]),
+        (lambda connection: claim.next_waiting(connection, _waiting({"q": 60}), _terms()), [2, 3]),
+    ],
+    ids=["offered", "next of the job", "next of the queue", "next with ageing"],
+)  # fmt: skip
+async def test_a_run_that_another_transaction_has_locked_is_passed_over(
+    migrated_postgresql_url, looks, claimed
+):
+    store = Store(migrated_postgresql_url)
+    async with store.write() as connection:
+        await connection.execute(sa.insert(job_server).values(Id="n1", **SERVER))
+        for run_id in (1, 2, 3):
+            await _insert(connection, run_id)
+    async with store.write() as other, store.write() as connection:
+        await other.execute(sa.select(job_run.c.Id).where(job_run.c.Id == 1).with_for_update())
+        await connection.execute(sa.text("SET LOCAL lock_timeout = '1s'"))
+        choice = await looks(connection)
+    await store.dispose()
+    assert choice.run_ids == claimed
+
+
 async def test_offered_runs_without_a_limit_are_claimed_without_a_look_at_them(store, monkeypatch):
     monkeypatch.setattr(claim, "offered", None)
     async with store.write() as connection:

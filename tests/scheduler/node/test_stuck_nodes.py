@@ -74,8 +74,9 @@ async def _stuck(client: Scheduler, node: Node):
 async def test_a_run_that_holds_the_interpreter_is_started_once_and_shown_as_stuck(
     migrated_url, client, ledger, start_node
 ):
-    nodes = await _two_nodes(start_node, migrated_url)
-    run_id = await client.enqueue("HoldsTheGil", first=5)
+    # The process beside the node needs a second to start and speak on a busy machine.
+    nodes = await _two_nodes(start_node, migrated_url, lost_after_seconds=6)
+    run_id = await client.enqueue("HoldsTheGil", first=9)
     await until(lambda: nodes[0].noted("holds_the_gil begin"), "it has begun")
     owner = _owner(nodes, ledger, run_id)
     while (seen := await _stuck(client, owner)) is None or seen.stuck_in is None:
