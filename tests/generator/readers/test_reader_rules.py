@@ -870,13 +870,15 @@ def test_a_schema_that_a_person_chose_ignores_case():
     ("column", "cells", "lines"), [("name", ("a", "b"), [1, 2]), ("id", (7, 5), [7, 5]), ("id", (None, 0), [1, 2])]
 )  # fmt: skip
 def test_a_row_s_line_is_its_id_or_its_number_from_one(column, cells, lines):
-    with sa.create_engine("sqlite://").connect() as connection:
+    engine = sa.create_engine("sqlite://")
+    with engine.connect() as connection:
         values = " UNION ALL ".join(f"SELECT {'NULL' if cell is None else repr(cell)} AS {column}" for cell in cells)  # fmt: skip
         connection.exec_driver_sql(f"CREATE TABLE c_Log AS {values}")
         options = Wanted(TABLES, ZoneInfo("UTC"))
         read = Contents(Session(connection), parse_address(ADDRESS), options)
         place = Place("c_log", "c_Log", '"c_Log"')
         parts = list(read.rows(place, [column]))
+    engine.dispose()
     assert sorted(row.line for part in parts for row in part) == sorted(lines)
 
 
