@@ -336,6 +336,18 @@ class TestSplit:
             "            take(run, now)\n            print(run)\n" in (tmp_path / CLAIM).read_text()
         )
 
+    def test_an_edit_beside_a_call_that_a_person_broke_and_a_release_changed_follows(
+        self, tmp_path, old
+    ):
+        line = "    found = candidates(settings, LIMIT)\n"
+        broken = "    found = candidates(\n        settings,\n        LIMIT,\n    )\n"
+        old.write_text(FIRST.replace(line, f"{broken}    print(found)\n"))
+        new = "    found = candidates(settings, LIMIT, now)\n"
+        plan = plan_of({CLAIM: CLAIM_NOW.replace(line, new), SETTLE: SETTLE_NOW}, tmp_path, TO_TWO)
+        assert change_at(plan, OLD).left == ()
+        apply(plan)
+        assert f"{new}    print(found)\n" in (tmp_path / CLAIM).read_text()
+
     def test_what_cannot_follow_is_kept_and_named(self, tmp_path, old):
         files = {
             CLAIM: CLAIM_NOW.replace("    return len(found)", "    return sum(found)"),
