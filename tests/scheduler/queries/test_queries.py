@@ -182,6 +182,24 @@ async def test_jobs_with_states_and_jobs_with_runs_have_the_same_outcomes(db: As
     assert outcomes["Unknown"] == []
 
 
+async def test_the_entry_of_a_job_follows_its_pause_its_schedule_and_the_clock(db: AsyncConnection):
+    async def entry(job: JobDefinition, minutes: int = 0) -> tuple[JobDefinition, bool, Any]:
+        now = NOW + timedelta(minutes=minutes)
+        [found] = await jobs.job_entries(db, [job], now)
+        return found.definition, found.pause is not None, found.next_run
+
+    hourly, daily = (define(work, cron, name="Report") for cron in ("0 * * * *", "0 0 * * *"))
+    begins = NOW.replace(minute=0, second=0, microsecond=0)
+    first = begins + timedelta(hours=1)
+    assert await entry(hourly) == await entry(hourly) == (hourly, False, first)
+    assert await entry(hourly, 60) == (hourly, False, first + timedelta(hours=1))
+    assert (await entry(daily))[0] is daily
+    await db.execute(job_schedule.insert().values(JobName="Report", LastSlot=NOW, PausedAt=NOW))
+    assert await entry(hourly) == (hourly, True, None)
+    await db.execute(job_schedule.update().values(PausedAt=None))
+    assert await entry(hourly) == (hourly, False, first)
+
+
 async def test_ended_runs_are_counted_by_quarter_and_bad_runs_by_job(db: AsyncConnection):
     outcomes = ("succeeded", "succeeded", "failed", "missed", "retrying")
     endings = [

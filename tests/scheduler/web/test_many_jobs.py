@@ -183,7 +183,8 @@ async def test_no_address_queries_more_for_more_jobs(
     new_url: Callable[[], str], statements: Statements, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(job_pages, "MOST_JOBS", PAGE)
-    monkeypatch.setattr(overview, "MOST_ON_BOARD", PAGE)
+    for limit in ("MOST_ON_BOARD", "SOME_ON_BOARD"):
+        monkeypatch.setattr(overview, limit, PAGE)
     monkeypatch.setattr(gantt, "MOST_ROWS", 2)  # also few jobs fill it, at any time of day
     for limit in ("MOST_DRAWN", "MOST_BARS"):  # bars of each row, at any time of day
         monkeypatch.setattr(gantt, limit, RUNS)
@@ -233,12 +234,21 @@ async def test_filters_by_outcome_look_at_the_jobs_of_every_page(
     assert jobs_of(await viewer.page("/jobs/jobs?show=running")) == ["Page18"]
 
 
-async def test_the_overview_says_that_it_shows_some_of_the_jobs(
+async def test_the_overview_shows_some_of_many_jobs_and_says_so(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ):
     viewer = await site.user("viewer")
-    assert "All 20 jobs" not in await viewer.page("/jobs")
-    monkeypatch.setattr(overview, "MOST_ON_BOARD", PAGE)
     for n in range(20 - len(site.scheduler.definitions)):
         site.scheduler._registry.add(define(work, name=f"Page{n:02}"))
-    assert "All 20 jobs" in await viewer.page("/jobs")
+    every = await viewer.page("/jobs")
+    assert "All 20 jobs" not in every
+    chained = every.count('<span class="beside"')
+    drawn = every.count('<svg class="spark"')
+    assert drawn + chained == 20
+    monkeypatch.setattr(overview, "SOME_ON_BOARD", 3)
+    monkeypatch.setattr(overview, "MOST_ON_BOARD", drawn)
+    assert (await viewer.page("/jobs")).count('<svg class="spark"') == drawn
+    monkeypatch.setattr(overview, "MOST_ON_BOARD", drawn - 1)
+    some = await viewer.page("/jobs")
+    assert "All 20 jobs" in some
+    assert some.count('<svg class="spark"') == 3

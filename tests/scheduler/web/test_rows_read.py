@@ -109,7 +109,8 @@ async def test_the_filter_for_running_jobs_reads_the_active_runs(site: Site):
 async def test_the_overview_reads_few_runs_of_the_jobs_beyond_the_board(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(overview, "MOST_ON_BOARD", 0)
+    for limit in ("MOST_ON_BOARD", "SOME_ON_BOARD"):
+        monkeypatch.setattr(overview, limit, 0)
     now, definitions = datetime.now(UTC), site.scheduler.definitions.values()
 
     async def query(db: AsyncConnection) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,7 +25,9 @@ from .statistics import EndedRuns, ended_runs
 from .upcoming import Upcoming, coming_slots, upcoming
 
 MOST_ON_BOARD = 120
-"""Limit of jobs outside chains that the page shows with their recent runs."""
+"""The page shows the recent runs of all jobs outside chains, up to this number of jobs."""
+SOME_ON_BOARD = 48
+"""Number of jobs whose recent runs it shows, the first by name, where there are more."""
 RUNS_ON_BOARD = 16
 """Recent runs of each of them; ``overview.html`` draws as many."""
 _LATELY = Shared[tuple[EndedRuns, set[str]]](lambda lately: lately[0].total)
@@ -38,7 +39,7 @@ class Overview:
 
     Args:
         jobs: All jobs, without their runs.
-        board: The first jobs outside any chain, with their recent runs; at most :data:`MOST_ON_BOARD`.
+        board: The jobs outside any chain, with their recent runs: all up to :data:`MOST_ON_BOARD`, else the first :data:`SOME_ON_BOARD`.
         usual: The median duration of the running jobs' recent runs, by job.
         has_run: Whether any run is stored.
         chains: The chains of jobs, with their states.
@@ -106,10 +107,12 @@ async def overview(
     running = await runs.running_runs(connection)
     chained = await chains(connection, definitions)
     in_chains = {name for chain in chained for name in chain.jobs}
-    on_board = (job.name for job in jobs if job.name not in in_chains)
-    board = list(itertools.islice(on_board, MOST_ON_BOARD))
+    names = (job.definition.name for job in jobs)  # the property is a call, for each of thousands
+    board = [name for name in names if name not in in_chains]
+    if len(board) > MOST_ON_BOARD:
+        board = board[:SOME_ON_BOARD]
     shown = {*board, *(run.job for run in running)}
-    entries = (job for job in jobs if job.name in shown)
+    entries = (job for job in jobs if job.definition.name in shown)
     read = {job.name: job for job in await with_runs(connection, entries, RUNS_ON_BOARD)}
     return Overview(
         now=now,
@@ -120,7 +123,7 @@ async def overview(
         usual={run.job: read[run.job].usual_duration for run in running if run.job in read},
         has_run=await runs.are_any(connection),
         chains=chained,
-        recovered=tuple(job for job in jobs if job.name in recovered),
+        recovered=tuple(job for job in jobs if job.definition.name in recovered),
         window=window,
         running=running,
         upcoming=upcoming(jobs, waiting, now),

@@ -34,7 +34,7 @@ def upcoming(
     jobs: Iterable[JobEntry], waiting: Iterable[Run], now: datetime
 ) -> tuple[Upcoming, ...]:
     """Return the first of the next starts of all jobs: waiting, delayed and retrying runs, and each job's next slot."""
-    slots = [(job.next_run, job.name, None) for job in jobs if job.next_run is not None]
+    slots = [(job.next_run, job.definition.name, None) for job in jobs if job.next_run is not None]
     starts: list[tuple[datetime, str, Run | None]] = [*slots]
     starts += [(max(run.due_at, now), run.job, run) for run in waiting]
     first = heapq.nsmallest(MOST_UPCOMING, starts, key=itemgetter(0, 1))

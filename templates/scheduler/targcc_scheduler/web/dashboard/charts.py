@@ -335,7 +335,7 @@ class _Columns:
                 height = max(3.0, whole * number / states.total())
                 base -= height
                 parts.append(self._bar(kind, x, base, height))
-        query = urlencode({"since": start.isoformat(), "until": end.isoformat()})
+        query = _between(start, end)
         words = escape(f"{span}: {said}")
         return drawn(
             f'<a href="{escape(self.runs_url)}?{escape(query)}" tabindex="-1">'
@@ -352,8 +352,7 @@ class _Columns:
     def span(self, n: int) -> str:
         """Return a column's label: weekday, start and end."""
         start = self.axis.start + n * _STRIP_BIN
-        local, end = start.astimezone(self.zone), (start + _STRIP_BIN).astimezone(self.zone)
-        return f"{humanize.weekday(local)} {local:%H:%M}-{end:%H:%M}"
+        return _span(start, start + _STRIP_BIN, self.zone, reader().catalogue.language)
 
     @staticmethod
     def coming(number: int) -> str:
@@ -363,6 +362,22 @@ class _Columns:
     def _bar(self, kind: str, x: float, y: float, height: float) -> Markup:
         width = self.axis.width(_STRIP_BIN)
         return rect(kind, x + width * 0.08, y, width=width * 0.84, height=height)
+
+
+# Cached, because an open page draws the same quarters of an hour again and again.
+
+
+@lru_cache(maxsize=1_000)
+def _between(start: datetime, end: datetime) -> str:
+    """Return the query of a column's runs."""
+    return urlencode({"since": start.isoformat(), "until": end.isoformat()})
+
+
+@lru_cache(maxsize=1_000)
+def _span(start: datetime, end: datetime, zone: ZoneInfo, _language: str) -> str:
+    """Return weekday, start and end in the reader's language."""
+    first, last = start.astimezone(zone), end.astimezone(zone)
+    return f"{humanize.weekday(first)} {first:%H:%M}-{last:%H:%M}"
 
 
 def _said(states: Counter[RunState]) -> str:
