@@ -174,7 +174,7 @@ def test_hybrid_mode_reads_and_writes_the_old_tables(url):
         writer = WriteBack(connection, "dbo.c_Job")
         assert writer.begin(connection, 1, at, "targcc node")
         report = RunReport(
-            job_id=1, started=at, ended=at, status="Success", remarks="42 orders", by="targcc node",
+            job_id=1, started=at, ended=at, seconds=0, status="Success", remarks="42 orders", by="targcc node",
             token="targcc run 1.1", next_run=at,
         )  # fmt: skip
         writer.end(connection, report)

@@ -16,7 +16,12 @@ from targcc_scheduler.core.errors import LegacyError
 from targcc_scheduler.features.legacy.c_job import CJobSource
 from targcc_scheduler.features.legacy.classic import Rules, schedule_of
 from targcc_scheduler.features.legacy.cutover import runs_here
-from targcc_scheduler.features.legacy.old_server import OldClock, OldServer, Return
+from targcc_scheduler.features.legacy.old_server import (
+    OldClock,
+    OldServer,
+    Return,
+    seconds_between,
+)
 from targcc_scheduler.project import current
 from targcc_scheduler.schedules.classic import ClassicTimes, classic_schedule
 from targcc_scheduler.schedules.intervals import EverySchedule
@@ -606,6 +611,20 @@ async def test_rows_on_sql_server_run_and_are_written_back_in_t_sql(start, datab
     assert "'Success'" in ended
     assert kept.startswith("INSERT INTO [c_LoggedJob] ([c_JobID], [WhenStarted]")
     assert "'42 orders'" in kept
+
+
+@pytest.mark.parametrize(
+    ("started", "ended", "seconds"),
+    [
+        ("12:00:00.100", "12:00:00.900", 0),
+        ("12:00:00.968", "12:00:01.002", 1),  # 34 ms, which the screens show as two seconds in turn
+        ("12:00:00.000", "12:00:59.999", 59),
+        ("22:59:50.500", "23:00:10.400", 20),  # in Jerusalem 01:59:50 and, set back, 01:00:10
+    ],
+)
+def test_start_and_duration_give_the_end_that_old_screens_show(started, ended, seconds):
+    begun, over = (datetime.fromisoformat(f"2026-10-24T{time}+00:00") for time in (started, ended))
+    assert seconds_between(begun, over) == seconds
 
 
 # --- The old screens show a run in the same way, whoever ran it ---------------------------------------------------------

@@ -33,6 +33,7 @@ from ...services.procedures import procedure_call, remark_of
 from ...settings import Settings
 from .c_job_rows import OldTable, place_of, take
 from .classic import Choice, ClassicRow, Rules, code_of, names_of, recipients_of, row_of, runs_here
+from .old_server import seconds_between
 from .source import Reading
 from .write_back import (
     FAILURE,
@@ -123,10 +124,12 @@ class ClassicJobs:
 
     def _late_report(self, row: ClassicRow, job: JobDefinition, attempt: Attempt) -> RunReport:
         message = attempt.message or ""
+        ended = attempt.completed_at or attempt.started_at
         return RunReport(
             job_id=row.id,
             started=self._wall(attempt.started_at),
-            ended=self._wall(attempt.completed_at or attempt.started_at),
+            ended=self._wall(ended),
+            seconds=seconds_between(attempt.started_at, ended),
             status=SUCCESS if attempt.success else FAILURE,
             remarks=remark_of(message) if attempt.success else unexpected(attempt.error or ""),
             by=f"{MARK}{attempt.server or 'here'}",
@@ -231,13 +234,12 @@ class ClassicJobs:
         return execute
 
     async def _begin(self, ctx: JobContext, database: Database, row_id: int) -> datetime:
-        """Mark a row as running, once TaskManager does not run it; return the start by the old server's wall clock."""
+        """Mark a row as running, once TaskManager does not run it; return the start."""
         writer, is_told = self._writing(), False
         while True:
-            started = self._wall(self._clock.now())
-            if await database.run(
-                partial(writer.begin, job_id=row_id, started=started, by=self._by)
-            ):
+            started = self._clock.now()
+            at = self._wall(started)
+            if await database.run(partial(writer.begin, job_id=row_id, started=at, by=self._by)):
                 return started
             if not is_told:
                 ctx.log.warning(_RUNS_THERE)
@@ -266,8 +268,17 @@ class ClassicJobs:
         following = self._following(name, ended) or self._following_of(ctx.definition, ended)
         released = status == FAILURE and ctx.stop_reason is StopReason.SHUTDOWN
         token = self._by if released else _token(ctx.run_id, ctx.attempt)
-        at = self._wall(ended)
-        report = RunReport(row_id, started, at, status, remarks, self._by, token, following)
+        report = RunReport(
+            job_id=row_id,
+            started=self._wall(started),
+            ended=self._wall(ended),
+            seconds=seconds_between(started, ended),
+            status=status,
+            remarks=remarks,
+            by=self._by,
+            token=token,
+            next_run=following,
+        )
         writer = self._writing()
         try:
             await self._database().run(lambda c: writer.end(c, report))

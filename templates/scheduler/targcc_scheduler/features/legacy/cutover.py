@@ -50,7 +50,16 @@ from ...scheduler import Scheduler
 from ...schedules.intervals import AfterRunSchedule
 from ...schedules.zones import parse_zone
 from ...services.procedures import remark_of
-from .old_server import OldClock, OldServer, PastRun, Return, Said, Script, Scripts
+from .old_server import (
+    OldClock,
+    OldServer,
+    PastRun,
+    Return,
+    Said,
+    Script,
+    Scripts,
+    seconds_between,
+)
 from .owning import resume_here
 
 # Base of both directions. A side is switched on only after the other side is known to be off, so a job does not run on both sides.
@@ -308,7 +317,7 @@ async def runs_here(
         PastRun(
             started=clock.wall(row.StartedAt),
             ended=clock.wall(row.CompletedAt),
-            seconds=round((row.CompletedAt - row.StartedAt).total_seconds()),
+            seconds=seconds_between(row.StartedAt, row.CompletedAt),
             success=row.Success,
             remarks=remark_of(row.ResultMessage or "") if row.Success else row.ErrorMessage or "",
         )

@@ -55,6 +55,11 @@ class OldClock:
         return wall_clock(instant, self.zone).replace(tzinfo=None, fold=0)
 
 
+def seconds_between(started: datetime, ended: datetime) -> int:
+    """Return the duration that agrees with the two instants as old screens show them, without fractions of a second, also where the clock changes between them."""
+    return int((ended.replace(microsecond=0) - started.replace(microsecond=0)).total_seconds())
+
+
 # Shapes: the columns of the two families of old tables that a cut-over reads and writes.
 
 

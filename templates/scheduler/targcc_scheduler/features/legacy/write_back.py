@@ -57,6 +57,8 @@ class RunReport:
     job_id: int
     started: datetime
     ended: datetime
+    seconds: int
+    """Duration; see :func:`.old_server.seconds_between`."""
     status: str
     remarks: str
     by: str
@@ -185,7 +187,7 @@ def _logged(run: RunReport) -> dict[str, Any]:
         "whenstarted": run.started,
         "activatinguser": run.token,
         "lastrunby": by,
-        "executiontimesec": round((run.ended - run.started).total_seconds()),
+        "executiontimesec": run.seconds,
         "enmrunstatus_jobstatus": run.status,
         "remarks": cut(run.remarks),
         "addedby": by,
