@@ -13,10 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import visibility
 from ...core.states import RunState
+from ...db.dialects.frequent import is_among, listed
 from ...db.tables import job_link, job_run
 from ..dependencies import RUN, place_of
 from ..jobs import chains as job_chains
 from ..jobs.definition import JobDefinition
+from ..runs.transition import is_in_state
 from .models import Run, run_of
 from .runs import recent_runs
 
@@ -255,21 +257,31 @@ async def _runs(
     return {run.job: run for run in sorted(runs_by_id.values(), key=lambda run: run.id)}
 
 
+_WAITING = sa.select(job_link.c.ChildId.label("id")).where(
+    job_link.c.ParentKind == RUN, is_among(job_link.c.ParentId, listed("ids", sa.BigInteger))
+)
+_AGAIN = sa.select(job_run.c.Id).where(
+    is_among(job_run.c.RetryOf, listed("ids", sa.BigInteger)),
+    is_in_state(*RunState),
+)
+_FOLLOWED = (
+    sa.select(job_run)
+    .where(
+        job_run.c.Id.in_(sa.select(sa.union_all(_WAITING, _AGAIN).subquery().c.id)),
+        is_among(job_run.c.JobName, listed("names", sa.Text)),
+    )
+    .order_by(job_run.c.Id.desc())
+    .limit(_MOST_RUNS)
+)
+"""Built once, with its lists as one parameter each: a page executes it for each level of the longest chain, and PostgreSQL keeps its plan."""
+
+
 async def _followed(
     connection: AsyncConnection, ids: Collection[int], names: frozenset[str]
 ) -> list[Run]:
     """Return these runs' dependents and reruns, limited to the jobs in ``names``."""
-    link, c = job_link.c, job_run.c
-    waiting = sa.select(link.ChildId).where(link.ParentKind == RUN, link.ParentId.in_(ids))
-    again = sa.select(c.Id).where(c.RetryOf.in_(ids), c.State.in_(sorted(RunState)))
-    either = sa.union_all(waiting, again).subquery()
-    query = (
-        sa.select(job_run)
-        .where(c.Id.in_(sa.select(either.c[0])), c.JobName.in_(sorted(names)))
-        .order_by(c.Id.desc())
-        .limit(_MOST_RUNS)
-    )
-    return [run_of(row) for row in await connection.execute(query)]
+    parameters = {"ids": list(ids), "names": sorted(names)}
+    return [run_of(row) for row in await connection.execute(_FOLLOWED, parameters)]
 
 
 # A run's lineage: dependencies and dependents, direct and indirect.
