@@ -56,7 +56,7 @@ class OldClock:
 
 
 def seconds_between(started: datetime, ended: datetime) -> int:
-    """Return the duration that agrees with the two instants as old screens show them, without fractions of a second, also where the clock changes between them."""
+    """Return the seconds between two instants, each cut to the second as old screens show it. Wall-clock times would count a change of the clock too."""
     return int((ended.replace(microsecond=0) - started.replace(microsecond=0)).total_seconds())
 
 
