@@ -174,3 +174,16 @@ async def test_each_question_is_planned_for_what_it_asks(make_reader: Callable[[
     own, for_all = await make_reader(60).read(ask_often)
     assert own > 10
     assert not for_all
+
+
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
+async def test_a_statement_of_a_page_stays_prepared(make_reader: Callable[[float], Reader]):
+    """A page executes each statement once, in a transaction of its own."""
+    reader = make_reader(60)
+
+    async def page(db: AsyncConnection) -> int:
+        await db.execute(sa.select(job_run.c.Id).where(job_run.c.Message == "of a page"))
+        prepared = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE :part"
+        return int(await db.scalar(sa.text(prepared), {"part": "%c_JobRun.Message = %"}))
+
+    assert [await reader.read(page) for _ in range(8)] == [0, 0, 0, 0, 0, 1, 1, 1]

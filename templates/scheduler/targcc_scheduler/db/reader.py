@@ -196,7 +196,10 @@ class Reader:
             async with engine.connect() as connection:
                 if allowed is not None:
                     await connection.execution_options(compiled_cache=None)
-                return await self._within_limit(task, connection, query)
+                answer = await self._within_limit(task, connection, query)
+                if not connection.invalidated:
+                    await connection.commit()  # after a rollback Psycopg forgets its prepared statements
+                return answer
         except sa.exc.TimeoutError as error:  # no connection became free
             raise QueryTimeout(f"other questions take longer than {self._limit:g} s") from error
         finally:
