@@ -21,7 +21,7 @@ from targcc_scheduler import configure
 
 if TYPE_CHECKING:
     from postgresql import PostgreSQL
-    from sql_server import SQLServer
+    from sql_server import Databases
 
 pytest_plugins = ["rings", "touched"]
 
@@ -209,10 +209,11 @@ def migrated_sqlite_url(
 
 
 @pytest.fixture(scope="session")
-def _sql_server() -> "Iterator[SQLServer]":
-    """A database on the server that ``TARGCC_TEST_SQL_SERVER`` names."""
-    with sql_server.running() as server:
-        yield server
+def _sql_servers() -> "Iterator[Databases]":
+    """Databases on the server that ``TARGCC_TEST_SQL_SERVER`` names."""
+    databases = sql_server.Databases()
+    yield databases
+    databases.close()
 
 
 @pytest.fixture
@@ -223,10 +224,9 @@ def mssql_url() -> "Iterator[str]":
 
 
 @pytest.fixture
-def migrated_mssql_url(_sql_server: "SQLServer") -> str:
+def migrated_mssql_url(_sql_servers: "Databases") -> str:
     """URL of a database of SQL Server with the scheduler's tables."""
-    _sql_server.empty()
-    return _sql_server.url
+    return _sql_servers.emptied().url
 
 
 @pytest.fixture(params=["sqlite", "postgresql", *sql_server.PARAMS])

@@ -33,9 +33,7 @@ def shared_database(
     """One database for the tests of a module, of the kind of :func:`database`."""
     folder = tmp_path_factory.mktemp("shared")
     if sql_server.STORE:
-        server = request.getfixturevalue("_sql_server")
-        server.empty()
-        return ServerDatabase(server.url, folder)
+        return ServerDatabase(request.getfixturevalue("_sql_servers").emptied().url, folder)
     shutil.copy(empty_database, folder / "jobs.db")
     return Database(folder / "jobs.db")
 

@@ -1,6 +1,7 @@
 """A server that speaks T-SQL for the tests: SQL Server, or Babelfish for PostgreSQL, where ``TARGCC_TEST_SQL_SERVER`` has its URL.
 
-The URL names the database ``master``. Each worker of the tests makes a database of its own, migrates it once, and empties it for each test.
+The URL names the database ``master``. Each worker of the tests makes a database of its own, migrates it, and empties it for each test. After a
+test that left other tables or another revision, it makes a new one.
 """
 
 from __future__ import annotations
@@ -36,6 +37,12 @@ def _leave_defaults_to_babelfish() -> None:
 
 _REFUSED_FOR_NOW = ("concurrently updated", "exclusive lock on database 'model'")
 """What Babelfish and SQL Server (error 1807) answer when another session creates a database."""
+_SHAPE = (
+    "SELECT TABLE_NAME, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS",
+    "SELECT OBJECT_NAME(object_id), name FROM sys.indexes",
+    "SELECT version_num FROM c_AlembicVersion",
+)
+"""The queries of what a test may change for the tests after it."""
 
 
 class SQLServer:
@@ -55,7 +62,7 @@ class SQLServer:
         self.address = address.set(database=self._name)
         self.url = self.address.render_as_string(hide_password=False)
         self._connection: Any = None
-        self._first: list[tuple[str, str]] = []
+        self._shape: list[set[Any]] = []
 
     def _create(self) -> None:
         """Create the database; try again, as the server may refuse the databases of two workers at the same time."""
@@ -76,15 +83,33 @@ class SQLServer:
         text = known.for_url(address).plain_address(address)
         return mssql_python.connect(text, autocommit=True).cursor()
 
+    def migrate(self) -> None:
+        """Create the scheduler's tables."""
+        from targcc_scheduler import migrate
+
+        migrate(self.url)
+        self._connection = self._connect(self.address)
+        self._shape = self._read_shape()
+
+    def is_whole(self) -> bool:
+        """Return whether the database has the tables and the revision that it was migrated to."""
+        with suppress(Exception):  # a test took the table of the revision, or ended the session
+            return self._read_shape() == self._shape
+        return False
+
+    def _read_shape(self) -> list[set[Any]]:
+        shape = []
+        for sql in _SHAPE:
+            self._connection.execute(sql)
+            shape.append({tuple(row) for row in self._connection.fetchall()})
+        return shape
+
     def empty(self) -> None:
         """Remove every row except those of the migrations."""
-        if self._connection is None:
-            self._connection = self._connect(self.address)
-            self._connection.execute("SELECT name FROM sys.tables WHERE name LIKE 'c[_]%'")
-            tables = [row[0] for row in self._connection.fetchall()]
-            kept = {"c_alembicversion", "c_jobsetting"}
-            self._tables = [name for name in tables if name.lower() not in kept]
-        deletes = ";".join(f"TRUNCATE TABLE {name}" for name in self._tables)
+        kept = {"c_alembicversion", "c_jobsetting"}
+        names = {name.lower() for name, _ in self._shape[0]}
+        tables = {name for name in names if name.startswith("c_")} - kept
+        deletes = ";".join(f"TRUNCATE TABLE {name}" for name in sorted(tables))
         self._connection.execute(
             f"{deletes}; DELETE FROM c_JobSetting WHERE Name NOT LIKE 'oldest_code%'"
         )
@@ -141,17 +166,27 @@ def unmigrated() -> Iterator[str]:
         server.close()
 
 
-@contextmanager
-def running() -> Iterator[SQLServer]:
-    """Yield a migrated database, which is dropped at the end."""
-    from targcc_scheduler import migrate
+class Databases:
+    """The migrated database that the tests of a worker share."""
 
-    server = SQLServer()
-    try:
-        migrate(server.url)
-        yield server
-    finally:
-        server.close()
+    def __init__(self) -> None:
+        self._shared: SQLServer | None = None
+
+    def emptied(self) -> SQLServer:
+        """Return the database without rows; a new one if a test left other tables or another revision."""
+        if self._shared is not None and not self._shared.is_whole():
+            self.close()
+        if self._shared is None:
+            self._shared = SQLServer()
+            self._shared.migrate()
+        self._shared.empty()
+        return self._shared
+
+    def close(self) -> None:
+        """Drop the database."""
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None
 
 
 class Row:

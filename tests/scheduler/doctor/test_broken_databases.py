@@ -69,6 +69,7 @@ async def test_a_column_that_was_dropped(settings):
     assert finding.what == "a column is missing in c_JobRun: Trace"
 
 
+@pytest.mark.sqlite  # DROP INDEX of SQL Server names the table
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["UQ_c_JobRun_Slot", "IX_c_LoggedJob_JobId"])
 async def test_an_index_that_was_dropped_is_named_with_what_makes_it(settings, name):
@@ -122,6 +123,7 @@ def make_unwritable(content: bytearray) -> None:
     content[18] = 9  # a file format that this SQLite opens read-only
 
 
+@pytest.mark.sqlite  # it changes a file of SQLite
 @pytest.mark.parametrize("first_page", [40, 116], ids=["everywhere", "in one page"])
 async def test_a_damaged_file(file_settings, first_page):
     file = change_bytes(file_settings, lambda content: damage(content, first_page))
@@ -129,6 +131,7 @@ async def test_a_damaged_file(file_settings, first_page):
     assert any(finding.what.startswith(f"{file} is damaged: ") for finding in findings)
 
 
+@pytest.mark.sqlite  # it changes a file of SQLite
 async def test_a_read_only_file(file_settings):
     change_bytes(file_settings, make_unwritable)
     [finding] = await failed(file_settings, "write")
@@ -180,6 +183,7 @@ async def test_a_table_of_the_engine_that_was_dropped(server_settings):
     assert finding.what == "a table is missing: procrastinate_workers"
 
 
+@pytest.mark.sqlite  # it changes a file of SQLite
 async def test_a_file_that_nobody_else_can_read_is_said_with_its_holder(file_settings, monkeypatch):
     monkeypatch.setattr(locks, "SHORT", 0.0)
     file = file_settings.database_url.removeprefix("sqlite:///")
@@ -211,6 +215,7 @@ def locked(settings: Settings, mode: str) -> Iterator[str]:
     engine.dispose()
 
 
+@pytest.mark.sqlite  # SQL Server tells no holders
 @pytest.mark.slow
 async def test_locks_are_named_with_their_holders(settings, monkeypatch):
     monkeypatch.setattr(locks, "SHORT", 0.0)

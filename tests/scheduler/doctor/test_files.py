@@ -11,6 +11,7 @@ from targcc_scheduler.features.doctor import databases
 from targcc_scheduler.features.doctor.checkup import checkup
 from targcc_scheduler.features.doctor.findings import Finding
 
+pytestmark = pytest.mark.sqlite  # they are about files of SQLite
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
 
 

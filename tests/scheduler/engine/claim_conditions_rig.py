@@ -28,8 +28,8 @@ def ordinary(_: JobContext) -> None:
     """Job without a claim condition."""
 
 
-def claims() -> Iterator[sa.Executable]:
-    """Yield the statements that select or claim runs."""
+def claims(*, queued: bool) -> Iterator[sa.Executable]:
+    """Yield the statements that select or claim runs, and those of the queue where the database has one."""
     from targcc_scheduler.kernel.engine import procrastinate
     from targcc_scheduler.kernel.engine.procrastinate import ENTRIES
     from targcc_scheduler.kernel.runs import claim, create
@@ -38,6 +38,8 @@ def claims() -> Iterator[sa.Executable]:
         for value in vars(module).values():
             if isinstance(value, FrequentStatement):
                 yield value._statement
+    if not queued:
+        return
     yield claim._statement(ENTRIES, keyed=True)._statement
     following = procrastinate._next(procrastinate._AGED)
     yield from (
@@ -56,11 +58,11 @@ async def main(url: str, will_run: list[str]) -> None:
     # runs after the other jobs had their turn
     await scheduler.wait(await scheduler.enqueue("Ordinary"), 40)
     async with scheduler.store.read() as connection:
-        dialect = connection.dialect
+        dialect, queued = connection.dialect, scheduler.store.dialect.name != "mssql"
         rows = await connection.execute(sa.text("SELECT Id, State FROM c_JobRun"))
         states = {row[0]: row[1] for row in rows}
     await scheduler.stop()
-    texts = [str(statement.compile(dialect=dialect)) for statement in claims()]
+    texts = [str(statement.compile(dialect=dialect)) for statement in claims(queued=queued)]
     sys.stdout.write(
         json.dumps(
             {
