@@ -88,7 +88,8 @@ def test_versions_are_published_side_by_side(tmp_path: Path):
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "uv").write_text(
-        f'#!/bin/sh\nshift\ncase $1 in sphinx-build) shift; exec {sys.executable} -m sphinx "$@" ;; esac\n'
+        f'#!/bin/sh\nshift\nif [ "$1" = --group ]; then shift 2; fi\n'
+        f'case $1 in sphinx-build) shift; exec {sys.executable} -m sphinx "$@" ;; esac\n'
         f'shift\nexec {sys.executable} "$@"\n',
         encoding="utf-8",
     )
