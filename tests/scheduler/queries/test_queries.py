@@ -12,6 +12,7 @@ from targcc_scheduler.db.engines import make_engine
 from targcc_scheduler.db.tables import (
     job_audit,
     job_log_line,
+    job_owner,
     job_queue,
     job_run,
     job_schedule,
@@ -168,7 +169,7 @@ async def test_jobs_with_states_and_jobs_with_runs_have_the_same_outcomes(db: As
             await add_run(db, job, state, CompletedAt=NOW + timedelta(minutes=n))
     await add_run(db, "Import", "running")
     definitions = [define(work, name=name) for name in ("Report", "Import", "Export", "Unknown")]
-    entries = await jobs.job_entries(db, definitions, NOW)
+    entries = (await jobs.job_entries(db, definitions, NOW)).jobs
     with_runs = await jobs.with_runs(db, entries)
     with_states = await jobs.with_states(db, entries)
     for whole, states in zip(with_runs, with_states, strict=True):
@@ -185,7 +186,7 @@ async def test_jobs_with_states_and_jobs_with_runs_have_the_same_outcomes(db: As
 async def test_the_entry_of_a_job_follows_its_pause_its_schedule_and_the_clock(db: AsyncConnection):
     async def entry(job: JobDefinition, minutes: int = 0) -> tuple[JobDefinition, bool, Any]:
         now = NOW + timedelta(minutes=minutes)
-        [found] = await jobs.job_entries(db, [job], now)
+        [found] = (await jobs.job_entries(db, [job], now)).jobs
         return found.definition, found.pause is not None, found.next_run
 
     hourly, daily = (define(work, cron, name="Report") for cron in ("0 * * * *", "0 0 * * *"))
@@ -415,37 +416,68 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
     return begun
 
 
-def entry_of(definition: JobDefinition, now: datetime) -> jobs.JobEntry:
-    slot = jobs.next_run(definition, now=now, pause=None)
-    return jobs.JobEntry(definition=definition, pause=None, next_run=slot)
-
-
 @pytest.mark.slow
-def test_the_slots_of_thousands_of_jobs_are_computed_once_an_hour(computed):
+async def test_the_slots_of_thousands_of_jobs_are_computed_once_an_hour(
+    db: AsyncConnection, computed: list[datetime]
+):
     every = [define(work, f"{n % 60} * * * *", name=f"Kept{n}") for n in range(4_200)]
-    entries = [entry_of(definition, NOW) for definition in every]
     later = NOW + timedelta(seconds=30)
-    first = list(upcoming.coming_slots(entries, NOW, NOW + timedelta(hours=2)))
+    begun = await jobs.job_entries(db, every, NOW)
+    first = begun.slots(NOW, NOW + timedelta(hours=2))
     assert len(first) == 2 * 4_200 - 70  # those of eight o'clock have passed
     computed.clear()
 
-    assert [entry_of(definition, later).next_run for definition in every] == [
-        entry.next_run for entry in entries
-    ]
-    again = list(upcoming.coming_slots(entries, later, later + timedelta(hours=2)))
+    after = await jobs.job_entries(db, every, later)
+    assert after.jobs == begun.jobs
+    again = after.slots(later, later + timedelta(hours=2))
 
     assert computed == []
-    assert sorted(again) == sorted([*first, *(NOW + timedelta(hours=2) for _ in range(70))])
+    assert again == [*first, *(NOW + timedelta(hours=2) for _ in range(70))]
 
 
-def test_a_next_slot_is_kept_until_it_passes_or_the_schedule_changes(computed):
-    job = define(work, "0,30 * * * *", name="Half")
+async def test_a_next_slot_is_kept_until_it_passes_or_the_schedule_changes(
+    db: AsyncConnection, computed: list[datetime]
+):
+    job, other = define(work, "0,30 * * * *", name="Half"), define(work, "45 * * * *", name="Other")
     ten, half, nine = (NOW + timedelta(minutes=minutes) for minutes in (10, 30, 60))
 
-    assert jobs.next_run(job, now=ten, pause=None) == half
-    assert jobs.next_run(job, now=half - timedelta(microseconds=1), pause=None) == half
-    assert computed == [ten]
-    assert jobs.next_run(job, now=half, pause=None) == nine
-    assert jobs.next_run(job, now=ten, pause=None) == half  # an earlier instant
+    async def starts(now: datetime, *given: JobDefinition) -> list[Any]:
+        return list((await jobs.job_entries(db, given, now)).starts)
+
+    at_other = NOW + timedelta(minutes=45), "Other"
+    assert await starts(ten, job, other) == [(half, "Half"), at_other]
+    assert await starts(half - timedelta(microseconds=1), job, other) == [(half, "Half"), at_other]
+    assert computed == [ten, ten]
+    assert await starts(half, job, other) == [at_other, (nine, "Half")]
+    assert computed == [ten, ten, half]
+    assert await starts(ten, job, other) == [(half, "Half"), at_other]  # an earlier instant
     changed = define(work, "15 * * * *", name="Half")
-    assert jobs.next_run(changed, now=ten, pause=None) == NOW + timedelta(minutes=15)
+    assert await starts(ten, changed, other) == [(NOW + timedelta(minutes=15), "Half"), at_other]
+    assert await starts(ten, other) == [at_other]
+
+
+async def test_next_starts_follow_pauses_owners_and_ended_runs(db: AsyncConnection):
+    """A list of all jobs and a list of each job have the same next starts."""
+    every = [define(work, "*/20 * * * *", name=name) for name in ("Till", "Off", "Moved", "Plain")]
+    every.append(define(work, every="15m", after="completion", name="Ended"))
+    await add_run(db, "Ended", "succeeded", StartedAt=NOW, CompletedAt=NOW)
+    at = {"PausedAt": NOW, "LastSlot": NOW}
+    until = NOW + timedelta(minutes=50)
+    pauses = job_schedule.insert()
+    await db.execute(pauses.values(JobName="Till", PausedUntil=until, **at))
+    await db.execute(pauses.values(JobName="Off", **at))
+    moved = job_owner.insert().values(JobName="Moved", Owner="old", ChangedBy="dana", Since=NOW)
+    await db.execute(moved)
+
+    found = await jobs.job_entries(db, every, NOW)
+    expected = {
+        "Ended": NOW + timedelta(minutes=15),
+        "Plain": NOW + timedelta(minutes=20),
+        "Till": NOW + timedelta(minutes=60),
+    }
+    assert {entry.name: entry.next_run for entry in found.jobs if entry.next_run} == expected
+    assert found.starts == [(instant, name) for name, instant in expected.items()]
+    slots = found.slots(NOW, NOW + timedelta(minutes=70))
+    assert sorted(slots) == [NOW + timedelta(minutes=minutes) for minutes in (20, 40, 60, 60)]
+    coming = upcoming.upcoming(found.starts, [], NOW)
+    assert [(one.at, one.job) for one in coming] == found.starts

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
+from itertools import islice, takewhile
+from operator import is_, itemgetter
 from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core import languages
@@ -49,9 +55,6 @@ def next_run(
     if definition.schedule is None or (pause is not None and pause.until is None):
         return None
     after = max(now, pause.until) if pause is not None and pause.until is not None else now
-    kept = _NEXT_SLOTS.get(definition.name)
-    if kept is not None and kept[0] is definition and kept[1] <= after < kept[2]:
-        return kept[2]
     if isinstance(definition.schedule, AfterRunSchedule):
         if busy or any(not run.final for run in recent):
             return None  # unknown before that run ends
@@ -61,15 +64,7 @@ def next_run(
         started = last.started_at or last.completed_at
         due = definition.schedule.following(started, last.completed_at, definition.timezone)
         return None if due is None else max(due, after)
-    slot = definition.schedule.next(after, parse_zone(definition.timezone))
-    if slot is not None:
-        _NEXT_SLOTS[definition.name] = definition, after, slot
-    return slot
-
-
-_NEXT_SLOTS: dict[str, tuple[JobDefinition, datetime, datetime]] = {}
-"""Next slots by job, with the definition and the instant that they were computed from, until they have passed: pages ask for the slots of all jobs
-every few seconds."""
+    return definition.schedule.next(after, parse_zone(definition.timezone))
 
 
 def schedule_words(definition: JobDefinition) -> str:
@@ -216,36 +211,152 @@ class JobOverview(JobWithRuns[RecentRun]):
         return times[len(times) // 2] if times else None
 
 
+class _Schedules:
+    """Next slots of a list of jobs by their schedules alone, kept from request to request: of thousands of jobs few have another one at the next.
+
+    Args:
+        definitions: The jobs.
+        now: The present instant.
+    """
+
+    def __init__(self, definitions: Sequence[JobDefinition], now: datetime) -> None:
+        self.definitions = definitions
+        self.jobs = sorted(definitions, key=lambda job: job.display_name.casefold())
+        self.places = {job.name: place for place, job in enumerate(self.jobs)}
+        self.after_runs = [
+            job.name for job in self.jobs if isinstance(job.schedule, AfterRunSchedule)
+        ]
+        self._begin(now)
+
+    def _begin(self, now: datetime) -> None:
+        self._now = now
+        self.entries = [self._entry(job, now) for job in self.jobs]
+        starts = ((entry.next_run, entry.name) for entry in self.entries)
+        self.starts = sorted((at, name) for at, name in starts if at is not None)
+        """The next slots, by time."""
+        self._slots: tuple[Hashable, list[datetime]] = None, []
+
+    @staticmethod
+    def _entry(job: JobDefinition, now: datetime) -> JobEntry:
+        counts_from_runs = isinstance(job.schedule, AfterRunSchedule)
+        at = None if counts_from_runs else next_run(job, now=now, pause=None)
+        return JobEntry(definition=job, pause=None, next_run=at)
+
+    def move(self, now: datetime) -> None:
+        """Compute the slots after those that have passed."""
+        if now < self._now:
+            self._begin(now)
+        self._now = now
+        passed = self.starts[: bisect_right(self.starts, now, key=itemgetter(0))]
+        del self.starts[: len(passed)]
+        for _, name in passed:
+            place = self.places[name]
+            entry = self.entries[place] = self._entry(self.jobs[place], now)
+            if entry.next_run is not None:
+                insort(self.starts, (entry.next_run, name))
+
+    def slots(self, hour: datetime, span: timedelta, without: frozenset[str]) -> list[datetime]:
+        """Return the slots of an hour and what follows, in order; computed once an hour, as the page reloads every few seconds."""
+        key = hour, span, without
+        if self._slots[0] != key:
+            jobs = (job for job in self.jobs if job.name not in without)
+            self._slots = key, sorted(slot for job in jobs for slot in _slots(job, hour, span))
+        return self._slots[1]
+
+
+_MOST_PER_JOB = 500
+"""Limit of slots of a job on the time line: more than it can show."""
+
+
+def _slots(definition: JobDefinition, start: datetime, span: timedelta) -> Iterator[datetime]:
+    if definition.schedule is None or isinstance(definition.schedule, AfterRunSchedule):
+        return iter(())
+    slots = definition.schedule.iter(start, parse_zone(definition.timezone))
+    within = takewhile(lambda slot: slot < start + span, slots)
+    return islice(within, _MOST_PER_JOB)
+
+
+_SCHEDULES: WeakKeyDictionary[sa.Engine, deque[_Schedules]] = WeakKeyDictionary()
+_MOST_LISTS = 16
+"""Number of lists of jobs, such as those of users who see some jobs, whose next slots are kept for each database."""
+
+
+def _schedules(
+    connection: AsyncConnection, definitions: Iterable[JobDefinition], now: datetime
+) -> _Schedules:
+    lists = _SCHEDULES.setdefault(connection.sync_engine, deque(maxlen=_MOST_LISTS))
+    given = list(definitions)
+    for kept in lists:
+        if len(kept.definitions) == len(given) and all(map(is_, kept.definitions, given)):
+            lists.remove(kept)
+            break
+    else:
+        kept = _Schedules(given, now)
+    lists.appendleft(kept)
+    kept.move(now)
+    return kept
+
+
+@dataclass(frozen=True, slots=True)
+class JobEntries:
+    """Jobs without their runs, with their next starts.
+
+    Args:
+        jobs: The jobs, sorted by display name.
+        starts: The known next starts, by time, with the name of each job.
+    """
+
+    jobs: tuple[JobEntry, ...]
+    starts: Sequence[tuple[datetime, str]]
+    _schedules: _Schedules
+    _moved: Mapping[str, JobEntry]
+    """The jobs with another next start than the next slot of their schedule."""
+
+    def slots(self, now: datetime, horizon: datetime) -> list[datetime]:
+        """Return the jobs' slots after ``now`` and before ``horizon``."""
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        span = horizon - now + timedelta(hours=1)
+        slots = self._schedules.slots(hour, span, frozenset(self._moved))
+        slots = slots[bisect_right(slots, now) : bisect_left(slots, horizon)]
+        for entry in self._moved.values():
+            first = entry.next_run
+            if first is not None:
+                slots += (
+                    at for at in _slots(entry.definition, hour, span) if first <= at < horizon
+                )
+        return slots
+
+
 async def job_entries(
     connection: AsyncConnection, definitions: Iterable[JobDefinition], now: datetime
-) -> tuple[JobEntry, ...]:
-    """Return jobs without their runs, sorted by display name. The number of statements does not grow with the number of jobs."""
-    jobs = sorted(definitions, key=lambda job: job.display_name.casefold())
+) -> JobEntries:
+    """Return jobs without their runs. The number of statements does not grow with the number of jobs."""
+    schedules = _schedules(connection, definitions, now)
     paused = await system.pauses(connection, now)
     owned = await owners.load(connection)
-    after_runs = [job.name for job in jobs if isinstance(job.schedule, AfterRunSchedule)]
-    recent = await runs.recent_outcomes(connection, after_runs, RECENT)
-    busy = await slots.busy_runs(connection, after_runs)
-    entries = []
-    for job in jobs:
-        name = job.name
-        ownership, pause, at = owned.get(name), paused.get(name), None
-        if ownership is None or ownership.owner is Owner.NEW:
+    recent = await runs.recent_outcomes(connection, schedules.after_runs, RECENT)
+    busy = await slots.busy_runs(connection, schedules.after_runs)
+    jobs, moved = schedules.entries.copy(), {}
+    for name in {*paused, *owned, *schedules.after_runs} & schedules.places.keys():
+        place = schedules.places[name]
+        entry, ownership, pause = jobs[place], owned.get(name), paused.get(name)
+        at = entry.next_run
+        if ownership is not None and ownership.owner is not Owner.NEW:
+            at = None
+        elif pause is not None or isinstance(entry.definition.schedule, AfterRunSchedule):
             last, is_busy = recent.get(name, ()), bool(busy.get(name))
-            at = next_run(job, now=now, pause=pause, recent=last, busy=is_busy)
-        is_plain = pause is None and ownership is None
-        entry = _ENTRIES.get(name) if is_plain else None
-        if entry is None or entry.definition is not job or entry.next_run != at:
-            entry = JobEntry(definition=job, pause=pause, next_run=at, ownership=ownership)
-            if is_plain:
-                _ENTRIES[name] = entry
-        entries.append(entry)
-    return tuple(entries)
-
-
-_ENTRIES: dict[str, JobEntry] = {}
-"""The last entry of each job that is neither paused nor another scheduler's: of thousands of jobs few have another next start at the next request,
-and making the entries took a sixth of a page."""
+            at = next_run(entry.definition, now=now, pause=pause, recent=last, busy=is_busy)
+        jobs[place] = JobEntry(
+            definition=entry.definition, pause=pause, next_run=at, ownership=ownership
+        )
+        if at != entry.next_run:
+            moved[name] = jobs[place]
+    starts = schedules.starts
+    if moved:
+        others = ((entry.next_run, name) for name, entry in moved.items())
+        starts = [start for start in starts if start[1] not in moved]
+        starts = sorted([*starts, *((at, name) for at, name in others if at is not None)])
+    return JobEntries(tuple(jobs), starts, schedules, moved)
 
 
 async def with_runs(
@@ -328,7 +439,8 @@ async def job_overviews(
     connection: AsyncConnection, definitions: Iterable[JobDefinition], now: datetime
 ) -> tuple[JobOverview, ...]:
     """Return jobs with recent runs, sorted by display name."""
-    return await with_runs(connection, await job_entries(connection, definitions, now))
+    entries = await job_entries(connection, definitions, now)
+    return await with_runs(connection, entries.jobs)
 
 
 async def _older_outcomes(

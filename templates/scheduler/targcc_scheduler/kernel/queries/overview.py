@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,7 +22,7 @@ from .jobs import BAD, JobEntry, JobOverview, job_entries, recovered_jobs, with_
 from .models import Run, Server
 from .sharing import Shared
 from .statistics import EndedRuns, ended_runs
-from .upcoming import Upcoming, coming_slots, upcoming
+from .upcoming import Upcoming, upcoming
 
 MOST_ON_BOARD = 120
 """The page shows the recent runs of all jobs outside chains, up to this number of jobs."""
@@ -64,7 +64,7 @@ class Overview:
     window: EndedRuns
     running: tuple[Run, ...]
     upcoming: tuple[Upcoming, ...]
-    slots: tuple[datetime, ...]
+    slots: Sequence[datetime]
     servers: tuple[Server, ...]
     unknown: Mapping[str, int]
     unfinished: tuple[Ownership, ...]
@@ -99,7 +99,8 @@ async def overview(
     Recent runs are read of the jobs on the board and of running jobs, and the newest run in each of three states of jobs that failed in the window.
     """
     definitions = list(definitions)
-    jobs = await job_entries(connection, definitions, now)
+    entries = await job_entries(connection, definitions, now)
+    jobs = entries.jobs
     since, horizon = now - back, now + ahead
     window, succeeded_since = await _lately(connection, since, now)
     recovered = succeeded_since - await _with_reruns(connection)
@@ -112,8 +113,8 @@ async def overview(
     if len(board) > MOST_ON_BOARD:
         board = board[:SOME_ON_BOARD]
     shown = {*board, *(run.job for run in running)}
-    entries = (job for job in jobs if job.definition.name in shown)
-    read = {job.name: job for job in await with_runs(connection, entries, RUNS_ON_BOARD)}
+    on_page = (job for job in jobs if job.definition.name in shown)
+    read = {job.name: job for job in await with_runs(connection, on_page, RUNS_ON_BOARD)}
     return Overview(
         now=now,
         since=since,
@@ -126,8 +127,8 @@ async def overview(
         recovered=tuple(job for job in jobs if job.definition.name in recovered),
         window=window,
         running=running,
-        upcoming=upcoming(jobs, waiting, now),
-        slots=tuple(coming_slots(jobs, now, horizon)),
+        upcoming=upcoming(entries.starts, waiting, now),
+        slots=entries.slots(now, horizon),
         servers=await system.read_servers(connection),
         unknown=await system.count_unknown(connection),
         unfinished=tuple(await owners.unfinished(connection, now)),

@@ -80,7 +80,7 @@ async def list_jobs(
         db: AsyncConnection,
     ) -> tuple[tuple[JobStates, ...], dict[int, Run], tuple[Chain, ...]]:
         entries = await querie_jobs.job_entries(db, page, now)
-        jobs = await querie_jobs.with_states(db, entries)
+        jobs = await querie_jobs.with_states(db, entries.jobs)
         last = await runs.get_runs(db, [job.last.id for job in jobs if job.last is not None])
         return jobs, last, await querie_chains.chains(db, definitions)
 

@@ -295,8 +295,8 @@ async def jobs_page(
     definitions = scheduler.definitions.values()
 
     async def query(db: AsyncConnection) -> JobsPage:
-        entries = await querie_jobs.job_entries(db, definitions, now)
-        entries = tuple(job for job in entries if _mentions(job, q) and _is_shown(job, show))
+        every = (await querie_jobs.job_entries(db, definitions, now)).jobs
+        entries = tuple(job for job in every if _mentions(job, q) and _is_shown(job, show))
         if show == "failing":
             failing = await querie_jobs.failing_jobs(db, [job.name for job in entries], now)
             entries = tuple(job for job in entries if job.name in failing)

@@ -51,7 +51,7 @@ from ...schedules.errors import CronError
 from ...schedules.zones import parse_zone
 from ..authentication import job_of
 from ..state import get_web
-from .charts import days, load, spark, strip
+from .charts import days, load, spark, strip, trend
 from .flash import FLASH_COOKIE, base_path, read_flash
 
 # Instants as `<time>` elements.
@@ -74,13 +74,14 @@ def time_tag(
     tag = f'<time datetime="{iso}" title="{title}"'
     if style == "full":
         return Markup(f"{tag}>{title}</time>")  # noqa: S704 - texts in it are escaped
-    at = escape(clock(instant, now, zone))
-    if style == "clock":
-        return Markup(f"{tag}>{at}</time>")  # noqa: S704
-    relative_tag = f"{tag} data-relative>{escape(relative(instant, now))}</time>"
     if style == "relative":
-        return Markup(relative_tag)  # noqa: S704
-    return Markup(f'{tag}>{at}</time> <span class="soft">{relative_tag}</span>')  # noqa: S704
+        return Markup(f"{tag} data-relative>{escape(relative(instant, now))}</time>")  # noqa: S704
+    at = Markup(f"{tag}>{escape(clock(instant, now, zone))}</time>")  # noqa: S704
+    if style == "clock":
+        return at
+    return Markup('{} <span class="soft">{}</span>').format(
+        at, time_tag(instant, now, zone, "relative")
+    )
 
 
 def beside(instant: datetime, own: str, now: datetime, zone: ZoneInfo) -> Markup:
@@ -226,6 +227,7 @@ def environment() -> Environment:
         "load": load,
         "spark": spark,
         "strip": strip,
+        "trend": trend,
         "count": humanize.count,
         "listed": humanize.listed,
         "day_and_month": humanize.day_and_month,
