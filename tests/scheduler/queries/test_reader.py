@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -65,7 +66,11 @@ async def test_a_question_that_takes_too_long_is_ended_in_the_database(make_read
         with pytest.raises(QueryTimeout, match=r"longer than 0\.3 s"):
             await reader.read(ask_for_ever)
     assert await still_asked(migrated_url) == 0
-    assert await reader.read(lambda db: db.scalar(sa.text("SELECT 7"))) == 7
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(QueryTimeout):  # on a busy machine even a short answer may take 0.3 s
+                assert await reader.read(lambda db: db.scalar(sa.text("SELECT 7"))) == 7
+                break
 
 
 async def test_a_cancelled_question_is_ended_in_the_database(make_reader, migrated_url):
