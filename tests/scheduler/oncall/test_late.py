@@ -265,3 +265,31 @@ def test_a_deadline_is_one_of_the_jobs_own_clock():
     now = datetime(2026, 11, 25, 4, 30, tzinfo=UTC)  # 06:30 in Jerusalem
     assert deadline_before(by, "Asia/Jerusalem", now) == datetime(2026, 11, 25, 4, tzinfo=UTC)
     assert deadline_before(by, "UTC", now) == datetime(2026, 11, 24, 6, tzinfo=UTC)
+
+
+def test_jobs_are_looked_at_when_a_kept_slot_is_late_or_the_jobs_have_changed():
+    def handled(job, hour):
+        following.after(DAY.replace(hour=hour), job, job.schedule)
+
+    def doubtful(hour, jobs, asleep=frozenset()):
+        return [job.name for job in following.doubtful(jobs, asleep, DAY.replace(hour=hour))]
+
+    following = sla.NextSlots()
+    two, four, new = (define(len, f"0 {n} * * *", name=f"At{n}", timezone="UTC") for n in (2, 4, 6))
+    jobs = [two, four]
+    assert doubtful(1, jobs) == ["At2", "At4"]  # nothing is known yet
+    handled(two, 0), handled(four, 0)
+    assert [doubtful(1, jobs), doubtful(1, [*jobs])] == [[], []]
+    assert doubtful(1, [*jobs, new]) == ["At6"]
+    handled(new, 0)
+    assert [doubtful(hour, jobs) for hour in (1, 2, 2, 3)] == [[], ["At2"], ["At2"], ["At2"]]
+    assert doubtful(3, jobs, {"At2"}) == []
+    assert doubtful(4, jobs, {"At2"}) == ["At4"]
+    assert doubtful(3, jobs) == ["At2"]  # the pause has ended
+    handled(two, 2)
+    assert [doubtful(hour, jobs) for hour in (3, 4)] == [[], ["At4"]]
+    handled(four, 4)
+    changed = define(len, "0 1 * * *", name="At4", timezone="UTC")
+    assert doubtful(4, [two, changed]) == ["At4"]
+    rounds = [doubtful(4, jobs) for _ in range(20)]
+    assert sorted(map(len, rounds)) == [*[0] * 19, 2]  # all, as a wrong clock may have been set

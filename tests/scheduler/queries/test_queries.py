@@ -5,12 +5,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler.core.search_language import only
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.db.engines import make_engine
 from targcc_scheduler.db.tables import (
     job_audit,
+    job_failure,
     job_log_line,
     job_owner,
     job_queue,
@@ -20,6 +22,8 @@ from targcc_scheduler.db.tables import (
     logged_job,
 )
 from targcc_scheduler.features.audit import queries as audit_queries
+from targcc_scheduler.features.triage import inbox
+from targcc_scheduler.features.triage.issues import worst_issues
 from targcc_scheduler.kernel import statistics as kernel_statistics
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.jobs.definition import JobDefinition
@@ -481,3 +485,35 @@ async def test_next_starts_follow_pauses_owners_and_ended_runs(db: AsyncConnecti
     assert sorted(slots) == [NOW + timedelta(minutes=minutes) for minutes in (20, 40, 60, 60)]
     coming = upcoming.upcoming(found.starts, [], NOW)
     assert [(one.at, one.job) for one in coming] == found.starts
+
+
+async def test_error_groups_are_read_by_page_in_one_order(db: AsyncConnection):
+    """By open runs and reruns together; a page after the last one knows the number of groups."""
+    for cause, opened, reruns in (("a", 1, 0), ("b", 0, 3), ("c", 2, 0), ("d", 0, 0), ("e", 1, 1)):
+        group = {"Cause": cause, "JobName": "Report", "Kind": "Failure", "FirstAt": NOW}
+        await db.execute(job_failure.insert().values(group))
+        for _ in range(opened):
+            await add_run(db, "Report", "failed", Cause=cause, CompletedAt=NOW)
+        for _ in range(reruns):
+            old = await add_run(db, "Report", "failed", Cause=cause, HandledAt=NOW)
+            await add_run(db, "Report", "enqueued", RetryOf=old)
+    muted = {"Cause": "f", "JobName": "Report", "Kind": "Failure", "FirstAt": NOW, "MutedAt": NOW}
+    await db.execute(job_failure.insert().values(muted))
+    await add_run(db, "Report", "failed", Cause="f")
+
+    every = await inbox.groups(db, NOW)
+    assert [(group.cause, group.open, group.in_hand) for group in every] == [
+        ("b", 0, 3),
+        ("c", 2, 0),
+        ("e", 1, 1),
+        ("a", 1, 0),
+    ]
+    for skip, expected in ((0, every[:3]), (3, every[3:]), (6, [])):
+        assert await inbox.first_groups(db, NOW, 3, skip=skip) == (expected, 4)
+    first, number = await inbox.first_groups(db, NOW, 9, everything=True)
+    assert ([group.cause for group in first], number) == (["b", "c", "e", "a", "f", "d"], 6)
+    problems, number = await worst_issues(db, [], NOW, lost_after=30, most=1)
+    assert [one.subject for one in problems if one.kind == "failure"] == ["b", "c"]
+    assert number == 4
+    await db.execute(sa.delete(job_failure))
+    assert await inbox.first_groups(db, NOW, 3) == ([], 0)

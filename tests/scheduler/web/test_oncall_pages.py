@@ -42,6 +42,22 @@ async def test_the_inbox_has_pages_with_the_most_open_runs_first(
     assert "ValueError: broken" in await viewer.page("/jobs/inbox?page=99")
 
 
+async def test_the_inbox_shows_the_worst_of_many_other_problems(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pages, "MOST_PROBLEMS", 2)
+    for name in ("MailUser", "SyncStock", "DailyReport"):
+        await site.scheduler.pause(name, by=Actor(ActorKind.API, "night"))
+    page = await (await site.user("viewer")).page("/jobs/inbox")
+    shown = re.findall(r'id="concern-([a-z-]+?)-[A-Z"]', page)
+    assert (page.count('id="concern-'), shown) == (2, ["no-server", "paused-job"])
+    assert "The 2 worst of 4 problems." in page
+    assert "(4) Inbox" in page
+    monkeypatch.setattr(pages, "MOST_PROBLEMS", 4)
+    page = await (await site.user("viewer", name="Eve")).page("/jobs/inbox")
+    assert (page.count('id="concern-'), "worst of" in page) == (4, False)
+
+
 async def test_the_inbox_shows_each_cause_once_and_all_of_it_can_be_done_again(busy_site: Site):
     cause = await many_failures(busy_site)
     await busy_site.add_run("SyncStock", "failed", Message="boom")

@@ -286,26 +286,52 @@ async def groups(
     With ``everything`` include groups in any state. A search keeps only groups with a matching open run; with
     ``everything`` a handled run may match too.
     """
+    rows = await _selected(connection, now, everything=everything, wanted=wanted)
+    return [GroupCounts(*row) for row in await connection.execute(rows)]
+
+
+async def first_groups(
+    connection: AsyncConnection,
+    now: datetime,
+    most: int,
+    *,
+    skip: int = 0,
+    everything: bool = False,
+    wanted: RunFilter | None = None,
+) -> tuple[list[GroupCounts], int]:
+    """Return ``most`` of :func:`groups` after the first ``skip``, and the number of all of them."""
+    rows = await _selected(connection, now, everything=everything, wanted=wanted)
+    counted = rows.add_columns(sa.func.count().over()).limit(most).offset(skip)
+    found = (await connection.execute(counted)).all()
+    if not found and skip:  # no row has the number
+        _, total = await first_groups(connection, now, 1, everything=everything, wanted=wanted)
+        return [], total
+    return [GroupCounts(*row[:-1]) for row in found], found[0][-1] if found else 0
+
+
+async def _selected(
+    connection: AsyncConnection, now: datetime, *, everything: bool, wanted: RunFilter | None
+) -> sa.Select[Any]:
+    """Select the counts of error groups; see :func:`groups`."""
     c = job_failure.c
     searched = wanted is not None and bool(wanted.search.terms)
     fits = list(conditions(await with_names(connection, wanted))) if wanted is not None else []
-    opened, in_hand = _open_runs(*fits), await _in_hand(connection)
-    rows = sa.select(c.Cause, c.JobName, opened.c.open, opened.c.newest)
-    rows = rows.select_from(job_failure.outerjoin(opened, opened.c.Cause == c.Cause))
+    opened, reruns = _open_runs(*fits), _active_reruns()
+    number, in_hand = sa.func.coalesce(opened.c.open, 0), sa.func.coalesce(reruns.c.number, 0)
+    rows = sa.select(c.Cause, c.JobName, number, in_hand, opened.c.newest).select_from(
+        job_failure.outerjoin(opened, opened.c.Cause == c.Cause).outerjoin(
+            reruns, reruns.c.Cause == c.Cause
+        )
+    )
     has_open = opened.c.open.is_not(None)
     if searched and everything:
         of_any = sa.select(job_run.c.Cause).where(job_run.c.Cause.is_not(None), *fits)
         rows = rows.where(c.Cause.in_(of_any))
     elif not everything:
-        of_reruns = sa.select(_active_reruns().subquery().c.Cause)
-        rows = rows.where(has_open if searched else sa.or_(has_open, c.Cause.in_(of_reruns)))
+        rows = rows.where(has_open if searched else sa.or_(has_open, reruns.c.Cause.is_not(None)))
         is_snoozed = sa.and_(c.SnoozedUntil.is_not(None), c.SnoozedUntil > now)
         rows = rows.where(c.MutedAt.is_(None), sa.not_(is_snoozed))
-    shown = [
-        GroupCounts(cause, job, number or 0, in_hand.get(cause, 0), newest)
-        for cause, job, number, newest in (await connection.execute(rows)).all()
-    ]
-    return sorted(shown, key=lambda group: (-group.number, group.job, group.cause))
+    return rows.order_by((number + in_hand).desc(), c.JobName, c.Cause)
 
 
 async def inbox(
@@ -330,7 +356,9 @@ async def get(connection: AsyncConnection, cause: str, now: datetime) -> Failure
     opened = _open_runs(job_run.c.Cause == cause)
     row = (await connection.execute(sa.select(opened))).one_or_none()
     number, newest = (row.open, row.newest) if row is not None else (0, None)
-    in_hand = (await _in_hand(connection)).get(cause, 0)
+    reruns = _active_reruns()
+    again = sa.select(reruns.c.number).where(reruns.c.Cause == cause)
+    in_hand = await connection.scalar(again) or 0
     counts = GroupCounts(cause, group.JobName, number, in_hand, newest)
     [failure] = await with_figures(connection, [counts], now)
     return failure
@@ -381,21 +409,17 @@ def _open_runs(*where: sa.ColumnElement[bool]) -> sa.Subquery:
     )
 
 
-async def _in_hand(connection: AsyncConnection) -> dict[str, int]:
-    """Count waiting and running reruns by error group."""
-    return {row[0]: row[1] for row in await connection.execute(_active_reruns())}
-
-
 @cache
-def _active_reruns() -> sa.Select[Any]:
-    """Build the statement once: an alias has all columns."""
+def _active_reruns() -> sa.Subquery:
+    """Select the number of waiting and running reruns by error group. Built once: an alias has all columns."""
     new, old = job_run.alias("new"), job_run.alias("old")
     return (
-        sa.select(old.c.Cause, sa.func.count())
+        sa.select(old.c.Cause, sa.func.count().label("number"))
         .select_from(new.join(old, new.c.RetryOf == old.c.Id))
         .where(new.c.RetryOf.is_not(None), new.c.State.in_(sorted(ACTIVE)))
         .where(old.c.Cause.is_not(None))
         .group_by(old.c.Cause)
+        .subquery("reruns")
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +24,7 @@ from ...kernel.pauses import Window
 from ...kernel.queries import system
 from ...kernel.queries.models import Pause, Queue, Server
 from . import sla
-from .inbox import ErrorGroup, GroupCounts, described, groups
+from .inbox import ErrorGroup, described, first_groups, groups
 
 Kind = Literal[
     "no-server",
@@ -104,17 +103,12 @@ async def worst_issues(
     """
     jobs = list(definitions)
     names = _names(jobs)
-    counted = await groups(connection, now)
-
-    def order(group: GroupCounts) -> tuple[int, str, str]:
-        return -group.number, names.get(group.job, group.job), group.cause
-
-    first = heapq.nsmallest(most, counted, key=order)
-    if not any(group.open for group in first):
-        first += heapq.nsmallest(1, (group for group in counted if group.open), key=order)
+    first, number = await first_groups(connection, now, most)
+    if not any(group.open for group in first):  # but only groups whose runs are being retried
+        first += [group for group in await groups(connection, now) if group.open][:1]
     failed = _failures(await described(connection, first, now), names, _places(jobs))
     others = await besides_failures(connection, jobs, now, lost_after=lost_after)
-    return _in_order([*failed, *others]), len(counted) + len(others)
+    return _in_order([*failed, *others]), number + len(others)
 
 
 async def besides_failures(

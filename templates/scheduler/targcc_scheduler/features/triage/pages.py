@@ -34,6 +34,7 @@ from ...web.run_filter import looked_for
 from ...web.state import get_scheduler
 from . import bulk_actions, bulk_queries, inbox
 from .bulk_actions import Wish, backfill, check
+from .inbox import GroupCounts
 from .issues import besides_failures
 
 # Inbox pages: error groups and other issues.
@@ -42,6 +43,9 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _RUNS_SHOWN = 100
 MOST_FAILURES = 100
 """Limit of error groups on a page of the inbox."""
+_MOST_PAGES = 10_000
+MOST_PROBLEMS = 100
+"""Limit of other problems on the inbox, the worst first."""
 
 
 @router.get("/inbox")
@@ -66,16 +70,26 @@ async def inbox_page(
     lost_after = scheduler.settings.lost_after_seconds
 
     async def query(db: AsyncConnection) -> dict[str, Any]:
-        groups = await inbox.groups(db, now, everything=everything, wanted=wanted)
-        pages = max(1, math.ceil(len(groups) / MOST_FAILURES))
-        number = min(max(id_of(page) or 1, 1), pages)
-        part = groups[(number - 1) * MOST_FAILURES : number * MOST_FAILURES]
+        async def part(number: int) -> tuple[list[GroupCounts], int]:
+            skip = (number - 1) * MOST_FAILURES
+            return await inbox.first_groups(
+                db, now, MOST_FAILURES, skip=skip, everything=everything, wanted=wanted
+            )
+
+        number = min(max(id_of(page) or 1, 1), _MOST_PAGES)
+        groups, total = await part(number)
+        pages = max(1, math.ceil(total / MOST_FAILURES))
+        if number > pages:
+            number = pages
+            groups, total = await part(number)
+        wrong = await besides_failures(db, definitions, now, lost_after=lost_after)
         return {
-            "failures": await inbox.with_figures(db, part, now),
-            "total": len(groups),
+            "failures": await inbox.with_figures(db, groups, now),
+            "total": total,
             "pages": pages,
             "number": number,
-            "wrong": await besides_failures(db, definitions, now, lost_after=lost_after),
+            "wrong": wrong[:MOST_PROBLEMS],
+            "wrong_count": len(wrong),
         }
 
     content = await scheduler.read(query)

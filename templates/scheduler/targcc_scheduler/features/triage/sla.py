@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,7 +20,7 @@ from ...db.tables import job_queue, job_run, job_schedule
 from ...kernel import job_owner as owners
 from ...kernel import pauses as calendar_model
 from ...kernel.error_groups import watched_since
-from ...kernel.jobs.definition import JobDefinition, deadline_before
+from ...kernel.jobs.definition import JobDefinition, are_same, deadline_before
 from ...kernel.pauses import is_paused, paused_jobs
 from ...kernel.runs.transition import is_in_state
 from ...schedules.base import Schedule
@@ -33,6 +33,7 @@ RUN_GRACE = timedelta(minutes=10)
 """A run that waits longer than this for a worker is late."""
 _DAY = timedelta(days=1)
 _NEWEST = 10
+_UNKNOWN, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _ALL_AGAIN = 20
 
 
@@ -61,23 +62,35 @@ class NextSlots:
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Schedule, str, datetime, datetime | None]] = {}
         self._rounds = 0
+        self._quiet: tuple[list[JobDefinition], Collection[str], datetime] | None = None
 
-    def doubtful(self, jobs: Iterable[JobDefinition], before: datetime) -> list[JobDefinition]:
-        """Return the jobs that may have an unhandled slot before an instant.
+    def doubtful(
+        self, jobs: Iterable[JobDefinition], asleep: Collection[str], before: datetime
+    ) -> list[JobDefinition]:
+        """Return the jobs outside ``asleep`` that may have an unhandled slot before an instant.
 
-        Every 20th call returns all jobs, because a wrong clock may have been corrected.
+        Every 20th call returns all of them, because a wrong clock may have been corrected.
         """
+        given = list(jobs)
         self._rounds += 1
-        if self._rounds % _ALL_AGAIN == 0:
-            return list(jobs)
-        return [
-            job
-            for job in jobs
-            if (kept := self._kept.get(job.name)) is None
-            or kept[0] is not job.schedule
-            or kept[1] != job.timezone
-            or (kept[3] is not None and kept[3] <= before)
-        ]
+        look_at_all = self._rounds % _ALL_AGAIN == 0
+        if self._quiet is not None and not look_at_all:
+            known, were_asleep, first = self._quiet
+            if before < first and were_asleep == asleep and are_same(known, given):
+                return []
+        awake = [job for job in given if job.schedule is not None and job.name not in asleep]
+        slots = [self._slot_of(job) for job in awake]
+        self._quiet = given, asleep, min(slots, default=_NEVER)
+        if look_at_all:
+            return awake
+        return [job for job, slot in zip(awake, slots, strict=True) if slot <= before]
+
+    def _slot_of(self, job: JobDefinition) -> datetime:
+        """Return the next slot of a job; the earliest instant if the slot is unknown."""
+        kept = self._kept.get(job.name)
+        if kept is None or kept[0] is not job.schedule or kept[1] != job.timezone:
+            return _UNKNOWN
+        return _NEVER if kept[3] is None else kept[3]
 
     def after(self, last: datetime, job: JobDefinition, schedule: Schedule) -> datetime | None:
         """Return the slot after a job's last handled slot, from the cache if possible."""
@@ -141,8 +154,7 @@ async def late_slots(
 ) -> list[Late]:
     """Return the jobs outside ``asleep`` with a slot older than ``grace`` that no node has handled."""
     following = following or NextSlots()
-    awake = (job for job in jobs if job.schedule is not None and job.name not in asleep)
-    doubtful = following.doubtful(awake, now - grace)
+    doubtful = following.doubtful(jobs, asleep, now - grace)
     handled: Mapping[str, datetime] = {}
     if doubtful:
         names = {"jobs": [job.name for job in doubtful]}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 from importlib.util import find_spec
+from operator import is_
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict, get_args
 
@@ -442,6 +443,11 @@ def name_of(target: Callable[..., Any]) -> str:
     if not inspect.isclass(target):
         name = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
     return name.removesuffix("Job") or name
+
+
+def are_same(jobs: Sequence[JobDefinition], others: Sequence[JobDefinition]) -> bool:
+    """Return whether two lists have the same definitions in the same order: the objects, as comparing thousands of values takes long."""
+    return len(jobs) == len(others) and all(map(is_, jobs, others))
 
 
 def in_words(key: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from itertools import islice, takewhile
-from operator import is_, itemgetter
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -22,7 +22,7 @@ from ...schedules.intervals import AfterRunSchedule
 from ...schedules.zones import parse_zone
 from .. import job_owner as owners
 from ..job_owner import Owner, Ownership
-from ..jobs.definition import JobDefinition
+from ..jobs.definition import JobDefinition, are_same
 from ..node import slots
 from . import runs, system
 from .models import Pause, RecentRun, RunInState, StateAndTimes
@@ -287,7 +287,7 @@ def _schedules(
     lists = _SCHEDULES.setdefault(connection.sync_engine, deque(maxlen=_MOST_LISTS))
     given = list(definitions)
     for kept in lists:
-        if len(kept.definitions) == len(given) and all(map(is_, kept.definitions, given)):
+        if are_same(kept.definitions, given):
             lists.remove(kept)
             break
     else:
