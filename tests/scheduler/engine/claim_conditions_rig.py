@@ -68,6 +68,7 @@ async def main(url: str, will_run: list[str]) -> None:
             {
                 "states": {name: states[run_id] for name, run_id in ids.items()},
                 "asking": sum("c_JobOwner" in text for text in texts),
+                "queued": queued,
             }
         )
     )

@@ -33,6 +33,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Switch]
     server.start()
 
 
+@pytest.mark.sqlite  # it moves a file of SQLite
 @pytest.mark.slow
 async def test_a_host_outlives_a_database_that_goes_later(database, settings):
     url, go, come = database

@@ -70,6 +70,7 @@ async def test_on_a_plain_connection(not_started):
     engine.dispose()
 
 
+@pytest.mark.sqlite  # it makes an engine of an application, whose driver on SQL Server has no async form
 @pytest.mark.slow
 async def test_on_an_async_connection(not_started):
     await asks(not_started)

@@ -66,6 +66,7 @@ async def commits_and_rolls_back(scheduler: Scheduler, open_theirs: Any) -> None
         assert await scheduler.wait(run, timeout=30) == RunState.SUCCEEDED
 
 
+@pytest.mark.sqlite  # sessions on SQLite
 @pytest.mark.parametrize("kind", SQLITE)
 async def test_on_sqlite_it_commits_with_the_application(kind, on_sqlite):
     await commits_and_rolls_back(on_sqlite, SQLITE[kind])
@@ -84,6 +85,7 @@ def rows(url: str, table: str = "c_JobRun") -> int:
     return number or 0
 
 
+@pytest.mark.sqlite  # it opens a connection with another driver
 def test_plain_code_has_a_client(migrated_sqlite_url):
     """As in a Flask view: no event loop, and a worker in another process."""
     settings = Settings(database_url=migrated_sqlite_url, **QUICK)
@@ -104,6 +106,7 @@ def test_plain_code_has_a_client(migrated_sqlite_url):
     assert rows(migrated_sqlite_url) == 3
 
 
+@pytest.mark.sqlite  # Django has no driver of SQL Server here
 def test_a_view_of_django_creates_runs_in_its_transaction(migrated_url):
     """Also without ``atomic()``: each statement then commits by itself."""
     settings = Settings(database_url=migrated_url, **QUICK)
@@ -165,6 +168,7 @@ def test_the_database_of_an_application_is_taken_from_its_engine():
     assert (store.engine.pool.size(), store.engine.pool._max_overflow) == (3, 0)
 
 
+@pytest.mark.sqlite  # Django has no driver of SQL Server here
 def test_the_database_of_a_django_application_is_taken_from_its_connection(migrated_url):
     """Tables can also be created there; a database in memory raises an error that says what to set."""
     connection = django_connection(migrated_url)
