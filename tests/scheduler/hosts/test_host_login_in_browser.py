@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -67,10 +68,11 @@ def sign_in(browser: Chrome, name: str) -> None:
 def run_a_job(browser: Chrome, address: str) -> None:
     browser.get(f"{address}/jobs/jobs/DailyReport")
     browser.find_element(By.XPATH, "//button[text()='Run now']").click()
-    wait(browser, lambda b: "started as run 1" in body(b))
+    # another run may have begun: one of the jobs has a slot every quarter of an hour
+    started = wait(browser, lambda b: re.search(r"started as run (\d+)", body(b)))
 
     def is_done(browser: Chrome) -> bool:  # a page refreshes itself every five seconds
-        browser.get(f"{address}/jobs/runs/1")
+        browser.get(f"{address}/jobs/runs/{started[1]}")
         return "succeeded" in browser.find_element(By.TAG_NAME, "h1").text
 
     wait(browser, is_done)

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
+from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.core.search_language import only
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.db.engines import make_engine
@@ -25,9 +26,10 @@ from targcc_scheduler.features.audit import queries as audit_queries
 from targcc_scheduler.features.triage import inbox
 from targcc_scheduler.features.triage.issues import worst_issues
 from targcc_scheduler.kernel import statistics as kernel_statistics
+from targcc_scheduler.kernel.audit import audit
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.jobs.definition import JobDefinition
-from targcc_scheduler.kernel.queries import jobs, runs, statistics, system, upcoming
+from targcc_scheduler.kernel.queries import jobs, runs, sharing, statistics, system, upcoming
 from targcc_scheduler.kernel.queries.run_search import RunFilter, list_runs
 from targcc_scheduler.kernel.runs.values import Ending
 from targcc_scheduler.project import current
@@ -509,11 +511,41 @@ async def test_error_groups_are_read_by_page_in_one_order(db: AsyncConnection):
         ("a", 1, 0),
     ]
     for skip, expected in ((0, every[:3]), (3, every[3:]), (6, [])):
-        assert await inbox.first_groups(db, NOW, 3, skip=skip) == (expected, 4)
-    first, number = await inbox.first_groups(db, NOW, 9, everything=True)
-    assert ([group.cause for group in first], number) == (["b", "c", "e", "a", "f", "d"], 6)
+        assert await inbox.first_groups(db, NOW, 3, skip=skip) == (expected, 4, 4)
+    found = await inbox.first_groups(db, NOW, 9, everything=True)
+    assert ([group.cause for group in found.first], found.total) == (
+        ["b", "c", "e", "a", "f", "d"],
+        6,
+    )
     problems, number = await worst_issues(db, [], NOW, lost_after=30, most=1)
     assert [one.subject for one in problems if one.kind == "failure"] == ["b", "c"]
     assert number == 4
     await db.execute(sa.delete(job_failure))
-    assert await inbox.first_groups(db, NOW, 3) == ([], 0)
+    assert await inbox.first_groups(db, NOW, 3) == ([], 0, 0)
+
+
+async def test_the_counts_of_many_open_runs_are_shared_until_a_person_acts(
+    db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sharing, "LARGE", 1)
+    group = {"Cause": "a", "JobName": "Report", "Kind": "Failure", "FirstAt": NOW}
+    await db.execute(job_failure.insert().values(group))
+
+    async def fail() -> None:
+        await add_run(db, "Report", "failed", Cause="a", CompletedAt=NOW)
+
+    async def count(seconds: float = 0) -> int:
+        now = NOW + timedelta(seconds=seconds)
+        [counts] = (await inbox.first_groups(db, now, 3)).first
+        return counts.open
+
+    await fail()
+    assert await count() == 1
+    await fail()
+    assert await count() == 2  # few runs are counted for each request
+    await fail()
+    assert (await count(), await count(9.9)) == (2, 2)
+    await audit(db, SYSTEM, "acknowledge", NOW)
+    assert await count(9.9) == 3
+    await fail()
+    assert (await count(19.8), await count(19.9)) == (3, 4)

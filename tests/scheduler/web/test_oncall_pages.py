@@ -6,7 +6,7 @@ import re
 
 import pytest
 from targcc_scheduler.core.actor import Actor, ActorKind
-from targcc_scheduler.features.triage import pages
+from targcc_scheduler.features.triage import inbox, pages
 from targcc_scheduler.kernel.error_groups import fingerprint_of
 from web_fixtures import Site
 
@@ -26,7 +26,7 @@ async def many_failures(site: Site, number: int = 7) -> str:
 async def test_the_inbox_has_pages_with_the_most_open_runs_first(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pages, "MOST_FAILURES", 2)
+    monkeypatch.setattr(inbox, "MOST_GROUPS", 2)
     for number, fault in enumerate(("ValueError", "OSError", "KeyError"), 1):
         for _ in range(number):
             await site.add_run("SyncStock", "failed", Message=f"{fault}: broken")

@@ -18,13 +18,14 @@ from ...core.errors import BulkError
 from ...core.humanize import last_line
 from ...core.states import ACTIVE, RunState
 from ...db.columns import whole_seconds
-from ...db.tables import job_failure, job_run
+from ...db.tables import job_audit, job_failure, job_run
 from ...kernel import error_groups
 from ...kernel.audit import audit
 from ...kernel.error_groups import MISSED, is_open, require
 from ...kernel.queries.models import Run, run_of
 from ...kernel.queries.run_search import RunFilter, conditions, with_names
 from ...kernel.queries.runs import recent_outcomes
+from ...kernel.queries.sharing import Shared
 from ...operations import Call
 
 # Actions on error groups: each is one transaction with one audit row.
@@ -171,6 +172,8 @@ def _one(run_ids: Sequence[int] | None) -> int | None:
 
 DAYS = 7
 """Number of days in a trend."""
+MOST_GROUPS = 100
+"""Limit of error groups on a page of the inbox."""
 _LATER = 5_000
 """Limit of successful runs that :func:`done_since` reads per job."""
 
@@ -290,6 +293,17 @@ async def groups(
     return [GroupCounts(*row) for row in await connection.execute(rows)]
 
 
+class Groups(NamedTuple):
+    """The first of the error groups, the number of all of them, and the number of their open runs."""
+
+    first: list[GroupCounts]
+    total: int
+    open_runs: int
+
+
+_GROUPS = Shared[Groups](lambda found: found.open_runs)
+
+
 async def first_groups(
     connection: AsyncConnection,
     now: datetime,
@@ -298,15 +312,28 @@ async def first_groups(
     skip: int = 0,
     everything: bool = False,
     wanted: RunFilter | None = None,
-) -> tuple[list[GroupCounts], int]:
-    """Return ``most`` of :func:`groups` after the first ``skip``, and the number of all of them."""
-    rows = await _selected(connection, now, everything=everything, wanted=wanted)
-    counted = rows.add_columns(sa.func.count().over()).limit(most).offset(skip)
-    found = (await connection.execute(counted)).all()
-    if not found and skip:  # no row has the number
-        _, total = await first_groups(connection, now, 1, everything=everything, wanted=wanted)
-        return [], total
-    return [GroupCounts(*row[:-1]) for row in found], found[0][-1] if found else 0
+) -> Groups:
+    """Return ``most`` of :func:`groups` after the first ``skip``.
+
+    Many open runs are counted once in some seconds for all requests, and again after each entry of the audit: a person sees the effect of
+    an action at once. See :class:`~...kernel.queries.sharing.Shared`.
+    """
+
+    async def read() -> Groups:
+        rows = await _selected(connection, now, everything=everything, wanted=wanted)
+        _, _, number, *_ = rows.selected_columns
+        totals = sa.func.count().over(), sa.func.sum(number).over()
+        found = (await connection.execute(rows.add_columns(*totals).limit(most).offset(skip))).all()
+        if not found and skip:  # no row has the numbers
+            others = await first_groups(connection, now, 1, everything=everything, wanted=wanted)
+            return others._replace(first=[])
+        total, open_runs = (int(number) for number in found[0][-2:]) if found else (0, 0)
+        return Groups([GroupCounts(*row[:-2]) for row in found], total, open_runs)
+
+    if everything or (wanted is not None and wanted.search.terms):
+        return await read()
+    newest = await connection.scalar(sa.select(sa.func.max(job_audit.c.Id)))
+    return await _GROUPS.get(connection, (most, skip, newest), now, read)
 
 
 async def _selected(

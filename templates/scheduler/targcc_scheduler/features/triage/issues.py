@@ -24,7 +24,7 @@ from ...kernel.pauses import Window
 from ...kernel.queries import system
 from ...kernel.queries.models import Pause, Queue, Server
 from . import sla
-from .inbox import ErrorGroup, described, first_groups, groups
+from .inbox import MOST_GROUPS, ErrorGroup, described, first_groups, groups
 
 Kind = Literal[
     "no-server",
@@ -103,12 +103,13 @@ async def worst_issues(
     """
     jobs = list(definitions)
     names = _names(jobs)
-    first, number = await first_groups(connection, now, most)
+    found = await first_groups(connection, now, MOST_GROUPS)  # as many as the inbox asks for
+    first = found.first[:most]
     if not any(group.open for group in first):  # but only groups whose runs are being retried
         first += [group for group in await groups(connection, now) if group.open][:1]
     failed = _failures(await described(connection, first, now), names, _places(jobs))
     others = await besides_failures(connection, jobs, now, lost_after=lost_after)
-    return _in_order([*failed, *others]), number + len(others)
+    return _in_order([*failed, *others]), found.total + len(others)
 
 
 async def besides_failures(

@@ -34,15 +34,12 @@ from ...web.run_filter import looked_for
 from ...web.state import get_scheduler
 from . import bulk_actions, bulk_queries, inbox
 from .bulk_actions import Wish, backfill, check
-from .inbox import GroupCounts
 from .issues import besides_failures
 
 # Inbox pages: error groups and other issues.
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _RUNS_SHOWN = 100
-MOST_FAILURES = 100
-"""Limit of error groups on a page of the inbox."""
 _MOST_PAGES = 10_000
 MOST_PROBLEMS = 100
 """Limit of other problems on the inbox, the worst first."""
@@ -70,22 +67,23 @@ async def inbox_page(
     lost_after = scheduler.settings.lost_after_seconds
 
     async def query(db: AsyncConnection) -> dict[str, Any]:
-        async def part(number: int) -> tuple[list[GroupCounts], int]:
-            skip = (number - 1) * MOST_FAILURES
+        async def part(number: int) -> inbox.Groups:
+            most = inbox.MOST_GROUPS
+            skip = (number - 1) * most
             return await inbox.first_groups(
-                db, now, MOST_FAILURES, skip=skip, everything=everything, wanted=wanted
+                db, now, most, skip=skip, everything=everything, wanted=wanted
             )
 
         number = min(max(id_of(page) or 1, 1), _MOST_PAGES)
-        groups, total = await part(number)
-        pages = max(1, math.ceil(total / MOST_FAILURES))
+        groups = await part(number)
+        pages = max(1, math.ceil(groups.total / inbox.MOST_GROUPS))
         if number > pages:
             number = pages
-            groups, total = await part(number)
+            groups = await part(number)
         wrong = await besides_failures(db, definitions, now, lost_after=lost_after)
         return {
-            "failures": await inbox.with_figures(db, groups, now),
-            "total": total,
+            "failures": await inbox.with_figures(db, groups.first, now),
+            "total": groups.total,
             "pages": pages,
             "number": number,
             "wrong": wrong[:MOST_PROBLEMS],
