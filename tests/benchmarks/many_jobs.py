@@ -213,6 +213,17 @@ def declare(scheduler: Scheduler, jobs: int) -> None:
         scheduler._registry.add(define(work, *place, name=name, **options))
 
 
+def cancel_waiting(url: str) -> None:
+    """Cancel the runs that wait since an earlier measurement of the same database."""
+    with sync_engine(url) as engine, engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("DELETE FROM procrastinate_jobs WHERE status = 'todo'")
+        waiting = (
+            "UPDATE c_JobRun SET State = 'cancelled', CompletedAt = DueAt WHERE State = 'enqueued'"
+        )
+        print(f"{connection.exec_driver_sql(waiting).rowcount} waiting runs cancelled")
+
+
 async def note_failures(site: Site, jobs: int) -> None:
     """Add an error group of each job."""
     now = datetime.now(UTC)
@@ -469,6 +480,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with database(options) as (url, postmaster):
         if options.sizes:
             sizes(url, options.rows)
+        cancel_waiting(url)
         asyncio.run(measure(url, options, postmaster))
 
 
