@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import Settings
 from targcc_scheduler.db.engines import sync_engine
-from targcc_scheduler.features.triage import pages as triage_pages
+from targcc_scheduler.features.triage import inbox
 from targcc_scheduler.features.triage.issues import Issue, issues, worst_issues
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.queries import jobs, overview, runs, sharing
@@ -157,7 +157,7 @@ async def test_the_inbox_reads_the_figures_of_the_error_groups_on_its_page(
     await viewer.page("/jobs/inbox")
     every = max(numbers)
     numbers.clear()
-    monkeypatch.setattr(triage_pages, "MOST_FAILURES", 5)
+    monkeypatch.setattr(inbox, "MOST_GROUPS", 5)
     page = await viewer.page("/jobs/inbox")
     assert page.count('<tr id="failure-') == 5
     assert f"({JOBS + 1})" in page  # and no server is up
