@@ -1,7 +1,7 @@
 """A server that speaks T-SQL for the tests: SQL Server, or Babelfish for PostgreSQL, where ``TARGCC_TEST_SQL_SERVER`` has its URL.
 
-The URL names the database ``master``. Each worker of the tests makes a database of its own, migrates it, and empties it for each test. After a
-test that left other tables or another revision, it makes a new one.
+The URL names the database ``master``. Each worker of the tests creates a database, migrates it, and empties it before each test. If a test has
+changed tables, indexes or the revision, the worker creates a new database for the next test.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SHAPE = (
     "SELECT OBJECT_NAME(object_id), name FROM sys.indexes",
     "SELECT version_num FROM c_AlembicVersion",
 )
-"""The queries of what a test may change for the tests after it."""
+"""Queries for what a test may have changed: columns, indexes and the revision."""
 
 
 class SQLServer:
@@ -92,7 +92,7 @@ class SQLServer:
         self._shape = self._read_shape()
 
     def is_whole(self) -> bool:
-        """Return whether the database has the tables and the revision that it was migrated to."""
+        """Return whether tables, indexes and revision are those of the migration."""
         with suppress(Exception):  # a test took the table of the revision, or ended the session
             return self._read_shape() == self._shape
         return False
@@ -173,7 +173,7 @@ class Databases:
         self._shared: SQLServer | None = None
 
     def emptied(self) -> SQLServer:
-        """Return the database without rows; a new one if a test left other tables or another revision."""
+        """Return the database without rows; create a new one if a test has changed tables, indexes or the revision."""
         if self._shared is not None and not self._shared.is_whole():
             self.close()
         if self._shared is None:

@@ -74,14 +74,14 @@ def time_tag(
     tag = f'<time datetime="{iso}" title="{title}"'
     if style == "full":
         return Markup(f"{tag}>{title}</time>")  # noqa: S704 - texts in it are escaped
+    relative_tag = ""
+    if style != "clock":
+        relative_tag = f"{tag} data-relative>{escape(relative(instant, now))}</time>"
     if style == "relative":
-        return Markup(f"{tag} data-relative>{escape(relative(instant, now))}</time>")  # noqa: S704
-    at = Markup(f"{tag}>{escape(clock(instant, now, zone))}</time>")  # noqa: S704
-    if style == "clock":
-        return at
-    return Markup('{} <span class="soft">{}</span>').format(
-        at, time_tag(instant, now, zone, "relative")
-    )
+        return Markup(relative_tag)  # noqa: S704 - texts in it are escaped
+    at = f"{tag}>{escape(clock(instant, now, zone))}</time>"
+    both = f'{at} <span class="soft">{relative_tag}</span>'
+    return Markup(at if style == "clock" else both)  # noqa: S704 - texts in it are escaped
 
 
 def beside(instant: datetime, own: str, now: datetime, zone: ZoneInfo) -> Markup:
