@@ -109,23 +109,34 @@ async def test_a_failure_is_told_with_its_traceback(busy_site: Site):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ends", ["before the attempts are read", "after"])
 async def test_an_attempt_that_ends_between_two_queries_ends_its_run_too(
-    migrated_url: str, monkeypatch: pytest.MonkeyPatch
+    ends: str, migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     async with running(Settings(database_url=migrated_url), work=False) as site:
         client = await site.program("viewer")
-        run_id = await site.add_run("DailyReport", "running")
-        attempts_of_run = runs.attempts_of_run
+        run_id = await site.add_run("DailyReport", "retrying")
+        await site.add_attempt("DailyReport", run_id)
+        attempts_of_run, ended = runs.attempts_of_run, False
 
-        async def ended(db: Any, run: Any) -> Any:
-            await site.add_attempt("DailyReport", run_id)
-            over = sa.update(job_run).where(job_run.c.Id == run_id).values(State="succeeded")
-            await site.change(lambda connection: connection.execute(over))
-            return await attempts_of_run(db, run)
+        async def end() -> None:
+            nonlocal ended
+            if not ended:
+                ended = True
+                await site.add_attempt("DailyReport", run_id)
+                over = sa.update(job_run).where(job_run.c.Id == run_id).values(State="succeeded")
+                await site.change(lambda connection: connection.execute(over))
 
-        monkeypatch.setattr(runs, "attempts_of_run", ended)
+        async def read(db: Any, run: Any) -> Any:
+            if ends != "after":
+                await end()
+            attempts = await attempts_of_run(db, run)
+            await end()
+            return attempts
+
+        monkeypatch.setattr(runs, "attempts_of_run", read)
         detail = (await client.get(f"/api/runs/{run_id}")).json()
-    assert (len(detail["attempts"]), detail["state"]) in {(0, "running"), (1, "succeeded")}
+    assert (len(detail["attempts"]), detail["state"]) in {(1, "retrying"), (2, "succeeded")}
 
 
 async def test_arguments_are_checked_before_anything_runs(busy_site: Site):

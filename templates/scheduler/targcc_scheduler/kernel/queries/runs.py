@@ -199,6 +199,22 @@ async def attempts_of_run(connection: AsyncConnection, run: Run) -> tuple[Attemp
     return tuple(attempt_of(row) for row in rows if row.JobName == run.job)
 
 
+async def with_attempts(
+    connection: AsyncConnection, run_id: int
+) -> tuple[Run, tuple[Attempt, ...]] | None:
+    """Return a run and its finished attempts, of one moment: a run that is over has all of them. ``None``: there is no such run."""
+    run = await get_run(connection, run_id)
+    while run is not None:
+        attempts = await attempts_of_run(connection, run)
+        if not attempts or run.state in FINAL:
+            return run, attempts
+        again = await get_run(connection, run_id)  # an attempt may have ended between the queries
+        if again is not None and (again.state, again.attempt) == (run.state, run.attempt):
+            return run, attempts
+        run = again
+    return None
+
+
 async def log_lines(
     connection: AsyncConnection, run_id: int, limit: int = 2000, before: int | None = None
 ) -> tuple[LogLine, ...]:

@@ -103,12 +103,10 @@ async def get_run(
     """Return one run with its state changes, attempts, log, steps and chain."""
 
     async def query(db: AsyncConnection) -> RunDetailOut | None:
-        run = await runs.get_run(db, run_id)
-        if run is None:
+        found = await runs.with_attempts(db, run_id)
+        if found is None:
             return None
-        attempts = await runs.attempts_of_run(db, run)
-        if attempts and run.state not in FINAL:  # the newest may have ended between the two queries
-            run = await runs.get_run(db, run_id) or run
+        run, attempts = found
         definition = scheduler.definitions.get(run.job)
         return run_detail_out(
             run,
