@@ -20,7 +20,7 @@ from ...kernel import pauses
 from ...kernel.job_owner import Owner, Ownership, Step
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.node import slots
-from ...kernel.queries import runs as querie_runs
+from ...kernel.queries import runs as run_queries
 from ...kernel.queries import system
 from ...kernel.queries.models import Run
 from ...scheduler import Scheduler
@@ -346,10 +346,10 @@ async def watch_list(connection: AsyncConnection, now: datetime) -> list[Watched
         and ownership.since > now - WATCHED
     ]
     names = [ownership.job for ownership in owned]
-    recent = await querie_runs.recent_runs(connection, names, 50)
+    recent = await run_queries.recent_runs(connection, names, 50)
     failures: dict[str, list[Run]] = {name: [] for name in names}
     for state in (RunState.FAILED, RunState.MISSED):
-        newest = await querie_runs.recent_runs(connection, names, 1, job_run.c.State == state)
+        newest = await run_queries.recent_runs(connection, names, 1, job_run.c.State == state)
         for name, runs in newest.items():
             failures[name] += runs
     paused = await pauses.paused_jobs(connection, now)

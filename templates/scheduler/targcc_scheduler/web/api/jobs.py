@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.identity import Role
 from ...kernel.jobs.definition import JobDefinition
-from ...kernel.queries import chains as querie_chains
-from ...kernel.queries import jobs as querie_jobs
+from ...kernel.queries import chains as chain_queries
+from ...kernel.queries import jobs as job_queries
 from ...kernel.queries import runs, statistics, system
 from ...kernel.queries.chains import Chain
 from ...kernel.queries.jobs import JobOverview, JobStates
@@ -79,10 +79,10 @@ async def list_jobs(
     async def query(
         db: AsyncConnection,
     ) -> tuple[tuple[JobStates, ...], dict[int, Run], tuple[Chain, ...]]:
-        entries = await querie_jobs.job_entries(db, page, now)
-        jobs = await querie_jobs.with_states(db, entries.jobs)
+        entries = await job_queries.job_entries(db, page, now)
+        jobs = await job_queries.with_states(db, entries.jobs)
         last = await runs.get_runs(db, [job.last.id for job in jobs if job.last is not None])
-        return jobs, last, await querie_chains.chains(db, definitions)
+        return jobs, last, await chain_queries.chains(db, definitions)
 
     jobs, last, chains = await scheduler.read(query)
     link_next(request, response, following)
@@ -106,7 +106,7 @@ async def list_chains(_: Viewer, scheduler: SchedulerOf) -> list[ChainOut]:
     definitions = scheduler.definitions.values()
     return [
         chain_out(chain)
-        for chain in await scheduler.read(lambda db: querie_chains.chains(db, definitions))
+        for chain in await scheduler.read(lambda db: chain_queries.chains(db, definitions))
     ]
 
 
@@ -117,9 +117,9 @@ async def get_job(name: str, _: Viewer, scheduler: SchedulerOf) -> JobDetailOut:
     every = scheduler.definitions.values()
 
     async def query(db: AsyncConnection) -> tuple[JobOverview, dict[int, Run], Chain | None]:
-        [job] = await querie_jobs.job_overviews(db, [definition], now)
+        [job] = await job_queries.job_overviews(db, [definition], now)
         last = await runs.get_runs(db, [job.last.id] if job.last is not None else [])
-        chains = await querie_chains.chains(db, every, of=definition.name)
+        chains = await chain_queries.chains(db, every, of=definition.name)
         return job, last, next(iter(chains), None)
 
     job, last, chain = await scheduler.read(query)

@@ -23,7 +23,7 @@ from ...core.search_language import only
 from ...kernel.jobs.definition import JobDefinition
 from ...kernel.jobs.files import File
 from ...kernel.jobs.slot_changes import calendars_of, changes, moved_there
-from ...kernel.queries import jobs as querie_jobs
+from ...kernel.queries import jobs as job_queries
 from ...kernel.queries import limits, statistics, system
 from ...kernel.queries import runs as run_queries
 from ...kernel.queries.chains import Chain, chains
@@ -295,10 +295,10 @@ async def jobs_page(
     definitions = scheduler.definitions.values()
 
     async def query(db: AsyncConnection) -> JobsPage:
-        every = (await querie_jobs.job_entries(db, definitions, now)).jobs
+        every = (await job_queries.job_entries(db, definitions, now)).jobs
         entries = tuple(job for job in every if _mentions(job, q) and _is_shown(job, show))
         if show == "failing":
-            failing = await querie_jobs.failing_jobs(db, [job.name for job in entries], now)
+            failing = await job_queries.failing_jobs(db, [job.name for job in entries], now)
             entries = tuple(job for job in entries if job.name in failing)
         elif show == "running":
             active = await run_queries.active_jobs(db)
@@ -411,7 +411,7 @@ async def show_job(
         list[LimitKey] | None,
         dict[str, Any],
     ]:
-        jobs = await querie_jobs.job_overviews(db, [definition] if definition else [], now)
+        jobs = await job_queries.job_overviews(db, [definition] if definition else [], now)
         shown = {run.id for job in jobs for run in (*job.active, *job.outcomes[:1])}
         whole = await run_queries.get_runs(db, shown)
         figures = await statistics.job_stats(
