@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import test_layers
 import without_feature
+from jinja2 import nodes
 from processes import environment
 from targcc_scheduler import features
 from targcc_scheduler.kernel import feature as kernel_feature
+from targcc_scheduler.web.dashboard import rendering
 
 ROOT = Path(features.__file__).parent
 MANIFESTS = {
@@ -75,6 +77,19 @@ def test_a_project_runs_without_a_feature(name, tmp_path, empty_database):
 def test_a_project_runs_without_a_feature_on_postgresql(postgresql_url, tmp_path):
     """Ring 2 leaves out one feature, ring 3 each."""
     check(project_without(OPTIONAL[-1], postgresql_url, tmp_path), OPTIONAL[-1])
+
+
+def test_no_global_of_the_templates_has_the_name_of_what_a_feature_adds():
+    """A template asks whether a feature's value is defined; a global of that name always is."""
+    env = rendering.environment()
+    asked = {
+        test.node.name
+        for name in env.list_templates()
+        for test in env.parse(env.loader.get_source(env, name)[0]).find_all(nodes.Test)
+        if test.name == "defined" and isinstance(test.node, nodes.Name)
+    }
+    assert {"trend", "why"} <= asked
+    assert not asked & env.globals.keys()
 
 
 def test_each_folder_of_features_is_named():

@@ -160,7 +160,7 @@ def test_a_chart_that_is_kept_is_drawn_again_for_another_language_and_state():
 
 
 def test_the_trend_of_a_failure_is_drawn_in_the_language_of_its_reader():
-    english = charts.trend((0, 3, 1))
+    english = charts.trend_bars((0, 3, 1))
     assert 'aria-label="0, 3, 1 in the last 3 days, the last number today"' in english
     bars = re.findall(r'<rect x="(\d+)" width="6" y="(\d+)" height="(\d+)" class="(.*?)"', english)
     assert bars == [
@@ -169,9 +169,9 @@ def test_the_trend_of_a_failure_is_drawn_in_the_language_of_its_reader():
         ("16", "13", "7", "k-failed"),
     ]
     with reading(Reader(catalogue("he"))):
-        assert "הימים האחרונים" in charts.trend((0, 3, 1))
-    assert charts.trend((0, 3, 1)) == english
-    assert 'y="19" height="1" class="k-slot"' in charts.trend((0, 0))
+        assert "הימים האחרונים" in charts.trend_bars((0, 3, 1))
+    assert charts.trend_bars((0, 3, 1)) == english
+    assert 'y="19" height="1" class="k-slot"' in charts.trend_bars((0, 0))
 
 
 async def test_everybody_reads_in_their_language(site: Site, settings):

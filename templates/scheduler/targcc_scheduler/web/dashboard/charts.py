@@ -264,13 +264,13 @@ def _spark_bar(bar: _Bar, x: int, longest: float, title: _BarTitles) -> str:
 # Trend: an error group's runs by day.
 
 
-def trend(values: Sequence[int]) -> Markup:
+def trend_bars(values: Sequence[int]) -> Markup:
     """Draw the number of runs of each day, today on the right."""
-    return _trend(tuple(values), reader().catalogue.language)
+    return _trend_bars(tuple(values), reader().catalogue.language)
 
 
 @lru_cache(maxsize=512)
-def _trend(values: tuple[int, ...], _language: str) -> Markup:
+def _trend_bars(values: tuple[int, ...], _language: str) -> Markup:
     """Draw numbers by day. Cached: the inbox has a hundred of them, and most are alike."""
     most, width = max(*values, 1), len(values) * 8
     bars = (

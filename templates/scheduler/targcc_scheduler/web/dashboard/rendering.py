@@ -51,7 +51,7 @@ from ...schedules.errors import CronError
 from ...schedules.zones import parse_zone
 from ..authentication import job_of
 from ..state import get_web
-from .charts import days, load, spark, strip, trend
+from .charts import days, load, spark, strip, trend_bars
 from .flash import FLASH_COOKIE, base_path, read_flash
 
 # Instants as `<time>` elements.
@@ -227,7 +227,7 @@ def environment() -> Environment:
         "load": load,
         "spark": spark,
         "strip": strip,
-        "trend": trend,
+        "trend_bars": trend_bars,
         "count": humanize.count,
         "listed": humanize.listed,
         "day_and_month": humanize.day_and_month,
