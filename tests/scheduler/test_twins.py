@@ -33,6 +33,7 @@ WITHOUT = {
     "db.dialects.sqlite_driver": "the code of SQLite; db.dialects.psycopg_driver is its counterpart",
     "db.migrations.versions.0001_initial": "tests/scheduler/migrations runs each revision on both databases, by its number",
     "db.migrations.versions.0015_release_0_2": "tests/scheduler/migrations runs each revision on both databases, by its number",
+    "db.migrations.versions.0016_waiting_runs": "tests/scheduler/migrations runs each revision on both databases, by its number",
     "features.accounts.model": "no test imports it: security/test_people_page.py calls it through the page on both databases",
     "features.accounts.people_pages": "no test imports it: security/test_people_page.py opens the page on both databases",
     "features.audit.loops": "runs on PostgreSQL alone; tests/scheduler/trail/test_chain.py chains rows on both databases",

@@ -993,6 +993,33 @@ GO
 IF @@TRANCOUNT = 0 SET NOEXEC ON; -- an error has rolled the transaction back
 GO
 
+-- Running upgrade 0015 -> 0016
+
+CREATE INDEX IX_c_JobRun_Waiting ON c_JobRun (State, JobName, Priority DESC, DueAt, Id) WHERE CompletedAt IS NULL;
+GO
+IF @@TRANCOUNT = 0 SET NOEXEC ON; -- an error has rolled the transaction back
+GO
+
+DROP INDEX IX_c_JobRun_CompletedAt ON c_JobRun;
+GO
+IF @@TRANCOUNT = 0 SET NOEXEC ON; -- an error has rolled the transaction back
+GO
+
+CREATE INDEX IX_c_JobRun_CompletedAt ON c_JobRun (CompletedAt, Id) WHERE CompletedAt IS NOT NULL;
+GO
+IF @@TRANCOUNT = 0 SET NOEXEC ON; -- an error has rolled the transaction back
+GO
+
+INSERT INTO c_JobSetting (Name, Value, UpdatedAt) VALUES ('oldest_code 0016', '0015', SYSUTCDATETIME());
+GO
+IF @@TRANCOUNT = 0 SET NOEXEC ON; -- an error has rolled the transaction back
+GO
+
+UPDATE c_AlembicVersion SET version_num='0016' WHERE c_AlembicVersion.version_num = '0015';
+GO
+IF @@TRANCOUNT = 0 SET NOEXEC ON; -- an error has rolled the transaction back
+GO
+
 COMMIT;
 GO
 SET NOEXEC OFF;

@@ -649,4 +649,16 @@ INSERT INTO c_JobSetting (Name, Value, UpdatedAt) SELECT 'uncounted runs', CAST(
 
 UPDATE c_alembicversion SET version_num='0015' WHERE c_alembicversion.version_num = '0001';
 
+-- Running upgrade 0015 -> 0016
+
+CREATE INDEX IX_c_JobRun_Waiting ON c_JobRun (State, JobName, Priority DESC, DueAt, Id) WHERE CompletedAt IS NULL;
+
+DROP INDEX IX_c_JobRun_CompletedAt;
+
+CREATE INDEX IX_c_JobRun_CompletedAt ON c_JobRun (CompletedAt, Id) WHERE CompletedAt IS NOT NULL;
+
+INSERT INTO c_JobSetting (Name, Value, UpdatedAt) VALUES ('oldest_code 0016', '0015', CURRENT_TIMESTAMP);
+
+UPDATE c_alembicversion SET version_num='0016' WHERE c_alembicversion.version_num = '0015';
+
 COMMIT;

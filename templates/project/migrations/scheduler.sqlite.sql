@@ -637,3 +637,15 @@ INSERT INTO c_JobSetting (Name, Value, UpdatedAt) SELECT 'uncounted attempts', C
 INSERT INTO c_JobSetting (Name, Value, UpdatedAt) SELECT 'uncounted runs', CAST(Newest AS VARCHAR(20)), strftime('%Y-%m-%d %H:%M:%f', 'now') || '000' FROM (SELECT max(Id) AS Newest FROM c_JobRun) AS found WHERE Newest IS NOT NULL;
 
 UPDATE c_AlembicVersion SET version_num='0015' WHERE c_AlembicVersion.version_num = '0001';
+
+-- Running upgrade 0015 -> 0016
+
+CREATE INDEX IX_c_JobRun_Waiting ON c_JobRun (State, JobName, Priority DESC, DueAt, Id) WHERE CompletedAt IS NULL;
+
+DROP INDEX IX_c_JobRun_CompletedAt;
+
+CREATE INDEX IX_c_JobRun_CompletedAt ON c_JobRun (CompletedAt, Id) WHERE CompletedAt IS NOT NULL;
+
+INSERT INTO c_JobSetting (Name, Value, UpdatedAt) VALUES ('oldest_code 0016', '0015', strftime('%Y-%m-%d %H:%M:%f', 'now') || '000');
+
+UPDATE c_AlembicVersion SET version_num='0016' WHERE c_AlembicVersion.version_num = '0015';

@@ -235,9 +235,8 @@ async def test_no_queue_is_looked_at_if_none_is_offered():
     ("limits", "busy", "offered", "asked"),
     [
         ({"Work": 2}, {}, ["Work"], []),  # there is room for more than is offered
-        ({"Work": 2}, {}, ["Work"] * 2, [("few", 2)]),
-        ({"Work": 2}, {}, ["Work"] * (claim._FEW + 1), [("many", 2)]),
-        ({"Work": 2}, {"Work": 1}, ["Work"] * 3, [("few", 1)]),
+        ({"Work": 2}, {}, ["Work"] * 2, [("plain", 2)]),
+        ({"Work": 2}, {"Work": 1}, ["Work"] * 3, [("plain", 1)]),
         ({"Work": 2}, {"Work": 2}, ["Work"] * 3, []),
         ({"Work": 1}, {}, ["Work"], [("aged", 1)]),
         ({"Work": 1}, {}, ["Other"], []),
@@ -247,11 +246,6 @@ async def test_the_next_runs_of_a_job_go_first_if_its_limit_would_be_full(
     monkeypatch, limits, busy, offered, asked
 ):
     calls = []
-
-    class Count:
-        async def all(self, connection, parameters):
-            assert (connection, parameters) == ("connection", {"job": "Work"})
-            return [(len(offered),)]
 
     def statement(name):
         class Statement:
@@ -266,9 +260,7 @@ async def test_the_next_runs_of_a_job_go_first_if_its_limit_would_be_full(
 
         return Statement()
 
-    monkeypatch.setattr(claim, "_COUNT_A_FEW", Count())
-    monkeypatch.setattr(claim, "_NEXT_OF_FEW", statement("few"))
-    monkeypatch.setattr(claim, "_NEXT_OF_MANY", statement("many"))
+    monkeypatch.setattr(claim, "_NEXT_OF_JOB", statement("plain"))
     monkeypatch.setattr(claim, "_NEXT_AGED_OF_JOB", statement("aged"))
     choice = _choice(limits=limits, busy=Counter(busy))
     rows = [_row(number, job) for number, job in enumerate(offered)]

@@ -482,25 +482,43 @@ async def test_a_claim_looks_at_its_runs_alone(crowd):
     assert looked_at < 300
 
 
-@pytest.mark.parametrize(("own", "most"), [(30, 100), (3_000, 700)], ids=["few", "many"])
-async def test_a_claim_of_a_job_with_a_limit_reads_few_of_the_waiting_runs(crowd, own, most):
-    """3,000 runs of another job wait, with its own before or behind them. No plan may read all of them."""
-    insert = """
+BEFORE, BEHIND = "'epoch'", "now() + interval '1 hour'"
+
+
+async def add_limited(crowd: Node, own: int, due: str) -> int:
+    """Add runs of a job with a limit beside the crowd, unknown to the statistics; return the newest."""
+    insert = f"""
         INSERT INTO c_JobRun (JobName, JobType, State, Queue, DueAt, CreatedAt, TriggeredBy)
-        SELECT 'Limited', 'Recurring', 'enqueued', 'default', now() + interval '1 hour', now(), 'System' FROM generate_series(1, :own)
+        SELECT 'Limited', 'Recurring', 'enqueued', 'default', {due}, now(), 'System' FROM generate_series(1, :own)
     """
     crowd.limits["Limited"] = 1
     async with crowd.store.write() as connection:
         await connection.execute(sa.text(insert), {"own": own})
-        if own > 100:  # with its runs in front, the order of the queue finds them at once
-            await connection.execute(
-                sa.text("UPDATE c_JobRun SET DueAt = 'epoch' WHERE JobName = 'Limited'")
-            )
-        newest = await connection.scalar(sa.select(sa.func.max(job_run.c.Id)))
-    offer = Offer(runs=[OfferedRun(newest, "Limited")])
+        return await connection.scalar(sa.select(sa.func.max(job_run.c.Id)))
+
+
+@pytest.mark.parametrize("due", [BEFORE, BEHIND], ids=["before", "behind"])
+@pytest.mark.parametrize("own", [30, 3_000])
+async def test_a_claim_of_a_job_with_a_limit_reads_few_of_the_waiting_runs(crowd, own, due):
+    """3,000 runs of another job wait, with its own before or behind them. No plan may read all of them."""
+    offer = Offer(runs=[OfferedRun(await add_limited(crowd, own, due), "Limited")])
     async with crowd.store.write() as connection:
         for _ in range(8):  # PostgreSQL keeps a plan after some executions
             before = await connection.scalar(LOOKED_AT)
             choice = await run_claim.offered(connection, offer.runs, {}, crowd.terms())
             assert len(choice.run_ids) == 1
-            assert await connection.scalar(LOOKED_AT) - before < most
+            assert await connection.scalar(LOOKED_AT) - before < 100
+
+
+@pytest.mark.parametrize("released", [{"job_name": "Limited"}, {"queue": "default"}])
+@pytest.mark.parametrize("due", [BEFORE, BEHIND], ids=["before", "behind"])
+async def test_the_look_for_the_next_run_reads_few_of_the_waiting_runs(crowd, due, released):
+    """After each run of a limited job or queue, the engine looks for the runs that may start now."""
+    await add_limited(crowd, 3_000, due)
+    offered = await entries(crowd)
+    async with crowd.store.write() as connection:
+        for _ in range(8):
+            before = await connection.scalar(LOOKED_AT)
+            await crowd.engine.release(connection, count=2, **released)
+            assert await connection.scalar(LOOKED_AT) - before < 100
+    assert await entries(crowd) - offered == 16

@@ -504,3 +504,43 @@ async def test_runs_that_a_claim_cannot_take_are_read_by_fifties(store, monkeypa
         await _insert(connection, 61)
         choice = await claim.next_waiting(connection, _waiting(q=1), terms)
     assert (choice.run_ids, looked_at) == ([61], [1, 50, 50])
+
+
+@pytest.mark.parametrize("waiting", [3, 250])
+@pytest.mark.parametrize("aging", [None, {"q": 60}])
+async def test_runs_of_other_jobs_start_however_many_runs_of_a_full_job_wait_before(
+    store, waiting, aging
+):
+    rows = [{"State": RUNNING}, {"JobName": "C"}, {"JobName": "B"}, {"JobName": "B"}]
+    rows += [{"JobName": "B", "Priority": 3}, {"JobName": "D", "Priority": 2}, {"Queue": "r"}]
+    first = {"DueAt": NOW - HOUR}
+    async with store.write() as connection:
+        for run_id, row in enumerate(rows + [first] * waiting, 1):
+            await _insert(connection, run_id, **row)
+        terms = _terms(limits={"A": 1, "B": 2})
+        choice = await claim.next_waiting(connection, _waiting(aging), terms)
+    assert choice.run_ids == [5, 6, 2, 3]
+
+
+@pytest.mark.sqlite
+async def test_a_claim_on_sqlite_passes_over_the_runs_of_a_full_job(migrated_sqlite_url):
+    """SQLite has no entries: a claim looks at the waiting runs, in steps that do not grow with those of a full job."""
+    steps = []
+    store = Store(migrated_sqlite_url)
+    async with store.write() as connection:
+        await connection.execute(sa.insert(job_server).values(Id="n1", **SERVER))
+        await _insert(connection, 1, State=RUNNING)
+        many = """
+            WITH RECURSIVE number (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM number WHERE n < 20000)
+            INSERT INTO c_JobRun (Id, JobName, JobType, State, Queue, Priority, DueAt, CreatedAt, TriggeredBy)
+            SELECT n, 'A', JobType, 'enqueued', Queue, Priority, DueAt, CreatedAt, TriggeredBy FROM number, c_JobRun WHERE Id = 1
+        """
+        await connection.execute(sa.text(many))
+        await _insert(connection, 30_000, JobName="B", DueAt=NOW)
+        raw = (await connection.get_raw_connection()).driver_connection._connection
+        raw.set_progress_handler(lambda: steps.append(1), 1_000)
+        choice = await claim.next_waiting(connection, _waiting(), _terms(limits={"A": 1}))
+        raw.set_progress_handler(None, 0)
+    await store.dispose()
+    assert choice.run_ids == [30_000]
+    assert len(steps) < 60

@@ -49,7 +49,7 @@ def test_the_first_start_writes_at_most_five_lines(database, tmp_path, request):
     lines = start.splitlines()
     assert 1 <= len(lines) <= 5, start
     assert (
-        "INFO targcc.db.migrations.upgrade created the scheduler's tables, at revision 0015"
+        "INFO targcc.db.migrations.upgrade created the scheduler's tables, at revision 0016"
         in lines
     )
     assert [line for line in lines if " targcc." not in line] == []

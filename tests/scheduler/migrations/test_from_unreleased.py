@@ -1,4 +1,4 @@
-"""Databases of builds between the releases 0.1 and 0.2: 0015 is the revision of release 0.2, 0002 to 0014 are refused."""
+"""Databases of builds between the releases 0.1 and 0.2: the last had 0015, 0002 to 0014 are refused."""
 
 from pathlib import Path
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
+from targcc_scheduler.db.dialects import known
 
 TABLES = """
 CREATE TABLE c_Job (
@@ -36,8 +37,8 @@ SECOND = timedelta(seconds=1)
 
 
 def engine_of(url):
-    """Return the engine of the old database; SQLite waits for other writers."""
-    made = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    """Return an engine; SQLite waits for other writers."""
+    made = sa.create_engine(known.for_url(url).url(sa.make_url(url), is_async=False))
     if made.dialect.name == "sqlite":
         sa.event.listen(made, "connect", lambda c, _: c.execute("PRAGMA busy_timeout = 30000"))
     return made

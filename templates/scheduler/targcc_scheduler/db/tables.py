@@ -722,7 +722,10 @@ sa.Index(
 sa.Index(_name("IX_c_LoggedJob_JobName_ID"), logged_job.c.JobName, logged_job.c.ID)
 sa.Index(_name("IX_c_LoggedJob_StartedAt"), logged_job.c.StartedAt, logged_job.c.ID)
 sa.Index(_name("IX_c_LoggedJob_JobId"), logged_job.c.JobId)
-sa.Index(_name("IX_c_JobRun_CompletedAt"), job_run.c.CompletedAt, job_run.c.Id)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_CompletedAt"), job_run.c.CompletedAt, job_run.c.Id),
+    job_run.c.CompletedAt.is_not(None),
+)
 sa.Index(_name("IX_c_JobRun_State_Id"), job_run.c.State, job_run.c.Id.desc())
 sa.Index(_name("IX_c_JobStat_BeginsAt"), job_stat.c.BeginsAt)
 _only_where(
@@ -759,6 +762,17 @@ sa.Index(
     job_run.c.Priority.desc(),
     job_run.c.DueAt,
     job_run.c.Id,
+)
+_only_where(
+    sa.Index(
+        _name("IX_c_JobRun_Waiting"),
+        job_run.c.State,
+        job_run.c.JobName,
+        job_run.c.Priority.desc(),
+        job_run.c.DueAt,
+        job_run.c.Id,
+    ),
+    job_run.c.CompletedAt.is_(None),
 )
 sa.Index(
     _name("IX_c_JobRun_JobName_State_Id"), job_run.c.JobName, job_run.c.State, job_run.c.Id.desc()

@@ -575,18 +575,22 @@ def _next(order: str) -> _Next:
     may_run = f"{_claimable()} AND {_NOT_REFUSED}"
     waits = f"{_WAITS} AND {may_run}"
     first = f"ORDER BY {order} LIMIT :count"
-    # Statistics may know no waiting run, or no other state than `succeeded`. With the state as a constant the planner would then read the
-    # waiting runs of all jobs; with an unknown state, the history of the job. The planner expects 0.5 % of the rows in a range that it does not know.
-    of_job = f"""
-        {what} FROM (VALUES ('{RunState.ENQUEUED}'), ('{RunState.SCHEDULED}'), ('{RunState.RETRYING}')) AS state (name)
-        CROSS JOIN LATERAL (
-            SELECT * FROM c_JobRun
-            WHERE JobName = :job_name AND State BETWEEN state.name AND state.name
-            AND (state.name = '{RunState.ENQUEUED}' OR ({_IS_DUE})) AND {may_run}
+    states = RunState.ENQUEUED, RunState.SCHEDULED, RunState.RETRYING
+    values = ", ".join(f"('{state}')" for state in states)
+
+    def first_of(where: str) -> str:
+        """Return the query for the first runs that wait, by an index with the runs of each state in their order."""
+        return f"""
+            {what} FROM (VALUES {values}) AS state (name)
+            CROSS JOIN LATERAL (
+                SELECT * FROM c_JobRun
+                WHERE State = state.name AND {where}
+                AND (state.name = '{RunState.ENQUEUED}' OR ({_IS_DUE})) AND {may_run}
+                {first}
+            ) AS run
             {first}
-        ) AS run
-        {first}
-        """  # noqa: S608 - constants of this module
+            """  # noqa: S608 - constants of this module
+
     overdue = f"""
         {what} FROM (
             SELECT *, row_number() OVER (PARTITION BY JobName ORDER BY {order}) AS place
@@ -597,12 +601,12 @@ def _next(order: str) -> _Next:
         WHERE place <= {_SWEEP_SIZE}
         ORDER BY Id
         """  # noqa: S608 - constants of this module
-    of_queue = f"{what} FROM c_JobRun WHERE Queue = :queue AND {waits} {first}"
     of_ids = f"{what} FROM c_JobRun WHERE Id = ANY (:ids) AND {waits} ORDER BY Id"
     found: list[sa.ColumnClause[Any]] = [
         sa.column(name) for name in ("id", "queue", "priority", "dueat", "refused")
     ]
-    queries = (of_job, of_queue, overdue, of_ids)
+    of_job, of_queue = "JobName = :job_name AND CompletedAt IS NULL", "Queue = :queue"
+    queries = first_of(of_job), first_of(of_queue), overdue, of_ids
     return _Next(*(FrequentStatement(sa.text(query).columns(*found)) for query in queries))
 
 

@@ -21,10 +21,10 @@ from ...db.tables import job_run, job_server
 from .. import pauses
 from ..jobs.options import LimitPolicy
 from ..limit_claims import KeyCapacities
-from ..limits import keeps_capacity, policies_of, with_capacity
+from ..limits import hidden, keeps_capacity, policies_of, with_capacity
 from .create import CLAIMABLE, NOT_REFUSED, WAITS_FOR_ITS_TIME, refused_by
 from .settle import settle
-from .transition import is_in_state, state_line, transition
+from .transition import OTHER, is_in_state, state_line, transition
 from .values import (
     MOST_LOST_WORKERS,
     POISON_AFTER,
@@ -114,40 +114,60 @@ _MAY_GO = (
 )
 
 
-def _next_of_job(
-    urgency: sa.ColumnElement[Any], is_enqueued: sa.ColumnElement[bool]
-) -> FrequentStatement:
+_STILL_WAITS: sa.ColumnElement[str] = sa.literal_column(f"'{RunState.ENQUEUED}'")
+_ORDER = job_run.c.Priority.desc(), job_run.c.DueAt, job_run.c.Id
+
+
+def _next_of_job(*order: sa.ColumnElement[Any]) -> FrequentStatement:
     return FrequentStatement(
         sa.select(*_CANDIDATE)
-        .where(job_run.c.JobName == sa.bindparam("job"), is_enqueued, *_MAY_GO)
-        .order_by(urgency.desc(), job_run.c.DueAt, job_run.c.Id)
+        .where(
+            job_run.c.JobName == sa.bindparam("job"),
+            job_run.c.State == hidden(RunState.ENQUEUED),
+            job_run.c.CompletedAt.is_(None),
+            *_MAY_GO,
+        )
+        .order_by(*order)
         .limit(sa.bindparam("count"))
         .with_for_update(skip_locked=True)
     )
 
 
-_FEW = 500
-# PostgreSQL cannot know whether a job has few or most of the waiting runs. By an equal state it would read the waiting runs of the queue in their
-# order up to those of the job. It expects few rows of a range: by the range it reads the waiting runs of the job, and sorts them.
-_IN_RANGE = job_run.c.State.between(RunState.ENQUEUED, RunState.ENQUEUED)
-_COUNT_A_FEW = FrequentStatement(
-    sa.select(sa.func.count()).select_from(
-        sa.select(job_run.c.Id)
-        .where(job_run.c.JobName == sa.bindparam("job"), _IN_RANGE)
-        .limit(_FEW + 1)
-        .subquery()
-    )
-)
-_NEXT_OF_FEW = _next_of_job(job_run.c.Priority, _IN_RANGE)
-_NEXT_OF_MANY = _next_of_job(job_run.c.Priority, _IS_ENQUEUED)
-_NEXT_AGED_OF_JOB = _next_of_job(_points(job_run), _IN_RANGE)
+_NEXT_OF_JOB = _next_of_job(*_ORDER)
+_NEXT_AGED_OF_JOB = _next_of_job(_points(job_run).desc(), job_run.c.DueAt, job_run.c.Id)
 _NEXT_WAITING = FrequentStatement(
     sa.select(*_CANDIDATE)
     .where(_IS_ENQUEUED, *_MAY_GO)
-    .order_by(job_run.c.Priority.desc(), job_run.c.DueAt, job_run.c.Id)
+    .order_by(*_ORDER)
     .limit(sa.bindparam("count"))
     .with_for_update(skip_locked=True)
 )
+_some = (
+    sa.select(OTHER.c.Id)
+    .where(OTHER.c.State == RunState.ENQUEUED, OTHER.c.Queue == _QUEUE)
+    .order_by(OTHER.c.Priority.desc(), OTHER.c.DueAt, OTHER.c.Id)
+    .limit(200)
+)
+_NEXT_OF_SOME = FrequentStatement(
+    sa.select(*_CANDIDATE)
+    .where(job_run.c.Id.in_(_some), sa.func.coalesce(job_run.c.State, "") == _STILL_WAITS, *_MAY_GO)
+    .order_by(*_ORDER)
+    .limit(sa.bindparam("count"))
+    .with_for_update(skip_locked=True)
+)
+"""Select the next runs among the first 200 of a queue."""
+
+
+@cache
+def _next_of_jobs(database: str) -> FrequentStatement:
+    """Select the next runs of a queue: the first runs of each job below its limit, however many runs of other jobs wait before them."""
+    waits = _IS_ENQUEUED, job_run.c.CompletedAt.is_(None)
+    return _next_of_each(
+        known.named(database).each_value(job_run.c.JobName, *waits),
+        lambda job: (*waits, job_run.c.JobName == job),
+        lambda run: run.c.Priority.desc(),
+        lambda job: sa.not_(is_among(job, listed("full", sa.Text))),
+    )
 
 
 @cache
@@ -156,22 +176,42 @@ def _next_aged(database: str) -> FrequentStatement:
 
     Within one priority the order is the same as without ageing, so the index finds the runs. A queue has few priorities, however many runs.
     """
-    level = known.named(database).each_value(job_run.c.Priority, _IS_ENQUEUED, _IN_QUEUE)
+    return _next_of_each(
+        known.named(database).each_value(job_run.c.Priority, _IS_ENQUEUED, _IN_QUEUE),
+        lambda priority: (_IS_ENQUEUED, job_run.c.Priority == priority),
+        lambda run: _points(run).desc(),
+    )
+
+
+def _next_of_each(
+    each: sa.CTE,
+    waits: Callable[[sa.ColumnElement[Any]], Sequence[sa.ColumnElement[bool]]],
+    urgency: Callable[[sa.FromClause], sa.ColumnElement[Any]],
+    goes: Callable[[sa.ColumnElement[Any]], sa.ColumnElement[bool]] = lambda _: sa.true(),
+) -> FrequentStatement:
+    """Select the next runs among the first runs of each value.
+
+    Args:
+        each: The values, as :meth:`~..db.dialects.base.Dialect.each_value` lists them.
+        waits: Returns the conditions on waiting runs of a value, for an index that has these runs in their order.
+        urgency: Returns the order of the selected runs.
+        goes: Returns the condition on a value, apart from its runs.
+    """
     count, run = sa.bindparam("count", type_=sa.Integer), job_run.alias("run")
-    # Check the state again after the lock. With the bare column, SQLite would build an index of all runs at each claim.
-    still_waits = sa.func.coalesce(run.c.State, "") == sa.literal_column(f"'{RunState.ENQUEUED}'")
     heads = (
         sa.select(job_run.c.Id)
-        .where(_IS_ENQUEUED, *_MAY_GO, job_run.c.Priority == level.c.value)
-        .order_by(job_run.c.DueAt, job_run.c.Id)
+        .where(*waits(each.c.value), *_MAY_GO)
+        .order_by(*_ORDER)
         .limit(count)
-        .correlate(level)
+        .correlate(each)
     )
+    # Check the state again after the lock. With the bare column, SQLite would build an index of all runs at each claim.
+    still_waits = sa.func.coalesce(run.c.State, "") == _STILL_WAITS
     return FrequentStatement(
         sa.select(*(run.c[column.name] for column in _CANDIDATE))
-        .select_from(level.join(run, run.c.Id.in_(heads)))
-        .where(still_waits)
-        .order_by(_points(run).desc(), run.c.DueAt, run.c.Id)
+        .select_from(each.join(run, run.c.Id.in_(heads)))
+        .where(still_waits, goes(each.c.value))
+        .order_by(urgency(run), run.c.DueAt, run.c.Id)
         .limit(count)
         .with_for_update(skip_locked=True, of=run)
     )
@@ -256,12 +296,12 @@ class Choice:
         if row.ExpiresAt is not None and row.ExpiresAt <= self.now and row.Attempt == 0:
             self.expired.append(row.Id)
             return False
+        limit, poison = self.limits.get(row.JobName), row.LostWorkers >= POISON_AFTER
+        if limit is not None and self.busy[row.JobName] >= limit:
+            return False
         why = self.fits(row.JobName, row.ArgumentsJson, row.Id)
         if why is not None:
             self.misfits.append(Misfit(row.Id, row.JobName, why))
-            return False
-        limit, poison = self.limits.get(row.JobName), row.LostWorkers >= POISON_AFTER
-        if limit is not None and self.busy[row.JobName] >= limit:
             return False
         keys = self.keys if row.LimitKey else None
         if (poison and self.poison) or (keys is not None and keys.is_held_up(row)):
@@ -409,7 +449,6 @@ async def _choose(
         asked["job"] = job
     if aging is not None:
         asked["aging"] = aging
-    statement = await _next_runs(connection, job, aging)
     before = len(choice.run_ids)
     while count > 0 and choice.goes_on:
         unfit = choice.misfits or choice.expired
@@ -421,7 +460,7 @@ async def _choose(
             "most_lost": POISON_AFTER - 1 if choice.poison else MOST_LOST_WORKERS,
             "count": looked_at,
         }
-        candidates = await statement.all(connection, parameters)
+        candidates = await _next_runs(connection, parameters, job, aging)
         exhausted = len(candidates) < looked_at
         await choice.look(connection, candidates)
         for row in candidates:
@@ -435,14 +474,20 @@ async def _choose(
 
 
 async def _next_runs(
-    connection: AsyncConnection, job: str | None, aging: int | None
-) -> FrequentStatement:
-    if job is None:
-        return _NEXT_WAITING if aging is None else _next_aged(connection.dialect.name)
-    if aging is not None:
-        return _NEXT_AGED_OF_JOB
-    [(waiting,)] = await _COUNT_A_FEW.all(connection, {"job": job})
-    return _NEXT_OF_FEW if waiting <= _FEW else _NEXT_OF_MANY
+    connection: AsyncConnection, parameters: Mapping[str, Any], job: str | None, aging: int | None
+) -> Sequence[Row]:
+    if job is not None:
+        statement = _NEXT_OF_JOB if aging is None else _NEXT_AGED_OF_JOB
+    elif aging is not None:
+        statement = _next_aged(connection.dialect.name)
+    elif not parameters["full"]:
+        statement = _NEXT_WAITING
+    else:
+        some = await _NEXT_OF_SOME.all(connection, parameters)
+        if len(some) == parameters["count"]:
+            return some
+        statement = _next_of_jobs(connection.dialect.name)
+    return await statement.all(connection, parameters)
 
 
 # Claim: set waiting runs running on a node.
