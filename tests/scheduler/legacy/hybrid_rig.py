@@ -1,5 +1,7 @@
 """Shared helpers of both hybrid mode tests: an old database and a scheduler beside it."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 import sqlalchemy as sa
 from rt_tools import QUICK
@@ -20,6 +22,11 @@ class OldDatabase:
     def execute(self, sql):
         with self.engine.begin() as connection:
             connection.exec_driver_sql(sql)
+
+
+def ago(minutes):
+    """Return an instant as the scheduler's tables have it."""
+    return f"{datetime.now(UTC) - timedelta(minutes=minutes):%Y-%m-%d %H:%M:%S.%f}"
 
 
 def broken_jobs(found):

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from hybrid_rig import OldDatabase, broken_jobs
+from hybrid_rig import OldDatabase, ago, broken_jobs
 from rt_tools import Database, until
 from targcc_scheduler import Actor, ActorKind, RunState, Settings
 from targcc_scheduler.core.errors import LegacyError
@@ -109,9 +109,7 @@ async def test_a_row_that_was_off_does_not_make_up_for_it(old, start, database):
         lambda: database.one("SELECT ScheduleText FROM c_JobSchedule WHERE JobName='Report'")
         is None
     )
-    database.change(
-        "UPDATE c_JobSchedule SET LastSlot = datetime('now', '-2 hours') WHERE JobName='Report'"
-    )
+    database.change("UPDATE c_JobSchedule SET LastSlot = ? WHERE JobName='Report'", ago(120))
     old.execute("UPDATE c_Job SET IsActive = true")
 
     await until(
@@ -126,7 +124,8 @@ async def test_a_job_that_moved_into_the_code_keeps_its_place_when_its_row_is_of
     old.add(1, "Moved already", active=False)
     database.change(
         "INSERT INTO c_JobSchedule (JobName, ScheduleText, LastSlot)"
-        " VALUES ('Moved already', '0 5 * * * Europe/Berlin', datetime('now', '-1 minute'))"
+        " VALUES ('Moved already', '0 5 * * * Europe/Berlin', ?)",
+        ago(1),
     )
     columns = "ScheduleText, LastSlot, PausedAt"
     before = database.rows(f"SELECT {columns} FROM c_JobSchedule")[0]

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
-from hybrid_rig import OldDatabase, broken_jobs
+from hybrid_rig import OldDatabase, ago, broken_jobs
 from rt_tools import until
 from targcc_scheduler import Actor, ActorKind, JobResult, RunState, Settings
 from targcc_scheduler.core.clock import ManualClock
@@ -536,7 +536,8 @@ async def test_a_one_off_whose_time_has_passed_runs_once_and_a_paused_one_waits(
     old = postgresql_old
     old.add(1, "mnTM_Load", "OneOff", NextRunTime="'2026-11-01 04:00:00'")
     database.change(
-        "INSERT INTO c_JobSchedule (JobName, PausedAt, PausedBy) VALUES ('mnTM_Load', datetime('now'), 'dana')"
+        "INSERT INTO c_JobSchedule (JobName, PausedAt, PausedBy) VALUES ('mnTM_Load', ?, 'dana')",
+        ago(0),
     )
     scheduler = await start(old)
     old.add(2, "mnTM_load_too", "OneOff", NextRunTime="'2026-11-01 04:00:00'")

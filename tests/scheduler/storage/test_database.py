@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from click.testing import CliRunner
+from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import migrate
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.db.columns import metadata
@@ -180,3 +181,42 @@ async def test_a_writer_waits_for_another_process_without_holding_up_the_loop(da
     await asyncio.wait_for(writing, 30)
     other.close()
     await store.dispose()
+
+
+async def test_a_store_waits_for_connections_that_cancelled_tasks_still_close(
+    migrated_url, monkeypatch
+):
+    """A task that is cancelled twice leaves the closing of its connection behind; the pool of a disposed engine would keep it open."""
+    store = Store(migrated_url)
+    may_close, writing = asyncio.Event(), asyncio.Event()
+    drivers = []
+    close = AsyncConnection.close
+
+    async def slow_close(connection):
+        await may_close.wait()
+        await close(connection)
+
+    async def write():
+        async with store.write() as connection:
+            drivers.append((await connection.get_raw_connection()).driver_connection)
+            writing.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(write())
+    await writing.wait()
+    monkeypatch.setattr(AsyncConnection, "close", slow_close)
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    await asyncio.wait([task])
+    disposal = asyncio.create_task(store.dispose())
+    await asyncio.sleep(0)
+    may_close.set()
+    await disposal
+    [driver] = drivers
+    if migrated_url.startswith("sqlite"):
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            driver._open.commit()
+    else:
+        assert driver.closed

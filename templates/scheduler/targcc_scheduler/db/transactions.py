@@ -126,6 +126,7 @@ class _Kept:
         self._is_open = is_open
         self._keep = keep
         self._idle: AsyncConnection | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
     async def lend(self) -> AsyncIterator[AsyncConnection]:
@@ -142,7 +143,10 @@ class _Kept:
             if connection.in_transaction():
                 await connection.rollback()
         except BaseException:
-            await asyncio.shield(asyncio.create_task(connection.close()))
+            closing = asyncio.create_task(connection.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            await asyncio.shield(closing)
             raise
         if self._idle is None and self._keep:
             self._idle = connection
@@ -150,8 +154,10 @@ class _Kept:
             await connection.close()
 
     async def close(self) -> None:
-        """Close the idle connection, and keep none from now on."""
+        """Close the idle connection, and keep none from now on. A connection that a cancelled task still closes is waited for."""
         self._keep = False
+        if self._closing:
+            await asyncio.wait(self._closing)
         connection, self._idle = self._idle, None
         if connection is not None:
             await connection.close()
