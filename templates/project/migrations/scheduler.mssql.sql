@@ -995,7 +995,7 @@ GO
 
 -- Running upgrade 0015 -> 0016
 
-CREATE INDEX IX_c_JobRun_Waiting ON c_JobRun (State, JobName, Priority DESC, DueAt, Id) WHERE CompletedAt IS NULL;
+CREATE INDEX IX_c_JobRun_Waiting ON c_JobRun (State, JobName, Priority DESC, DueAt, Id) WHERE CompletedAt IS NULL AND Queue <> '';
 GO
 IF @@TRANCOUNT = 0 SET NOEXEC ON; -- an error has rolled the transaction back
 GO

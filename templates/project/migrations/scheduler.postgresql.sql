@@ -651,7 +651,7 @@ UPDATE c_alembicversion SET version_num='0015' WHERE c_alembicversion.version_nu
 
 -- Running upgrade 0015 -> 0016
 
-CREATE INDEX IX_c_JobRun_Waiting ON c_JobRun (State, JobName, Priority DESC, DueAt, Id) WHERE CompletedAt IS NULL;
+CREATE INDEX IX_c_JobRun_Waiting ON c_JobRun (State, JobName, Priority DESC, DueAt, Id) WHERE CompletedAt IS NULL AND Queue <> '';
 
 DROP INDEX IX_c_JobRun_CompletedAt;
 

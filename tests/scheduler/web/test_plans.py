@@ -28,7 +28,9 @@ from web_fixtures import Site, running
 
 LONG = ("c_LoggedJob", "c_JobRun", "c_JobLogLine", "c_JobAudit")
 _LONG = {name.lower() for name in LONG}
-_OF_FEW = {f"ix_c_jobrun_{name}" for name in ("unknownsince", "open", "cause", "retryof")}
+_OF_FEW = {
+    f"ix_c_jobrun_{name}" for name in ("unknownsince", "open", "cause", "retryof", "limitkey")
+}
 """Indexes with few rows, which may be scanned whole."""
 ROWS = 3000
 CAUSE = fingerprint_of("DailyReport", "ValueError: 7")

@@ -763,6 +763,14 @@ sa.Index(
     job_run.c.DueAt,
     job_run.c.Id,
 )
+WAITS_IN_ORDER = sa.and_(
+    job_run.c.CompletedAt.is_(None), job_run.c.Queue != sa.literal_column("''")
+)
+"""The condition of the index of each job's waiting runs, for statements that are to use it.
+
+Every run has a queue. The condition keeps other statements about unfinished runs from the index: with statistics from before a burst,
+PostgreSQL expects no unfinished run, and reads all of them by any index that it may use.
+"""
 _only_where(
     sa.Index(
         _name("IX_c_JobRun_Waiting"),
@@ -772,7 +780,7 @@ _only_where(
         job_run.c.DueAt,
         job_run.c.Id,
     ),
-    job_run.c.CompletedAt.is_(None),
+    WAITS_IN_ORDER,
 )
 sa.Index(
     _name("IX_c_JobRun_JobName_State_Id"), job_run.c.JobName, job_run.c.State, job_run.c.Id.desc()

@@ -36,7 +36,7 @@ from ...core.states import RunState
 from ...db.dialects import known
 from ...db.dialects.frequent import FrequentStatement, listed
 from ...db.dialects.psycopg_driver import QuietConnection, driver_of
-from ...db.tables import job_run
+from ...db.tables import WAITS_IN_ORDER, job_run
 from ...db.transactions import Fence, Store
 from ..pauses import is_open
 from ..runs.claim import Entries, Taken, lock_queue
@@ -605,7 +605,7 @@ def _next(order: str) -> _Next:
     found: list[sa.ColumnClause[Any]] = [
         sa.column(name) for name in ("id", "queue", "priority", "dueat", "refused")
     ]
-    of_job, of_queue = "JobName = :job_name AND CompletedAt IS NULL", "Queue = :queue"
+    of_job, of_queue = f"JobName = :job_name AND {_text(WAITS_IN_ORDER)}", "Queue = :queue"
     queries = first_of(of_job), first_of(of_queue), overdue, of_ids
     return _Next(*(FrequentStatement(sa.text(query).columns(*found)) for query in queries))
 

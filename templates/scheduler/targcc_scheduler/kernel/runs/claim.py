@@ -17,7 +17,7 @@ from ...core.states import WAITING, RunState
 from ...db.columns import UtcDateTime, elapsed
 from ...db.dialects import known
 from ...db.dialects.frequent import FrequentStatement, is_among, listed
-from ...db.tables import job_run, job_server
+from ...db.tables import WAITS_IN_ORDER, job_run, job_server
 from .. import pauses
 from ..jobs.options import LimitPolicy
 from ..limit_claims import KeyCapacities
@@ -124,7 +124,7 @@ def _next_of_job(*order: sa.ColumnElement[Any]) -> FrequentStatement:
         .where(
             job_run.c.JobName == sa.bindparam("job"),
             job_run.c.State == hidden(RunState.ENQUEUED),
-            job_run.c.CompletedAt.is_(None),
+            WAITS_IN_ORDER,
             *_MAY_GO,
         )
         .order_by(*order)
@@ -161,7 +161,7 @@ _NEXT_OF_SOME = FrequentStatement(
 @cache
 def _next_of_jobs(database: str) -> FrequentStatement:
     """Select the next runs of a queue: the first runs of each job below its limit, however many runs of other jobs wait before them."""
-    waits = _IS_ENQUEUED, job_run.c.CompletedAt.is_(None)
+    waits = _IS_ENQUEUED, WAITS_IN_ORDER
     return _next_of_each(
         known.named(database).each_value(job_run.c.JobName, *waits),
         lambda job: (*waits, job_run.c.JobName == job),

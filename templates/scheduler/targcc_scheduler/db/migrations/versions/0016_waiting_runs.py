@@ -21,7 +21,9 @@ _NOW = {"sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'", "mssql": "SYS
 def upgrade() -> None:
     """Create an index and replace another."""
     _create_index(
-        "IX_c_JobRun_Waiting", "State, JobName, Priority DESC, DueAt, Id", "CompletedAt IS NULL"
+        "IX_c_JobRun_Waiting",
+        "State, JobName, Priority DESC, DueAt, Id",
+        "CompletedAt IS NULL AND Queue <> ''",
     )
     _drop_index("IX_c_JobRun_CompletedAt")
     _create_index("IX_c_JobRun_CompletedAt", "CompletedAt, Id", "CompletedAt IS NOT NULL")
