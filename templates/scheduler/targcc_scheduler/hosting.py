@@ -483,38 +483,42 @@ class Host:
             raise ExtraMissing(missing)
 
     async def _open(self) -> None:
-        self._opened_at = uptime()
         if self._store is None:
             self._require_extras()
-            self._store = Store(self._settings.database_url, self._settings.pool_size)
-            self._engine = make_queue_engine(
-                self._settings, self.clock, self._store.engine, current().queue_aging
+            store = Store(self._settings.database_url, self._settings.pool_size)
+            engine = make_queue_engine(
+                self._settings, self.clock, store.engine, current().queue_aging
             )
-            self._store.fence = self._engine.fence
+            store.fence = engine.fence
             try:
-                async with self._store.read() as connection:
+                async with store.read() as connection:
                     await connection.run_sync(refuse_newer)
-                    await self._read_clock(connection)
-                await self._engine.open()
-                await self._look_again(self._store)
+                    await self._read_clock(store, connection)
+                await engine.open()
+                await self._look_again(store)
             except BaseException:
-                await self._close()
+                await engine.close()
+                await store.dispose()
                 raise
+            # Only now, and the engine first: other threads create runs as soon as they see the database.
+            self._engine = engine
+            self._store = store
         elif self.node is None:
             await self._look_again(self._store)
             if uptime() - self._clock_read > _CLOCK_READ_SECONDS:
                 async with self._store.read() as connection:
-                    await self._read_clock(connection)
+                    await self._read_clock(self._store, connection)
+        self._opened_at = uptime()
 
     async def _look_again(self, store: Store) -> None:
         for changer in self._changers.values():
             await changer.look_again(store)
 
-    async def _read_clock(self, connection: AsyncConnection) -> None:
+    async def _read_clock(self, store: Store, connection: AsyncConnection) -> None:
         """Set the clock by the database's clock; a node reads the database's clock again at each heartbeat."""
         if isinstance(self.clock, DatabaseClock):
             self._clock_read = asked_at = uptime()
-            server_time = await self.store.dialect.read_clock(connection)
+            server_time = await store.dialect.read_clock(connection)
             if server_time is not None:
                 self.clock.follow(server_time, asked_at, uptime())
 
@@ -528,10 +532,10 @@ class Host:
                 await self.node.stop()
             finally:
                 self.node = None
+        store, self._store = self._store, None
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.close()
-        store, self._store = self._store, None
         if store is not None:
             await store.dispose()
 

@@ -79,3 +79,26 @@ async def test_a_call_that_waited_long_enough_goes_on_without_tables(
         goes_on.set()
         await start
         await scheduler.stop()
+
+
+async def test_a_run_is_enqueued_while_another_call_opens_the_database(migrated_url, monkeypatch):
+    """The first use of an engine imports its libraries, which takes a while; until then the database is not there for other threads."""
+    opening, goes_on, make = threading.Event(), threading.Event(), hosting.make_queue_engine
+
+    def slow(*given):
+        opening.set()
+        assert goes_on.wait(60)
+        return make(*given)
+
+    monkeypatch.setattr(hosting, "make_queue_engine", slow)
+    scheduler = Scheduler(Settings(database_url=migrated_url), jobs_package=__name__)
+    try:
+        first = asyncio.create_task(scheduler.enqueue("tidy"))
+        await asyncio.to_thread(opening.wait, 60)
+        second = asyncio.create_task(scheduler.enqueue("tidy"))
+        await asyncio.wait({second}, timeout=0.1)
+        goes_on.set()
+        assert len({await first, await second}) == 2
+    finally:
+        goes_on.set()
+        await scheduler.stop()
