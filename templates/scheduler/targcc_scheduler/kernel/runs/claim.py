@@ -114,47 +114,36 @@ _MAY_GO = (
 )
 
 
-_STILL_WAITS: sa.ColumnElement[str] = sa.literal_column(f"'{RunState.ENQUEUED}'")
 _ORDER = job_run.c.Priority.desc(), job_run.c.DueAt, job_run.c.Id
 
 
-def _next_of_job(*order: sa.ColumnElement[Any]) -> FrequentStatement:
+def _next(
+    *where: sa.ColumnElement[bool], order: Sequence[sa.ColumnElement[Any]] = _ORDER
+) -> FrequentStatement:
     return FrequentStatement(
         sa.select(*_CANDIDATE)
-        .where(
-            job_run.c.JobName == sa.bindparam("job"),
-            job_run.c.State == hidden(RunState.ENQUEUED),
-            WAITS_IN_ORDER,
-            *_MAY_GO,
-        )
+        .where(*where, *_MAY_GO)
         .order_by(*order)
         .limit(sa.bindparam("count"))
         .with_for_update(skip_locked=True)
     )
 
 
-_NEXT_OF_JOB = _next_of_job(*_ORDER)
-_NEXT_AGED_OF_JOB = _next_of_job(_points(job_run).desc(), job_run.c.DueAt, job_run.c.Id)
-_NEXT_WAITING = FrequentStatement(
-    sa.select(*_CANDIDATE)
-    .where(_IS_ENQUEUED, *_MAY_GO)
-    .order_by(*_ORDER)
-    .limit(sa.bindparam("count"))
-    .with_for_update(skip_locked=True)
+_OF_JOB = (
+    job_run.c.JobName == sa.bindparam("job"),
+    job_run.c.State == hidden(RunState.ENQUEUED),
+    WAITS_IN_ORDER,
 )
+_NEXT_OF_JOB = _next(*_OF_JOB)
+_NEXT_AGED_OF_JOB = _next(*_OF_JOB, order=(_points(job_run).desc(), job_run.c.DueAt, job_run.c.Id))
+_NEXT_WAITING = _next(_IS_ENQUEUED)
 _some = (
     sa.select(OTHER.c.Id)
     .where(OTHER.c.State == RunState.ENQUEUED, OTHER.c.Queue == _QUEUE)
     .order_by(OTHER.c.Priority.desc(), OTHER.c.DueAt, OTHER.c.Id)
     .limit(200)
 )
-_NEXT_OF_SOME = FrequentStatement(
-    sa.select(*_CANDIDATE)
-    .where(job_run.c.Id.in_(_some), sa.func.coalesce(job_run.c.State, "") == _STILL_WAITS, *_MAY_GO)
-    .order_by(*_ORDER)
-    .limit(sa.bindparam("count"))
-    .with_for_update(skip_locked=True)
-)
+_NEXT_OF_SOME = _next(job_run.c.Id.in_(_some), is_in_state(RunState.ENQUEUED, by_index=False))
 """Select the next runs among the first 200 of a queue."""
 
 
@@ -162,12 +151,10 @@ _NEXT_OF_SOME = FrequentStatement(
 def _next_of_jobs(database: str) -> FrequentStatement:
     """Select the next runs of a queue: the first runs of each job below its limit, however many runs of other jobs wait before them."""
     waits = _IS_ENQUEUED, WAITS_IN_ORDER
-    return _next_of_each(
-        known.named(database).each_value(job_run.c.JobName, *waits),
-        lambda job: (*waits, job_run.c.JobName == job),
-        lambda run: run.c.Priority.desc(),
-        lambda job: sa.not_(is_among(job, listed("full", sa.Text))),
-    )
+    job = known.named(database).each_value(job_run.c.JobName, *waits)
+    heads = *waits, job_run.c.JobName == job.c.value
+    is_full = is_among(job.c.value, listed("full", sa.Text))
+    return _next_of_each(job, heads, OTHER.c.Priority, sa.not_(is_full))
 
 
 @cache
@@ -176,44 +163,42 @@ def _next_aged(database: str) -> FrequentStatement:
 
     Within one priority the order is the same as without ageing, so the index finds the runs. A queue has few priorities, however many runs.
     """
-    return _next_of_each(
-        known.named(database).each_value(job_run.c.Priority, _IS_ENQUEUED, _IN_QUEUE),
-        lambda priority: (_IS_ENQUEUED, job_run.c.Priority == priority),
-        lambda run: _points(run).desc(),
-    )
+    level = known.named(database).each_value(job_run.c.Priority, _IS_ENQUEUED, _IN_QUEUE)
+    heads = _IS_ENQUEUED, job_run.c.Priority == level.c.value
+    return _next_of_each(level, heads, _points(OTHER))
 
 
 def _next_of_each(
     each: sa.CTE,
-    waits: Callable[[sa.ColumnElement[Any]], Sequence[sa.ColumnElement[bool]]],
-    urgency: Callable[[sa.FromClause], sa.ColumnElement[Any]],
-    goes: Callable[[sa.ColumnElement[Any]], sa.ColumnElement[bool]] = lambda _: sa.true(),
+    heads: Sequence[sa.ColumnElement[bool]],
+    urgency: sa.ColumnElement[Any],
+    *where: sa.ColumnElement[bool],
 ) -> FrequentStatement:
     """Select the next runs among the first runs of each value.
 
     Args:
         each: The values, as :meth:`~..db.dialects.base.Dialect.each_value` lists them.
-        waits: Returns the conditions on waiting runs of a value, for an index that has these runs in their order.
-        urgency: Returns the order of the selected runs.
-        goes: Returns the condition on a value, apart from its runs.
+        heads: The conditions on waiting runs of a value, for an index that has these runs in their order.
+        urgency: The order of the selected runs, which have the alias ``OTHER``.
+        *where: Conditions on a value, apart from its runs.
     """
-    count, run = sa.bindparam("count", type_=sa.Integer), job_run.alias("run")
-    heads = (
+    count = sa.bindparam("count", type_=sa.Integer)
+    first_ones = (
         sa.select(job_run.c.Id)
-        .where(*waits(each.c.value), *_MAY_GO)
+        .where(*heads, *_MAY_GO)
         .order_by(*_ORDER)
         .limit(count)
         .correlate(each)
     )
     # Check the state again after the lock. With the bare column, SQLite would build an index of all runs at each claim.
-    still_waits = sa.func.coalesce(run.c.State, "") == _STILL_WAITS
+    still_waits = is_in_state(RunState.ENQUEUED, of=OTHER, by_index=False)
     return FrequentStatement(
-        sa.select(*(run.c[column.name] for column in _CANDIDATE))
-        .select_from(each.join(run, run.c.Id.in_(heads)))
-        .where(still_waits, goes(each.c.value))
-        .order_by(urgency(run), run.c.DueAt, run.c.Id)
+        sa.select(*(OTHER.c[column.name] for column in _CANDIDATE))
+        .select_from(each.join(OTHER, OTHER.c.Id.in_(first_ones)))
+        .where(still_waits, *where)
+        .order_by(urgency.desc(), OTHER.c.DueAt, OTHER.c.Id)
         .limit(count)
-        .with_for_update(skip_locked=True, of=run)
+        .with_for_update(skip_locked=True, of=OTHER)
     )
 
 

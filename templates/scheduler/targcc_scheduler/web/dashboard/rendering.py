@@ -74,14 +74,11 @@ def time_tag(
     tag = f'<time datetime="{iso}" title="{title}"'
     if style == "full":
         return Markup(f"{tag}>{title}</time>")  # noqa: S704 - texts in it are escaped
-    relative_tag = ""
-    if style != "clock":
-        relative_tag = f"{tag} data-relative>{escape(relative(instant, now))}</time>"
-    if style == "relative":
-        return Markup(relative_tag)  # noqa: S704 - texts in it are escaped
-    at = f"{tag}>{escape(clock(instant, now, zone))}</time>"
-    both = f'{at} <span class="soft">{relative_tag}</span>'
-    return Markup(at if style == "clock" else both)  # noqa: S704 - texts in it are escaped
+    at = "" if style == "relative" else f"{tag}>{escape(clock(instant, now, zone))}</time>"
+    if style == "clock":
+        return Markup(at)  # noqa: S704 - texts in it are escaped
+    ago = f"{tag} data-relative>{escape(relative(instant, now))}</time>"
+    return Markup(f'{at} <span class="soft">{ago}</span>' if at else ago)  # noqa: S704 - as above
 
 
 def beside(instant: datetime, own: str, now: datetime, zone: ZoneInfo) -> Markup:
