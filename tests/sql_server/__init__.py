@@ -32,7 +32,8 @@ def _leave_defaults_to_babelfish() -> None:
 
     @sa.event.listens_for(sa.Engine, "before_cursor_execute", retval=True)
     def _without_drop(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> Any:
-        return "SELECT 1" if "sys.default_constraints" in statement else statement, parameters
+        drops = "sys.default_constraints" in statement and "drop constraint" in statement.lower()
+        return "SELECT 1" if drops else statement, parameters
 
 
 _REFUSED_FOR_NOW = ("concurrently updated", "exclusive lock on database 'model'")

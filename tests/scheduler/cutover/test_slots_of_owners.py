@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from rt_tools import until
 from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.core.clock import ManualClock
+from targcc_scheduler.db.tables import job_run
 from targcc_scheduler.db.transactions import Store
 from targcc_scheduler.kernel import job_owner as owners
 from targcc_scheduler.kernel.engine.sqlite import EmbeddedEngine
@@ -46,10 +47,9 @@ class World:
         return await self.node.tick()
 
     async def runs(self):
-        query = sa.text("SELECT ScheduledFor FROM c_JobRun ORDER BY Id")
+        query = sa.select(job_run.c.ScheduledFor).order_by(job_run.c.Id)
         async with self.store.read() as connection:
-            texts = await connection.scalars(query)
-            return [datetime.fromisoformat(text).replace(tzinfo=UTC) for text in texts]
+            return list(await connection.scalars(query))
 
     async def seen(self):
         async with self.store.read() as connection:

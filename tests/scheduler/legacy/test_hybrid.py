@@ -127,15 +127,17 @@ async def test_a_job_that_moved_into_the_code_keeps_its_place_when_its_row_is_of
         " VALUES ('Moved already', '0 5 * * * Europe/Berlin', ?)",
         ago(1),
     )
-    columns = "ScheduleText, LastSlot, PausedAt"
-    before = database.rows(f"SELECT {columns} FROM c_JobSchedule")[0]
+    query = (
+        "SELECT ScheduleText, LastSlot, PausedAt FROM c_JobSchedule WHERE JobName = 'Moved already'"
+    )
+    before = database.rows(query)[0]
     await start(old)
     old.add(2, "Other", active=False)
     old.add(3, "Third")
     sql = "SELECT 1 FROM c_JobSchedule WHERE JobName = 'Third'"
     await until(lambda: database.rows(sql))
 
-    assert tuple(database.rows(f"SELECT {columns} FROM c_JobSchedule")[0]) == tuple(before)
+    assert tuple(database.rows(query)[0]) == tuple(before)
 
 
 async def test_a_table_that_cannot_be_read_stops_nothing(old, start):
