@@ -29,11 +29,15 @@ class Silence:
         self._over = asyncio.Event()
         self._over.set()
         heartbeat = scheduler.node._heartbeat
-        beat, require = heartbeat.beat, Lease.require
+        beat, require, known = heartbeat.beat, Lease.require, heartbeat._known_since
 
         async def silent_beat():
             await self._over.wait()
             await beat()
+
+        def unheard(sent_at):
+            if self._over.is_set():  # else a heartbeat that was under way when the silence began
+                known(sent_at)
 
         async def counted(one):
             try:
@@ -43,6 +47,7 @@ class Silence:
                 raise
 
         monkeypatch.setattr(heartbeat, "beat", silent_beat)
+        monkeypatch.setattr(heartbeat, "_known_since", unheard)
         monkeypatch.setattr(Lease, "require", counted)
         monkeypatch.setattr(claimer, "_NEXT_BEAT_SECONDS", 0.05)
 
