@@ -13,7 +13,6 @@ from targcc_scheduler.db.dialects.frequent import FrequentStatement
 from targcc_scheduler.db.dialects.psycopg_driver import QuietConnection
 from targcc_scheduler.db.tables import job_server
 from targcc_scheduler.db.transactions import Store
-from targcc_scheduler.kernel.node import nodes
 from targcc_scheduler.kernel.poller import see
 
 NOW = datetime(2026, 6, 10, 12, 0, 0, 123456, tzinfo=UTC)
@@ -30,6 +29,9 @@ ADD = FrequentStatement(
         HeartbeatAt=NOW,
     )
 )
+
+WHO = FrequentStatement(sa.text("SELECT pg_backend_pid() AS pid").columns(pid=sa.Integer))
+SLEEP = FrequentStatement(sa.text("SELECT pg_sleep(30)::text AS x").columns(x=sa.Text))
 
 
 @pytest.fixture
@@ -70,24 +72,61 @@ async def test_what_the_database_refuses_is_an_error_of_sqlalchemys_and_rolled_b
         assert (await see(connection)).beats == ()
 
 
+@pytest.mark.parametrize("way", [FrequentStatement.all, FrequentStatement.planned_once])
 @pytest.mark.parametrize("begin", ["read", "write", "write_at_once", "beat"])
 @pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
 async def test_a_connection_that_the_server_has_ended_is_an_outage_and_nobody_gets_it_again(
-    store, migrated_url, begin
+    store, migrated_url, begin, way, caplog
 ):
     async def ask_twice():
         async with getattr(store, begin)() as connection:
-            await nodes.database_id(connection)
-            driver = (await connection.get_raw_connection()).driver_connection
-            with psycopg.connect(migrated_url, autocommit=True) as other:
-                other.execute("SELECT pg_terminate_backend(%s)", (driver.info.backend_pid,))
-            await nodes.database_id(connection)
+            [row] = await way(WHO, connection, {})
+            _end(migrated_url, row.pid)
+            await way(WHO, connection, {})
 
     with pytest.raises(OperationalError) as caught:
         await ask_twice()
     assert caught.value.connection_invalidated
+    assert [record for record in caplog.records if record.exc_info] == []
     async with getattr(store, begin)() as connection:
         assert (await see(connection)).beats == ()
+
+
+@pytest.mark.parametrize("way", [FrequentStatement.all, FrequentStatement.planned_once])
+@pytest.mark.parametrize("begin", ["read", "write", "write_at_once", "beat"])
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
+async def test_a_call_that_is_cancelled_while_the_server_ends_its_connection_logs_no_traceback(
+    store, migrated_url, begin, way, caplog
+):
+    backend = []
+
+    async def ask():
+        async with getattr(store, begin)() as connection:
+            [row] = await way(WHO, connection, {})
+            backend.append(row.pid)
+            await way(SLEEP, connection, {})
+
+    asking = asyncio.create_task(ask())
+    await until(lambda: backend and _is_asleep(migrated_url, backend[0]))
+    _end(migrated_url, backend[0])
+    asking.cancel()  # before the loop has looked at the connection
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert [record for record in caplog.records if record.exc_info] == []
+    async with getattr(store, begin)() as connection:
+        assert (await see(connection)).beats == ()
+
+
+def _end(url: str, backend: int) -> None:
+    """Let the server end a connection, and wait until it has."""
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 10000)", (backend,))
+
+
+def _is_asleep(url: str, backend: int) -> bool:
+    with psycopg.connect(url, autocommit=True) as other:
+        query = "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = %s"
+        return bool(other.execute(query, (backend,)).fetchone()[0])
 
 
 @pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, cast
 
 import psycopg
@@ -40,8 +41,9 @@ class PsycopgStatement(DriverStatement):
 
     async def rows(self, connection: AsyncConnection, parameters: Mapping[str, Any]) -> list[Any]:
         """Execute the statement and return its rows as named tuples."""
-        cursor = await self._execute(connection, parameters)
-        return self.named(await cursor.fetchall())
+        async with self._driver(connection) as driver:
+            cursor = await self._execute(driver, parameters)
+            return self.named(await cursor.fetchall())
 
     async def rows_planned_once(
         self, connection: AsyncConnection, parameters: Mapping[str, Any]
@@ -50,23 +52,30 @@ class PsycopgStatement(DriverStatement):
 
         The settings of the plan go with the statement in one round trip and end with its transaction.
         """
-        driver = driver_of(connection)
-        if not (driver.autocommit and psycopg.Pipeline.is_supported()):
-            return await self.rows(connection, parameters)
-        async with driver.pipeline():
-            await driver.execute(_KEEP_PLAN)
-            cursor = await self._execute(connection, parameters)
-        return self.named(await cursor.fetchall())
+        async with self._driver(connection) as driver:
+            if driver.autocommit and psycopg.Pipeline.is_supported():
+                async with driver.pipeline():
+                    await driver.execute(_KEEP_PLAN)
+                    cursor = await self._execute(driver, parameters)
+            else:
+                cursor = await self._execute(driver, parameters)
+            return self.named(await cursor.fetchall())
 
     async def counts(
         self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]
     ) -> list[int]:
         """Execute the statement for each set of parameters and return the number of changed rows of each."""
-        return [(await self._execute(connection, parameters)).rowcount for parameters in many]
+        async with self._driver(connection) as driver:
+            return [(await self._execute(driver, parameters)).rowcount for parameters in many]
 
-    async def _execute(
-        self, connection: AsyncConnection, parameters: Mapping[str, Any]
-    ) -> psycopg.AsyncCursor[Any]:
+    @contextlib.asynccontextmanager
+    async def _driver(
+        self, connection: AsyncConnection
+    ) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """Provide Psycopg's connection in a transaction, or in autocommit mode; raise SQLAlchemy's exceptions.
+
+        The pool drops a connection that was closed meanwhile, as Psycopg closes one when the server does not answer to a cancellation.
+        """
         plain = connection.sync_connection
         if plain is None or plain.invalidated:
             await connection.get_raw_connection()  # reconnects, or raises the reason
@@ -74,23 +83,25 @@ class PsycopgStatement(DriverStatement):
         if not (driver.autocommit or connection.in_transaction()):
             await connection.begin()  # so that the owner of the connection can commit
         try:
-            return await self._execute_on(driver, parameters)
-        except psycopg.Error as error:
-            if driver.closed:  # so that the pool drops it
+            yield driver
+        except BaseException as error:
+            if driver.closed:
                 await connection.invalidate(error)
-            raise self._as_sqlalchemy_has_it(error, driver) from error
+            if isinstance(error, psycopg.Error):
+                raise self._as_sqlalchemy_has_it(error, driver) from error
+            raise
 
     async def rows_on(
         self, driver: psycopg.AsyncConnection[Any], parameters: Mapping[str, Any]
     ) -> list[Any]:
         """Execute the statement on a connection of Psycopg and return its rows as named tuples."""
         try:
-            cursor = await self._execute_on(driver, parameters)
+            cursor = await self._execute(driver, parameters)
         except psycopg.Error as error:
             raise self._as_sqlalchemy_has_it(error, driver) from error
         return self.named(await cursor.fetchall())
 
-    async def _execute_on(
+    async def _execute(
         self, driver: psycopg.AsyncConnection[Any], parameters: Mapping[str, Any]
     ) -> psycopg.AsyncCursor[Any]:
         values = self.values(parameters)
