@@ -1,11 +1,13 @@
 """Tables are created once, by whichever process is first, and are equal on every path and database."""
 
 import asyncio
+import contextlib
 import re
 import sqlite3
 import subprocess
 import sys
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -215,8 +217,27 @@ async def test_a_store_waits_for_connections_that_cancelled_tasks_still_close(
     may_close.set()
     await disposal
     [driver] = drivers
-    if migrated_url.startswith("sqlite"):
+    _assert_closed(driver)
+
+
+@pytest.mark.parametrize("begin", ["read", "write", "write_at_once", "beat"])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_connection_that_is_in_use_when_its_store_is_closed_is_closed_after_its_use(
+    migrated_url, begin, fails
+):
+    store = Store(migrated_url)
+    with contextlib.suppress(LookupError):
+        async with getattr(store, begin)() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            await store.dispose()
+            if fails:
+                raise LookupError
+    _assert_closed(driver)
+
+
+def _assert_closed(driver):
+    if isinstance(driver, psycopg.AsyncConnection):
+        assert driver.closed
+    else:
         with pytest.raises(sqlite3.ProgrammingError, match="closed"):
             driver._open.commit()
-    else:
-        assert driver.closed

@@ -127,6 +127,7 @@ class _Kept:
         self._keep = keep
         self._idle: AsyncConnection | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._is_over = False
 
     @contextlib.asynccontextmanager
     async def lend(self) -> AsyncIterator[AsyncConnection]:
@@ -143,7 +144,7 @@ class _Kept:
             if connection.in_transaction():
                 await connection.rollback()
         except BaseException:
-            closing = asyncio.create_task(connection.close())
+            closing = asyncio.create_task(self._give_back(connection))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
             await asyncio.shield(closing)
@@ -151,11 +152,17 @@ class _Kept:
         if self._idle is None and self._keep:
             self._idle = connection
         else:
-            await connection.close()
+            await self._give_back(connection)
+
+    async def _give_back(self, connection: AsyncConnection) -> None:
+        """Return a connection to the pool; after :meth:`close`, close it, as a pool that was disposed of would leave it open."""
+        if self._is_over:
+            await connection.invalidate()
+        await connection.close()
 
     async def close(self) -> None:
         """Close the idle connection, and keep none from now on. A connection that a cancelled task still closes is waited for."""
-        self._keep = False
+        self._keep, self._is_over = False, True
         if self._closing:
             await asyncio.wait(self._closing)
         connection, self._idle = self._idle, None
