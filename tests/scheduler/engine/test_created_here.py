@@ -108,7 +108,7 @@ async def test_an_error_closes_the_connection_and_is_what_every_path_raises(sche
         raise psycopg.OperationalError("server closed the connection")
 
     with monkeypatch.context() as broken:
-        broken.setattr(psycopg_driver.PsycopgStatement, "_execute_on", fails)
+        broken.setattr(psycopg_driver.PsycopgStatement, "_execute", fails)
         with pytest.raises(sa.exc.OperationalError):
             await scheduler.enqueue(NoteJob, number=1)
     assert driver.closed
