@@ -117,6 +117,21 @@ async def test_a_call_that_is_cancelled_while_the_server_ends_its_connection_log
         assert (await see(connection)).beats == ()
 
 
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
+async def test_one_that_was_kept_and_that_the_server_has_closed_meanwhile_is_lent_to_nobody(
+    store, migrated_url
+):
+    async with store.read() as kept:
+        driver = (await kept.get_raw_connection()).driver_connection
+    async with store.read() as again:
+        assert again is kept
+    _end(migrated_url, driver.info.backend_pid)
+    await until(lambda: not store.dialect.is_open(kept))
+    async with store.read() as another:
+        assert another is not kept
+        assert (await see(another)).beats == ()
+
+
 def _end(url: str, backend: int) -> None:
     """Let the server end a connection, and wait until it has."""
     with psycopg.connect(url, autocommit=True) as other:
@@ -127,22 +142,6 @@ def _is_asleep(url: str, backend: int) -> bool:
     with psycopg.connect(url, autocommit=True) as other:
         query = "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = %s"
         return bool(other.execute(query, (backend,)).fetchone()[0])
-
-
-@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
-async def test_one_that_was_kept_and_that_the_server_has_closed_meanwhile_is_lent_to_nobody(
-    store, migrated_url
-):
-    async with store.read() as kept:
-        driver = (await kept.get_raw_connection()).driver_connection
-    async with store.read() as again:
-        assert again is kept
-    with psycopg.connect(migrated_url, autocommit=True) as other:
-        other.execute("SELECT pg_terminate_backend(%s)", (driver.info.backend_pid,))
-    await until(lambda: not store.dialect.is_open(kept))
-    async with store.read() as another:
-        assert another is not kept
-        assert (await see(another)).beats == ()
 
 
 async def test_a_connection_that_listens_hears_at_once_and_does_not_wake_for_nothing(

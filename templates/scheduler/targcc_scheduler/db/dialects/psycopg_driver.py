@@ -84,7 +84,7 @@ class PsycopgStatement(DriverStatement):
             await connection.begin()  # so that the owner of the connection can commit
         try:
             yield driver
-        except BaseException as error:
+        except (psycopg.Error, asyncio.CancelledError) as error:
             if driver.closed:
                 await connection.invalidate(error)
             if isinstance(error, psycopg.Error):
