@@ -100,7 +100,8 @@ async def test_a_run_that_holds_the_interpreter_is_started_once_and_shown_as_stu
 async def test_a_node_that_is_stuck_for_good_is_killed_before_its_run_goes_to_another(
     migrated_url, client, ledger, start_node
 ):
-    nodes = await _two_nodes(start_node, migrated_url, stuck_after_seconds=3)
+    # The process beside the node has to speak before it ends the node, and before the other node declares it lost.
+    nodes = await _two_nodes(start_node, migrated_url, lost_after_seconds=6, stuck_after_seconds=3)
     run_id = await client.enqueue("HoldsTheGil", first=3600)
     await until(lambda: nodes[0].noted("holds_the_gil begin"), "it has begun")
     owner = _owner(nodes, ledger, run_id)
