@@ -11,8 +11,18 @@ from zoneinfo import ZoneInfo
 import pytest
 from projects import RIG
 from pydantic import BaseModel, SecretStr
-from targcc_scheduler import Alerts, ArgumentsError, JobError, JobResult, JobType, Scheduler, job
+from targcc_scheduler import (
+    Alerts,
+    ArgumentsError,
+    JobError,
+    JobResult,
+    JobType,
+    Scheduler,
+    UnknownJob,
+    job,
+)
 from targcc_scheduler.core.actor import Actor, ActorKind
+from targcc_scheduler.kernel.jobs import registry as registry_module
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.jobs.definition import in_words, name_of, shown_arguments
 from targcc_scheduler.kernel.jobs.discovery import Discovered, discover
@@ -420,3 +430,30 @@ def test_jobs_registered_by_hand_are_added_without_a_look_at_all_others(monkeypa
         registry.add(define(_work, name=name, after=["First"]))
     first = registry.definitions["First"]
     assert [job.name for job in first.followers()] == ["Second", "Third"]
+
+
+def test_a_job_is_found_by_another_name_without_a_look_at_all_jobs(monkeypatch):
+    registry = JobRegistry("rig_jobs_none")
+    registry._discovered = Discovered()
+    for number in range(20):
+        registry.add(define(_work, name=f"Work{number}"))
+    assert registry.find("work 7").name == "Work7"
+    folded, read = registry_module._folded, []
+    monkeypatch.setattr(registry_module, "_folded", lambda name: read.append(name) or folded(name))
+    assert registry.find("work_8").name == "Work8"
+    assert read == ["work_8"]
+    registry.add(define(_work, name="Work20", aliases=("Toil",)))
+    assert registry.find("Toil").name == "Work20"
+    registry.add(define(_work, name="Work20", display_name="Daily Toil"))
+    assert registry.find("daily-toil").name == "Work20"
+    with pytest.raises(UnknownJob, match="Toil"):
+        registry.find("Toil")
+
+
+def test_of_two_jobs_with_the_same_other_name_the_first_counts():
+    registry = JobRegistry("rig_jobs_none")
+    registry._discovered = Discovered()
+    registry.add(define(_work, name="First", display_name="Night Work"))
+    registry.add(define(_work, name="Second", aliases=("nightwork",)))
+    registry.add(define(_work, name="Third", display_name="Night Work"))
+    assert registry.find("nightwork").name == "First"

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from ...core.errors import UnknownJob
@@ -60,6 +61,8 @@ class JobRegistry:
         """The jobs with people's overrides, as callers get the jobs. ``_discovered`` has the jobs without overrides."""
         self._following: dict[str, list[str]] = {}
         """The names of the jobs that follow a job."""
+        self._spellings: _Spellings | None = None
+        """The jobs by other names, made when somebody asks for one."""
 
     @property
     def definitions(self) -> Mapping[str, JobDefinition]:
@@ -169,15 +172,17 @@ class JobRegistry:
                 for parent in definitions[name].after
             ),
         }
-        for name in touched:
-            if name in definitions:
-                changed = self._changed(definitions[name])
-                if name in self._following:
-                    names_after = tuple(self._following[name])
-                    changed = replace(changed, followers=partial(self._some, names_after))
-                self._definitions[name] = changed
-            else:
-                self._definitions.pop(name, None)
+        with self._lock:
+            for name in touched:
+                if name in definitions:
+                    changed = self._changed(definitions[name])
+                    if name in self._following:
+                        names_after = tuple(self._following[name])
+                        changed = replace(changed, followers=partial(self._some, names_after))
+                    self._definitions[name] = changed
+                else:
+                    self._definitions.pop(name, None)
+            self._spellings = None
 
     def _some(self, names: Sequence[str]) -> list[JobDefinition]:
         return [self._definitions[name] for name in names if name in self._definitions]
@@ -270,16 +275,34 @@ class JobRegistry:
         definitions = self.definitions
         if text in definitions:
             return definitions[text]
-        for definition in list(definitions.values()):
-            if text in definition.aliases or _folded(text) in {
-                _folded(definition.name),
-                _folded(definition.display_name),
-            }:
-                return definition
+        with self._lock:
+            if self._spellings is None:
+                self._spellings = _Spellings(definitions.values())
+            definition = self._spellings.find(text)
+        if definition is not None:
+            return definition
         names = {_folded(name): name for name in definitions}
         near = closest(_folded(text), names)
         hint = f": did you mean {names[near]!r}?" if near else ""
         raise UnknownJob(f"there is no job {text!r}{hint}")
+
+
+class _Spellings:
+    """Jobs by their other names, so that a call by one does not look at all jobs; of several jobs, the first counts."""
+
+    def __init__(self, definitions: Iterable[JobDefinition]) -> None:
+        self._exact: dict[str, tuple[int, JobDefinition]] = {}
+        self._folded: dict[str, tuple[int, JobDefinition]] = {}
+        for found in enumerate(definitions):
+            for alias in found[1].aliases:
+                self._exact.setdefault(alias, found)
+            for name in (found[1].name, found[1].display_name):
+                self._folded.setdefault(_folded(name), found)
+
+    def find(self, text: str) -> JobDefinition | None:
+        """Return the job with this earlier name, name or display name."""
+        found = [self._exact.get(text), self._folded.get(_folded(text))]
+        return min(filter(None, found), key=itemgetter(0), default=(0, None))[1]
 
 
 def _taken(place: str, by: JobDefinition, if_taken: str) -> BrokenModule:
