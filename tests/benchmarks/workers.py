@@ -12,7 +12,8 @@ import asyncio
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from statistics import median
 
@@ -33,6 +34,7 @@ WAIT_SECONDS = 300.0
 WARM_UP_RUNS = 400
 """Runs for each process before the measurement: its first runs import, compile and plan statements."""
 Measures = dict[str, float]
+Beside = Callable[[subprocess.Popen[str]], AbstractContextManager[None]]
 
 configure(
     Project(
@@ -59,11 +61,20 @@ async def work(url: str) -> None:
 
 
 class Bench:
-    """Measurements on one server."""
+    """Measurements on one server.
 
-    def __init__(self, server: PostgreSQL, count: int) -> None:
+    Args:
+        server: The server.
+        count: The number of runs to measure.
+        beside: A context for the measured runs, given the first worker's process.
+    """
+
+    def __init__(
+        self, server: PostgreSQL, count: int, beside: Beside = lambda _: nullcontext()
+    ) -> None:
         self._server = server
         self._count = count
+        self._beside = beside
 
     def measure(self, workers: int) -> Measures:
         """Return the figures of a number of workers."""
@@ -101,9 +112,11 @@ class Bench:
             for count in (WARM_UP_RUNS * len(processes), self._count):
                 since = number(NEWEST)
                 asyncio.run(self._create(url, count))
+                is_measured = count == self._count
                 before = spent()
-                asyncio.run(self._resume(url))
-                asyncio.run(_until(lambda: number(LEFT) == 0))
+                with self._beside(processes[0]) if is_measured else nullcontext():
+                    asyncio.run(self._resume(url))
+                    asyncio.run(_until(lambda: number(LEFT) == 0))
                 asyncio.run(asyncio.sleep(2))  # PostgreSQL counts after a second
                 after = spent()
             seconds = number(SECONDS.format(since))

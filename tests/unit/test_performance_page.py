@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,21 @@ def test_a_page_without_a_place_for_the_table_is_an_error():
     assert with_table(
         f"a {BEGIN} old {END} b", {"date": "", "machine": {}, "measures": []}
     ).startswith("a <!--")
+
+
+LOOP = ["Thread.run (threading.py:1)", "Handle._run (asyncio/events.py:78)"]
+
+
+def test_a_flame_graph_shows_our_functions_below_the_loop_and_one_box_for_a_library():
+    from flame import drawn, shortened  # only this test needs its imports
+
+    ours = "settle (targcc_scheduler/kernel/runs/settle.py:130)"
+    library = ["execute (psycopg/cursor.py:1)", "wait (psycopg/waiting.py:2)"]
+    stack = shortened([*LOOP, "step (asyncio/tasks.py:1)", ours, *library])
+    assert stack == ("settle (kernel/runs/settle)", "psycopg (library)")
+    assert shortened([LOOP[0], ours]) == ()  # a thread beside the loop, which waits
+    assert shortened([*LOOP, *library]) == ()
+    graph = drawn(Counter({stack: 1, stack[:1]: 3, ("<lambda> (core/clock)",): 396}), "Title")
+    assert "<title>settle (kernel/runs/settle): 1%</title>" in graph
+    assert "&lt;lambda&gt; 99%" in graph
+    assert "psycopg" not in graph  # less than 1 %
