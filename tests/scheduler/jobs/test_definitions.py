@@ -23,9 +23,15 @@ from targcc_scheduler import (
 )
 from targcc_scheduler.core.actor import Actor, ActorKind
 from targcc_scheduler.kernel.jobs import registry as registry_module
+from targcc_scheduler.kernel.jobs.chains import refused
 from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.jobs.definition import in_words, name_of, shown_arguments
-from targcc_scheduler.kernel.jobs.discovery import Discovered, discover
+from targcc_scheduler.kernel.jobs.discovery import (
+    Discovered,
+    _check_earlier_names,
+    discover,
+    discover_more,
+)
 from targcc_scheduler.kernel.jobs.registry import JobRegistry
 from targcc_scheduler.schedules.errors import CronError
 
@@ -457,3 +463,53 @@ def test_of_two_jobs_with_the_same_other_name_the_first_counts():
     registry.add(define(_work, name="Second", aliases=("nightwork",)))
     registry.add(define(_work, name="Third", display_name="Night Work"))
     assert registry.find("nightwork").name == "First"
+
+
+class CountedJob:
+    """A job that counts how often somebody asks what it follows and which names it had."""
+
+    asked = 0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, attribute: str) -> tuple[str, ...]:
+        assert attribute in {"after", "aliases"}
+        CountedJob.asked += 1
+        return ()
+
+
+def test_what_jobs_follow_and_were_called_is_checked_without_a_look_at_all_jobs_for_each(
+    monkeypatch,
+):
+    """The start of a process with thousands of jobs takes linear time."""
+    monkeypatch.setattr(CountedJob, "asked", 0)
+    jobs = {f"Work{number}": CountedJob(f"Work{number}") for number in range(50)}
+    assert refused(jobs) == {}
+    assert CountedJob.asked <= 2 * len(jobs)
+    discovered = Discovered(RIG, dict(jobs))
+    before = CountedJob.asked
+    _check_earlier_names(define(_work, name="New", aliases=("Old",)), discovered)
+    assert CountedJob.asked == before
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [(["Toil", "Work"], ["Work"]), (["Work", "Toil"], ["Toil"])],  # in the order of the files
+)
+def test_of_a_job_and_another_with_its_earlier_name_the_first_file_counts(
+    tmp_path, monkeypatch, names, wanted
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    package = f"earlier_{'_'.join(names).lower()}"
+    (tmp_path / package).mkdir()
+    for file, name in zip(("b.py", "a.py"), names, strict=True):
+        aliases = ("Toil",) if name == "Work" else ()
+        (tmp_path / package / file).write_text(
+            f"from targcc_scheduler import job\n\n@job(name={name!r}, aliases={aliases})\ndef work(): ...\n"
+        )
+    discovered = discover(package, RIG)
+    assert list(discovered.definitions) == wanted
+    assert "are two jobs" in discovered.broken[0].error
+    discover_more(package, discovered)  # the index of earlier names is made anew
+    assert list(discovered.definitions) == wanted

@@ -50,11 +50,12 @@ def _name(key: str, job: Named) -> str:
 def refused(definitions: Mapping[str, JobDefinition]) -> dict[str, str]:
     """Return the jobs with an invalid ``after``, each with the reason: an unknown job, or a cycle with its path."""
     reasons = {}
-    for name, job in definitions.items():
-        unknown = [job_name for job_name in job.after if job_name not in definitions]
+    after = {name: job.after for name, job in definitions.items()}
+    for name, parents in after.items():
+        unknown = [parent for parent in parents if parent not in after]
         if unknown:
             reasons[name] = f"{name} follows {unknown[0]}, and there is no such job"
-        elif path := circle(name, {job_name: job.after for job_name, job in definitions.items()}):
+        elif path := circle(name, after):
             reasons[name] = f"jobs follow each other in a circle: {' -> '.join(path)}"
     return reasons
 

@@ -86,6 +86,7 @@ class Discovered:
         broken: The files that could not be used.
         modules: The imported modules' names.
         hooks: Receives the discovered hooks.
+        renamed: The jobs with earlier names: their names by each earlier name.
     """
 
     project: Project = field(default_factory=current)
@@ -93,6 +94,7 @@ class Discovered:
     broken: list[BrokenModule] = field(default_factory=list)
     modules: set[str] = field(default_factory=set)
     hooks: Hooks = field(default_factory=Hooks)
+    renamed: dict[str, str] = field(default_factory=dict)
 
 
 def discover(
@@ -134,6 +136,9 @@ def discover_more(package: str, discovered: Discovered) -> None:
     """
     importlib.invalidate_caches()
     known = len(discovered.broken)
+    discovered.renamed.clear()
+    for job in discovered.definitions.values():
+        _note_earlier_names(job, discovered)
     for name in _modules(package, discovered):
         if name in discovered.modules:
             continue
@@ -141,8 +146,8 @@ def discover_more(package: str, discovered: Discovered) -> None:
         module = _import(name, discovered)
         if module is not None:
             _collect(module, discovered)
-    for job, why in refused(discovered.definitions).items():
-        gone = discovered.definitions.pop(job)
+    for key, why in refused(discovered.definitions).items():
+        gone = discovered.definitions.pop(key)
         discovered.broken.append(_broken(gone.module, JobError(why)))
     for broken in discovered.broken[known:]:
         if broken.module == f"{package}.{_HOOKS}":
@@ -218,12 +223,19 @@ def _add(declaration: Declaration, discovered: Discovered) -> None:
     check(definition)
     _check_earlier_names(definition, discovered)
     discovered.definitions[definition.name] = definition
+    _note_earlier_names(definition, discovered)
+
+
+def _note_earlier_names(definition: JobDefinition, discovered: Discovered) -> None:
+    for alias in definition.aliases:
+        discovered.renamed.setdefault(alias, definition.name)
 
 
 def _check_earlier_names(definition: JobDefinition, discovered: Discovered) -> None:
     """Check that no alias names an existing job: the alias would take over that job's rows."""
-    for existing in discovered.definitions.values():
-        if existing.name in definition.aliases or definition.name in existing.aliases:
+    renamed = discovered.renamed.get(definition.name)
+    for name in (*definition.aliases, renamed):
+        if (existing := discovered.definitions.get(name or "")) is not None:
             both = f"{definition.name} and {existing.name}"
             raise ValueError(f"{both} are two jobs, and aliases= says they are one: drop it there")
 
