@@ -91,6 +91,10 @@ async def test_the_end_of_a_parent_goes_down_the_chain(scheduler):
 def test_a_circle_is_named_with_its_path():
     assert circle("A", {"A": ["C"], "B": ["A"], "C": ["B"]}) == ["A", "B", "C", "A"]
     assert circle("A", {"A": ["B"], "B": ["C"], "C": ["B"]}) is None
+    assert circle("A", {"A": ["A"]}) == ["A", "A"]
+    long = {str(number): [str(number + 1)] for number in range(2_000)}
+    assert circle("0", long) is None
+    assert len(circle("0", long | {"2000": ["0"]})) == 2_002
 
 
 def test_a_job_follows_others_or_has_a_schedule():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -61,19 +62,21 @@ def refused(definitions: Mapping[str, JobDefinition]) -> dict[str, str]:
 
 
 def circle(name: str, after: Mapping[str, Iterable[str]]) -> list[str] | None:
-    """Return the path from a job back to itself, in run order; ``None`` without a cycle."""
-
-    def way(path: list[str], seen: set[str]) -> list[str] | None:
-        for parent in after.get(path[0], ()):
-            if parent == name:
-                return [parent, *path]
-            if parent not in seen:
-                seen.add(parent)
-                if cycle := way([parent, *path], seen):
-                    return cycle
+    """Return the shortest path from a job back to itself, in run order; ``None`` without a cycle."""
+    follower: dict[str, str] = {}
+    waiting = deque([name])
+    while waiting and name not in follower:
+        job = waiting.popleft()
+        for parent in after.get(job, ()):
+            if parent not in follower:
+                follower[parent] = job
+                waiting.append(parent)
+    if name not in follower:
         return None
-
-    return way([name], set())
+    path = [name, follower[name]]
+    while path[-1] != name:
+        path.append(follower[path[-1]])
+    return path
 
 
 def chains(definitions: Iterable[JobDefinition]) -> tuple[tuple[JobDefinition, ...], ...]:
