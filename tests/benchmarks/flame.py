@@ -12,8 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -50,12 +49,18 @@ def recorded(process: subprocess.Popen[str], stacks: Counter[Stack]) -> Iterator
         command = ["uvx", "py-spy", "record", "--function", "--rate", "500", "--format", "raw"]
         recorder = subprocess.Popen(
             [*command, "--pid", str(process.pid), "--output", str(output)],
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        time.sleep(2)  # it begins
-        yield
-        recorder.send_signal(signal.SIGINT)
-        if recorder.wait() != 0:
+        assert recorder.stdout is not None
+        try:
+            if not recorder.stdout.readline():  # py-spy says that it samples
+                raise SystemExit("py-spy cannot sample the process")
+            yield
+        finally:
+            recorder.send_signal(signal.SIGINT)
+            recorder.communicate()
+        if recorder.returncode != 0:
             raise SystemExit("py-spy has ended with an error")
         for line in output.read_text(encoding="utf-8").splitlines():
             frames, _, count = line.rpartition(" ")
@@ -81,36 +86,33 @@ def shortened(frames: Sequence[str]) -> Stack:
 
 def drawn(stacks: Counter[Stack], title: str) -> str:
     """Return a flame graph: the callers above, the called functions below, the width of a box its share of the samples."""
-    total = sum(stacks.values())
-    boxes: list[str] = []
-    deepest = 0
-
-    def draw(of: Counter[Stack], left: float, depth: int) -> None:
-        nonlocal deepest
-        names = Counter[str]()
-        for stack, count in of.items():
-            if stack:
-                names[stack[0]] += count
-        for name, count in names.most_common():
-            if count / total < LEAST:
-                break
-            deepest = max(deepest, depth)
-            boxes.append(box(name, count / total, left, depth))
-            inner = Counter({stack[1:]: n for stack, n in of.items() if stack[:1] == (name,)})
-            draw(inner, left, depth + 1)
-            left += count / total * WIDTH
-
-    draw(stacks, 0, 1)
-    height = (deepest + 1) * ROW
+    shown = list(boxes(stacks, stacks.total()))
+    height = (max((depth for *_, depth in shown), default=0) + 1) * ROW
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="11">',
             f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
             f'<text x="4" y="13">{escape(title)}</text>',
-            *boxes,
+            *(box(*each) for each in shown),
             "</svg>\n",
         ]
     )
+
+
+def boxes(
+    stacks: Counter[Stack], total: int, left: float = 0, depth: int = 1
+) -> Iterator[tuple[str, float, float, int]]:
+    """Yield the name, share, left edge and row of each function with enough samples, callers first."""
+    called: dict[str, Counter[Stack]] = defaultdict(Counter)
+    for stack, count in stacks.items():
+        if stack:
+            called[stack[0]][stack[1:]] += count
+    for name, inner in sorted(called.items(), key=lambda pair: -pair[1].total()):
+        share = inner.total() / total
+        if share >= LEAST:
+            yield name, share, left, depth
+            yield from boxes(inner, total, left, depth + 1)
+            left += share * WIDTH
 
 
 def box(name: str, share: float, left: float, depth: int) -> str:
@@ -190,7 +192,7 @@ def main() -> None:
             server.stop()
     for file, (stacks, title) in graphs.items():
         (DOCS / file).write_text(
-            drawn(stacks, f"{title}: {sum(stacks.values()):,} samples"), encoding="utf-8"
+            drawn(stacks, f"{title}: {stacks.total():,} samples"), encoding="utf-8"
         )
 
 

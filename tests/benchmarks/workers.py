@@ -109,12 +109,12 @@ class Bench:
                 }
 
             since = 0.0
-            for count in (WARM_UP_RUNS * len(processes), self._count):
+            warm_up = WARM_UP_RUNS * len(processes), lambda _: nullcontext()
+            for count, beside in (warm_up, (self._count, self._beside)):
                 since = number(NEWEST)
                 asyncio.run(self._create(url, count))
-                is_measured = count == self._count
                 before = spent()
-                with self._beside(processes[0]) if is_measured else nullcontext():
+                with beside(processes[0]):
                     asyncio.run(self._resume(url))
                     asyncio.run(_until(lambda: number(LEFT) == 0))
                 asyncio.run(asyncio.sleep(2))  # PostgreSQL counts after a second

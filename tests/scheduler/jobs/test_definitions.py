@@ -466,7 +466,7 @@ def test_of_two_jobs_with_the_same_other_name_the_first_counts():
 
 
 class CountedJob:
-    """A job that counts how often somebody asks what it follows and which names it had."""
+    """A job without ``after`` and ``aliases`` that counts the reads of both."""
 
     asked = 0
 

@@ -40,7 +40,7 @@ def resident_bytes(process_id: int | None = None) -> int:
         OSError: The process is gone.
     """
     if ON_LINUX:
-        file = f"/proc/{process_id or 'self'}/statm"
+        file = f"{_PROC}/{process_id or 'self'}/statm"
         with open(file, "rb", 0) as pages:  # noqa: PTH123 - Path.read_text() takes twice as long
             return int(pages.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     process, error = _other_process(process_id)

@@ -86,7 +86,7 @@ class Discovered:
         broken: The files that could not be used.
         modules: The imported modules' names.
         hooks: Receives the discovered hooks.
-        renamed: The jobs with earlier names: their names by each earlier name.
+        renamed: The jobs' names by their earlier names.
     """
 
     project: Project = field(default_factory=current)
@@ -233,10 +233,9 @@ def _note_earlier_names(definition: JobDefinition, discovered: Discovered) -> No
 
 def _check_earlier_names(definition: JobDefinition, discovered: Discovered) -> None:
     """Check that no alias names an existing job: the alias would take over that job's rows."""
-    renamed = discovered.renamed.get(definition.name)
-    for name in (*definition.aliases, renamed):
-        if (existing := discovered.definitions.get(name or "")) is not None:
-            both = f"{definition.name} and {existing.name}"
+    for name in (*definition.aliases, discovered.renamed.get(definition.name)):
+        if name in discovered.definitions:
+            both = f"{definition.name} and {name}"
             raise ValueError(f"{both} are two jobs, and aliases= says they are one: drop it there")
 
 
