@@ -300,13 +300,13 @@ async def test_a_pass_reads_the_rows_since_the_last_pass(
 
     monkeypatch.setattr(statistics, "fold", counted_fold)
     await fold_statistics(store, BEGIN + timedelta(days=2))
-    assert read == [24, 24]  # rows are moved, then none is left
+    assert [rows for rows in read if rows] == [6] * 8  # rows are moved, then none is left
     read.clear()
     await fold_statistics(store, BEGIN + timedelta(days=2, hours=3))
     assert read == [3, 3]
     read.clear()
     await fold_statistics(store, BEGIN + timedelta(days=2, hours=3))
-    assert read == [0]
+    assert read == []
     async with store.engine.connect() as connection:
         shards = await connection.scalars(sa.select(job_stat.c.Shard).order_by(job_stat.c.BeginsAt))
         assert list(shards) == [0] * 27 + [7] * 21

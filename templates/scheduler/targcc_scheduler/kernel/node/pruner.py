@@ -29,6 +29,8 @@ log = logging.getLogger("targcc.node.pruner")
 
 _FOLDED_AFTER, _FOLDED_UNTIL = timedelta(days=1), timedelta(days=30)
 """Age of the statistics rows that are merged; older rows are merged already."""
+_FOLDED_AT_ONCE = timedelta(hours=6)
+"""Period of the statistics rows that are merged at once: each step reads all rows of its period."""
 
 Progress = Callable[[Counter[str]], None]
 
@@ -95,8 +97,8 @@ async def upkeep(
 
 
 async def compare_counts(store: Store, now: datetime) -> None:
-    """Log each stored count that differs from its rows."""
-    async with store.read() as connection:
+    """Log each stored count that differs from its rows. The history of a day is read, on SQLite in a thread of its own."""
+    async with store.engine.connect() as connection:
         differences = await counts.differences(connection, now)
     for difference in differences:
         log.warning("%s: targcc doctor shows the way out", difference)
@@ -156,13 +158,15 @@ async def fold_statistics(store: Store, now: datetime) -> None:
     async with store.read() as connection:
         last = await statistics.folded_until(connection)
     since = since if last is None else max(since, last)
-    pace, folded = Throttle.on(store), 1
-    while folded:
+    pace, begins = Throttle.on(store), since
+    while begins < before:
+        ends = min(begins + _FOLDED_AT_ONCE, before)
+        fold = partial(statistics.fold, since=begins, before=ends, most=pace.size)
         started = time.monotonic()
-        fold = partial(statistics.fold, since=since, before=before, most=pace.size)
         folded = await store.change(fold)
-        taken = time.monotonic() - started
-        await pace.rest(taken)
+        await pace.rest(time.monotonic() - started)
+        if not folded:
+            begins = ends
     if since < before:
         await store.change(lambda connection: statistics.note_folded(connection, before, now))
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import SYSTEM
-from ...core.states import FINAL, RunState
+from ...core.states import RunState
 from ...db.dialects import known
 from ...db.dialects.frequent import changed
 from ...db.tables import job_link, job_run, logged_job
@@ -33,13 +33,11 @@ class Kept:
 
     Args:
         key: The key column; later rows have larger keys.
-        at: The column with the instant at which a row's age begins.
-        over: Condition for rows that may be removed.
+        at: The column with the instant at which a row's age begins; NULL in a row that may not be removed, such as an unfinished run.
     """
 
     key: sa.Column[Any]
     at: sa.Column[Any]
-    over: sa.ColumnElement[bool]
 
     @property
     def job(self) -> sa.Column[Any]:
@@ -48,8 +46,9 @@ class Kept:
         return column
 
 
-RUNS = Kept(job_run.c.Id, job_run.c.CompletedAt, job_run.c.State.in_(sorted(FINAL)))
-HISTORY = Kept(logged_job.c.ID, logged_job.c.StartedAt, sa.true())
+# No condition on the state of runs: SQLite without statistics would read every old run by an index of states, at each step.
+RUNS = Kept(job_run.c.Id, job_run.c.CompletedAt)
+HISTORY = Kept(logged_job.c.ID, logged_job.c.StartedAt)
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ async def old_rows(
     connection: AsyncConnection, kept: Kept, *, before: datetime, after: OldRow | None, most: int
 ) -> list[OldRow]:
     """Return at most ``most`` rows older than the instant ``before``, oldest first, starting after the row ``after``."""
-    rows = sa.select(kept.at, kept.key, kept.job).where(kept.over, kept.at < before)
+    rows = sa.select(kept.at, kept.key, kept.job).where(kept.at < before)
     if after is not None:
         place = sa.tuple_(sa.literal(after.at, kept.at.type), sa.literal(after.key, kept.key.type))
         rows = rows.where(sa.tuple_(kept.at, kept.key) > place)
@@ -75,7 +74,8 @@ async def old_rows(
 
 async def border(connection: AsyncConnection, kept: Kept, job: str, keep: int) -> int:
     """Return the largest key of a job's rows that may be removed, so that the ``keep`` newest rows stay; 0 if no row may be removed."""
-    newest = sa.select(kept.key).where(kept.job == job, kept.over).order_by(kept.key.desc())
+    removable = sa.select(kept.key).where(kept.job == job, kept.at.is_not(None))
+    newest = removable.order_by(kept.key.desc())
     return int(await connection.scalar(newest.offset(keep).limit(1)) or 0)
 
 
