@@ -8,8 +8,21 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 from targcc_scheduler.db.engines import sync_engine
-from targcc_scheduler.db.tables import job_batch, job_limit, job_log_line, job_run, logged_job
+from targcc_scheduler.db.tables import (
+    job_batch,
+    job_delivery,
+    job_failure,
+    job_limit,
+    job_log_line,
+    job_request,
+    job_run,
+    job_shadow,
+    job_stat,
+    logged_job,
+)
 from targcc_scheduler.db.transactions import Store
+from targcc_scheduler.features.events.model import remove_old as remove_messages
+from targcc_scheduler.kernel import error_groups, idempotency, job_owner, statistics
 from targcc_scheduler.kernel.node.pruner import prune
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -180,3 +193,61 @@ async def test_the_file_becomes_smaller(database):
     await store.dispose()
     assert database.one("PRAGMA freelist_count") == 0
     assert database.one("PRAGMA page_count") < pages / 5
+
+
+async def remove_statistics(connection, before, _, most):
+    return await statistics.remove(connection, before=before, most=most)
+
+
+@pytest.mark.parametrize(
+    ("remove", "table", "row"),
+    [
+        (job_owner.prune, job_shadow, {"JobName": "Report", "Slot": NOW}),
+        (
+            idempotency.remove_old,
+            job_request,
+            {"Scope": "7", "RequestKey": "{}", "Digest": "7", "BegunAt": NOW},
+        ),
+        (
+            error_groups.remove_old,
+            job_failure,
+            {"Cause": "{}", "JobName": "Report", "Kind": "ValueError", "FirstAt": NOW},
+        ),
+        (
+            remove_messages,
+            job_delivery,
+            {"WebhookId": 7, "MessageId": "{}", "Event": "run", "Body": "", "Status": "done", "CreatedAt": NOW},
+        ),
+        (
+            remove_statistics,
+            job_stat,
+            {"JobName": "{}", "BeginsAt": NOW, "Outcome": "failed", "Bucket": 1, "Shard": 0, "Count": 1},
+        ),
+    ],
+    ids=lambda value: value.name if isinstance(value, sa.Table) else "",
+)  # fmt: skip
+async def test_a_step_removes_a_limited_number_of_rows(store, migrated_url, remove, table, row):
+    [at] = (name for name, value in row.items() if value == NOW)
+    texts = [name for name, value in row.items() if value == "{}"]
+    rows = [
+        row | {at: NOW - timedelta(days=days)} | dict.fromkeys(texts, f"of {days} days ago")
+        for days in (90, 80, 70, 60, 50, 0)
+    ]
+    fill(migrated_url, table, rows)
+    removed = []
+    for _ in range(4):
+        async with store.write() as connection:
+            removed.append(await remove(connection, MONTH_AGO, NOW, 2))
+    assert removed == [2, 2, 1, 0]
+    async with store.read() as connection:
+        assert list(await connection.scalars(sa.select(table.c[at]))) == [NOW]
+
+
+async def test_a_pass_removes_all_old_requests(store, migrated_url):
+    """A request is kept for a day, whatever the age of the runs that are kept."""
+    old = {"Scope": "7", "Digest": "7", "BegunAt": NOW - timedelta(days=2)}
+    requests = [old | {"RequestKey": f"{n}"} for n in range(250)]
+    fill(migrated_url, job_request, [*requests, old | {"RequestKey": "new", "BegunAt": NOW}])
+    await prune(store, before=MONTH_AGO, keep_last=0, now=NOW)
+    async with store.read() as connection:
+        assert list(await connection.scalars(sa.select(job_request.c.RequestKey))) == ["new"]

@@ -39,9 +39,16 @@ FILL = (
     INSERT INTO c_JobStat (JobName, BeginsAt, Outcome, Bucket, Shard, Count)
     SELECT JobName, strftime('%Y-%m-%d %H:%M:%S.000000', strftime('%s', StartedAt) / 900 * 900, 'unixepoch') AS BeginsAt, State, 1, 7, count(*)
     FROM c_JobRun GROUP BY 1, 2, 3""",
+    """
+    INSERT INTO c_JobRequest (Scope, RequestKey, Digest, BegunAt)
+    SELECT JobName, Id, '7', StartedAt FROM c_JobRun""",
+    "INSERT INTO c_JobShadow (JobName, Slot) SELECT JobName, StartedAt FROM c_JobRun",
+    """
+    INSERT INTO c_JobDelivery (WebhookId, MessageId, Event, Body, Status, CreatedAt)
+    SELECT 7, Id, 'run', '', 'done', StartedAt FROM c_JobRun""",
     f"DELETE FROM c_JobTextDue WHERE RunId < {ROWS - 2000}",
 )  # fmt: skip
-"""Insert runs of 58 days, with attempts and statistics; the texts of the newest wait for their index."""
+"""Insert runs of 58 days, with attempts, statistics, requests, slots and messages; the texts of the newest wait for their index."""
 
 
 @job()

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.errors import UnknownFailure
 from ..core.states import RunState
 from ..db.dialects import known
-from ..db.dialects.frequent import FrequentStatement, changed, insert_new
+from ..db.dialects.frequent import FrequentStatement, changed, insert_new, remove_some
 from ..db.tables import (
     job_alert_thread,
     job_concern,
@@ -259,11 +259,11 @@ async def change(connection: AsyncConnection, cause: str, **values: Any) -> None
     )
 
 
-async def remove_old(connection: AsyncConnection, before: datetime) -> None:
-    """Delete error groups that began before an instant and have no runs left; keep muted groups."""
+async def remove_old(connection: AsyncConnection, before: datetime, _: datetime, most: int) -> int:
+    """Delete up to ``most`` error groups that began before an instant and have no runs left, and return their number; keep muted groups."""
     has_runs = sa.exists().where(job_run.c.Cause == job_failure.c.Cause)
-    old = [job_failure.c.FirstAt < before, job_failure.c.MutedAt.is_(None)]
-    await connection.execute(sa.delete(job_failure).where(*old, ~has_runs))
+    old = job_failure.c.FirstAt < before, job_failure.c.MutedAt.is_(None), ~has_runs
+    return await remove_some(connection, job_failure, *old, most=most)
 
 
 async def require(connection: AsyncConnection, cause: str) -> Any:

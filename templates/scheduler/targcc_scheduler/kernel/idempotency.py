@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.errors import IdempotencyError, RunStateError
 from ..db.dialects import known
-from ..db.dialects.frequent import insert_new
+from ..db.dialects.frequent import insert_new, remove_some
 from ..db.tables import job_idempotency, job_request, job_run
 from .runs.values import NewRun
 from .unique import NOBODY
@@ -176,9 +176,10 @@ async def forget(connection: AsyncConnection, scope: str, key: str) -> None:
     )
 
 
-async def remove_old(connection: AsyncConnection, now: datetime) -> None:
-    """Delete requests older than :data:`KEPT_FOR`."""
-    await connection.execute(sa.delete(job_request).where(_answer.BegunAt < now - KEPT_FOR))
+async def remove_old(connection: AsyncConnection, _: datetime, now: datetime, most: int) -> int:
+    """Delete up to ``most`` requests older than :data:`KEPT_FOR`, and return their number."""
+    is_old = _answer.BegunAt < now - KEPT_FOR
+    return await remove_some(connection, job_request, is_old, most=most)
 
 
 def _is_answer(scope: str, key: str) -> tuple[sa.ColumnElement[bool], ...]:

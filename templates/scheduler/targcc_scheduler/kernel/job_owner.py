@@ -15,7 +15,7 @@ from ..core.actor import Actor
 from ..core.states import ACTIVE, WAITING, RunState
 from ..db.columns import UtcDateTime
 from ..db.dialects import known
-from ..db.dialects.frequent import FrequentStatement, changed
+from ..db.dialects.frequent import FrequentStatement, remove_some
 from ..db.tables import job_owner, job_run, job_schedule, job_shadow
 
 # Values in ``c_JobOwner``.
@@ -236,6 +236,6 @@ async def recorded(
     return slots
 
 
-async def prune(connection: AsyncConnection, before: datetime) -> int:
-    """Delete slots before an instant; return the number of deleted slots."""
-    return await changed(connection, sa.delete(job_shadow).where(job_shadow.c.Slot < before))
+async def prune(connection: AsyncConnection, before: datetime, _: datetime, most: int) -> int:
+    """Delete up to ``most`` slots before an instant, and return their number."""
+    return await remove_some(connection, job_shadow, job_shadow.c.Slot < before, most=most)

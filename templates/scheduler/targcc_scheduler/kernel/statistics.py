@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.states import FINAL, RunState
 from ..db.dialects import known
 from ..db.dialects.base import MOST, SUMS, Insert
-from ..db.dialects.frequent import changed
+from ..db.dialects.frequent import remove_some
 from ..db.tables import job_run, job_setting, job_stat, logged_job
 from .runs.values import HISTORY_SHARD, Ending, added_up
 
@@ -94,10 +94,7 @@ async def _move(
 
 async def remove(connection: AsyncConnection, *, before: datetime, most: int) -> int:
     """Delete up to ``most`` rows from before an instant; return the number of deleted rows."""
-    key = list(job_stat.primary_key)
-    old = sa.select(*key).where(job_stat.c.BeginsAt < before).order_by(job_stat.c.BeginsAt)
-    removal = sa.delete(job_stat).where(sa.tuple_(*key).in_(old.limit(most)))
-    return await changed(connection, removal)
+    return await remove_some(connection, job_stat, job_stat.c.BeginsAt < before, most=most)
 
 
 def _added_to(connection: AsyncConnection | sa.Connection) -> Insert:

@@ -200,6 +200,15 @@ async def changed(
     return (await connection.execute(change, parameters)).rowcount
 
 
+async def remove_some(
+    connection: AsyncConnection, table: sa.Table, *where: sa.ColumnElement[bool], most: int
+) -> int:
+    """Delete up to ``most`` rows that satisfy ``where``, and return their number."""
+    key = list(table.primary_key)
+    is_one = sa.tuple_(*key).in_(sa.select(*key).where(*where).limit(most))
+    return await changed(connection, sa.delete(table).where(is_one))
+
+
 def changed_by(connection: sa.Connection, change: Change) -> int:
     """Execute an ``UPDATE`` or ``DELETE`` on a sync connection and return the number of its rows."""
     return connection.execute(change).rowcount

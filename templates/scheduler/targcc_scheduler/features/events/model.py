@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.states import FINAL, RunState
 from ...db.dialects import known
-from ...db.dialects.frequent import changed
+from ...db.dialects.frequent import changed, remove_some
 from ...db.tables import job_delivery, job_run, job_webhook
 from ...kernel.runs.values import Settlement
 
@@ -397,14 +397,11 @@ async def deliveries(
     return [_message_of(row) for row in rows]
 
 
-async def remove_old(connection: AsyncConnection, _: datetime, now: datetime, __: int) -> int:
-    """Disable unheard handlers, and delete delivered and failed messages older than :data:`KEPT_FOR`. Return 0: all is done at once."""
+async def remove_old(connection: AsyncConnection, _: datetime, now: datetime, most: int) -> int:
+    """Disable unheard handlers, and delete up to ``most`` delivered and failed messages older than :data:`KEPT_FOR`; return their number."""
     await give_up_unheard(connection, now)
-    old = sa.delete(job_delivery).where(
-        _message.DueAt.is_(None), _message.CreatedAt < now - KEPT_FOR
-    )
-    await connection.execute(old)
-    return 0
+    old = _message.DueAt.is_(None), _message.CreatedAt < now - KEPT_FOR
+    return await remove_some(connection, job_delivery, *old, most=most)
 
 
 # Handlers in the code. Handlers get the same messages as webhooks. A message is due until its handler returns.

@@ -32,6 +32,13 @@ _FOLDED_AFTER, _FOLDED_UNTIL = timedelta(days=1), timedelta(days=30)
 _FOLDED_AT_ONCE = timedelta(hours=6)
 """Period of the statistics rows that are merged at once: each step reads all rows of its period."""
 
+_OF_KERNEL = {
+    "shadow slots": owners.prune,
+    "error groups": error_groups.remove_old,
+    "requests": idempotency.remove_old,
+}
+"""Functions that remove old rows of the kernel's other tables; the same interface as :class:`~..feature.Retention`."""
+
 Progress = Callable[[Counter[str]], None]
 
 
@@ -77,11 +84,9 @@ async def upkeep(
     await count_history(store)
     await fold_statistics(store, now)
     await compare_counts(store, now)
-    before = now - timedelta(days=wanted.days or settings.history_days)
-    await store.change(lambda connection: _remove_small(connection, before, now))
     removed = await prune(
         store,
-        before=before,
+        before=now - timedelta(days=wanted.days or settings.history_days),
         keep_last=settings.history_keep if wanted.keep_last is None else wanted.keep_last,
         statistics_before=now - timedelta(days=settings.statistics_days),
         audit=AuditAge(now - timedelta(days=settings.audit_days), now),
@@ -102,13 +107,6 @@ async def compare_counts(store: Store, now: datetime) -> None:
         differences = await counts.differences(connection, now)
     for difference in differences:
         log.warning("%s: targcc doctor shows the way out", difference)
-
-
-async def _remove_small(connection: AsyncConnection, before: datetime, now: datetime) -> None:
-    """Remove old rows of the kernel's small tables."""
-    await owners.prune(connection, before)
-    await error_groups.remove_old(connection, before)
-    await idempotency.remove_old(connection, now)
 
 
 async def sweep_files(store: Store, settings: Settings, now: datetime) -> None:
@@ -206,7 +204,7 @@ async def prune(
         await pruner.remove_statistics(statistics_before)
     if now is not None:
         await pruner.remove_keys(now)
-        await pruner.remove_of_features(now)
+        await pruner.remove_rest(now)
     await pruner.give_back()
     return {name: pruner.removed[name] for name in ("runs", "attempts", "audit", "statistics")}
 
@@ -245,14 +243,15 @@ class _Pruner:
         while seen is not None:
             await self._step(what, step)
 
-    async def remove_of_features(self, now: datetime) -> None:
-        """Remove old rows of the features, such as batches without runs."""
+    async def remove_rest(self, now: datetime) -> None:
+        """Remove old rows of the kernel's other tables and of the features, such as batches without runs."""
 
         async def step(remove: Callable[..., Awaitable[int]], connection: AsyncConnection) -> int:
             return await remove(connection, self._before, now, self._pace.size)
 
-        for feature, part in parts(Retention):
-            while await self._step(feature.name, partial(step, feature.load(part))):
+        features = {feature.name: feature.load(part) for feature, part in parts(Retention)}
+        for name, remove in (_OF_KERNEL | features).items():
+            while await self._step(name, partial(step, remove)):
                 pass
 
     async def remove_audit(self, age: AuditAge) -> None:
