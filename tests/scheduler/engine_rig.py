@@ -229,10 +229,12 @@ class Node:
         async with self.store.write() as connection:
             await create.stage_due(connection, self.clock.now())
 
-    async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
+    async def due(self, queues: Collection[str], within: timedelta) -> tuple[bool, datetime | None]:
         async with self.store.read() as connection:
             now = self.clock.now()
-            return await create.waiting_work(connection, queues, now, self.fingerprint)
+            return await create.waiting_work(
+                connection, queues, now, now + within, self.fingerprint
+            )
 
     async def perform(self, claim: values.Claim) -> None:
         self.begun.append(claim.run_id)

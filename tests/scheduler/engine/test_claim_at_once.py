@@ -166,7 +166,7 @@ async def test_a_node_with_a_long_history_reads_no_table_from_end_to_end(node):
     async with node.store.write_at_once() as connection:
         for _ in range(20):
             await statement.all(connection, {})
-            assert await create.waiting_work(connection, ["default"], now) == (False, None)
+            assert await create.waiting_work(connection, ["default"], now, now) == (False, None)
     await answers(node, "SELECT pg_stat_force_next_flush()")
     assert await answers(node, scans) == before
 

@@ -1,4 +1,4 @@
-"""The work of SQLite for each statement on the scheduler's event loop, beside a long history.
+"""The work of SQLite for each statement on the scheduler's event loop, beside a long history and many waiting runs.
 
 A long statement there delays heartbeats, claims and all other work. The work is counted in instructions of SQLite's virtual machine, which are
 the same on a busy machine. The database has no statistics, as nothing runs ``ANALYZE`` on SQLite.
@@ -46,9 +46,14 @@ FILL = (
     """
     INSERT INTO c_JobDelivery (WebhookId, MessageId, Event, Body, Status, CreatedAt)
     SELECT 7, Id, 'run', '', 'done', StartedAt FROM c_JobRun""",
+    """
+    INSERT INTO c_JobRun (JobName, JobType, State, Queue, DueAt, CreatedAt, TriggeredBy)
+    SELECT 'Quick', 'FireAndForget', CASE WHEN Id % 2 THEN 'enqueued' ELSE 'scheduled' END, CASE WHEN Id % 2 THEN 'other' ELSE 'default' END,
+        strftime('%Y-%m-%d %H:%M:%S.000000', 'now', '1 days'), StartedAt, 'System'
+    FROM c_JobRun""",
     f"DELETE FROM c_JobTextDue WHERE RunId < {ROWS - 2000}",
 )  # fmt: skip
-"""Insert runs of 58 days, with attempts, statistics, requests, slots and messages; the texts of the newest wait for their index."""
+"""Insert runs of 58 days, with attempts, statistics, requests, slots and messages, and as many runs that wait; the texts of the newest wait for their index."""
 
 
 @job()
@@ -136,12 +141,14 @@ async def count(scheduler: Scheduler, table: str) -> int:
     return int(await scheduler.read(lambda db: db.scalar(query)))
 
 
-async def test_no_statement_on_the_loop_reads_a_long_history(scheduler: Scheduler, steps: Steps):
+async def test_no_statement_on_the_loop_reads_all_ended_or_all_waiting_runs(
+    scheduler: Scheduler, steps: Steps
+):
     for run_id in [await scheduler.enqueue(quick) for _ in range(20)]:
         assert await scheduler.wait(run_id, 30) == "succeeded"
     removed = await scheduler.prune(days=30, keep_last=KEEP)
     assert removed["runs"] == removed["attempts"] > ROWS // 3
-    assert await count(scheduler, "c_JobRun") == ROWS + 20 - removed["runs"]
+    assert await count(scheduler, "c_JobRun") == 2 * ROWS + 20 - removed["runs"]
     merged = "c_JobStat WHERE Shard = {} AND BeginsAt BETWEEN date('now', '-29 days') AND date('now', '-2 days')"
     assert [await count(scheduler, merged.format(shard)) > 0 for shard in (0, 7)] == [True, False]
     assert len(steps) > 40

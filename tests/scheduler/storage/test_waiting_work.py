@@ -35,7 +35,7 @@ async def test_there_is_work_where_a_run_waits_or_is_due(monkeypatch, waits, nex
         return [SimpleNamespace(waits=waits, next_due=next_due)]
 
     monkeypatch.setattr(create, "_WAITING_WORK", SimpleNamespace(all=rows))
-    assert await create.waiting_work(None, ["default"], NOW) == (is_there, next_due)
+    assert await create.waiting_work(None, ["default"], NOW, NOW + SECOND) == (is_there, next_due)
 
 
 async def test_staging_returns_the_number_of_runs(monkeypatch):

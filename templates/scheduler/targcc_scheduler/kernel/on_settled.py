@@ -35,7 +35,7 @@ _IS_EXPIRED = sa.and_(
     _c.ExpiresAt.is_not(None),
     _c.CompletedAt.is_(None),
     _c.ExpiresAt <= sa.bindparam("now", type_=UtcDateTime),
-    is_in_state(*sorted(UNBEGUN)),
+    is_in_state(*sorted(UNBEGUN), by_index=False),
     sa.or_(
         _c.State != RunState.AWAITING, _c.Ties.op("&")(sa.literal_column(str(int(Tie.ASKS)))) != 0
     ),

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -103,8 +103,8 @@ class Worker(Protocol):
     async def perform(self, claim: Claim) -> None:
         """Run the job and settle the run. Return when the outcome is in the database, or the run no longer belongs to this node."""
 
-    async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
-        """Return whether runs wait for a worker in these queues, and the next due instant."""
+    async def due(self, queues: Collection[str], within: timedelta) -> tuple[bool, datetime | None]:
+        """Return whether runs wait for a worker in these queues, and the next due instant within a period."""
 
     def spread(self, seconds: float) -> float:
         """Return an interval of polls of which any node's is enough: longer with many nodes."""

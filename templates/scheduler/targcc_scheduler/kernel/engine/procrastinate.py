@@ -856,7 +856,8 @@ class ProcrastinateEngine:
     async def _waiting(self, worker: Worker, queues: list[str]) -> tuple[bool, datetime | None]:
         """Return whether runs wait for a worker, and the next due instant. Stage runs that are due."""
         try:
-            waiting, due = await worker.due(queues)
+            within = timedelta(seconds=worker.spread(self._poll.total_seconds()))
+            waiting, due = await worker.due(queues, within)
             if due is not None and due <= self._clock.now():
                 await worker.stage()  # for runs that are blocked, or ask for their keys
         except QUEUE_OUTAGES:  # the claims log the outage

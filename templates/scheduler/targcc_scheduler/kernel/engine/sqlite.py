@@ -366,7 +366,7 @@ class EmbeddedEngine:
         self, worker: Worker, queues: Sequence[str]
     ) -> tuple[bool, datetime | None]:
         """Stage runs that are due; return whether runs wait, and the next due instant."""
-        waiting, next_due = await worker.due(queues)
+        waiting, next_due = await worker.due(queues, self._poll)
         if next_due is not None and next_due <= self._clock.now():
             await worker.stage()
         return waiting, next_due

@@ -145,7 +145,12 @@ _WAITING_WORK = FrequentStatement(
         .where(is_in_state(RunState.ENQUEUED), _MINE, NOT_REFUSED, CLAIMABLE)
         .label("waits"),
         sa.select(sa.func.min(job_run.c.DueAt))
-        .where(is_in_state(*WAITS_FOR_ITS_TIME), _MINE, CLAIMABLE)
+        .where(
+            is_in_state(*WAITS_FOR_ITS_TIME),
+            job_run.c.DueAt <= sa.bindparam("until", type_=UtcDateTime),
+            _MINE,
+            CLAIMABLE,
+        )
         .scalar_subquery()
         .label("next_due"),
     )
@@ -158,14 +163,19 @@ def refused_by(fingerprint: str) -> str:
 
 
 async def waiting_work(
-    connection: AsyncConnection, queues: Collection[str], now: datetime, fingerprint: str = ""
+    connection: AsyncConnection,
+    queues: Collection[str],
+    now: datetime,
+    until: datetime,
+    fingerprint: str = "",
 ) -> tuple[bool, datetime | None]:
     """Look for work in queues.
 
     Returns:
-        Whether there is work: an enqueued run that the node has not refused, or a run that is due. The instant at which the next run is due.
+        Whether there is work: an enqueued run that the node has not refused, or a run that is due. The instant at which the next run is due,
+        or ``None`` if none is due by ``until``: a look at all scheduled runs would read those of the other queues too.
     """
-    parameters = {"queues": list(queues), "refused": refused_by(fingerprint)}
+    parameters = {"queues": list(queues), "refused": refused_by(fingerprint), "until": until}
     (row,) = await _WAITING_WORK.all(connection, parameters)
     next_due: datetime | None = row.next_due
     return bool(row.waits) or (next_due is not None and next_due <= now), next_due

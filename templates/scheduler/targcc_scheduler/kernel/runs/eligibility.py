@@ -38,7 +38,7 @@ _ALERTED = "\talerted"
 _MOST = 500
 """Maximum number of runs to offer, report or give up at a time."""
 
-_WAITS = is_in_state(*sorted(WAITING))
+_WAITS = is_in_state(*sorted(WAITING), by_index=False)
 _REFUSE = (
     sa.update(job_run)
     .where(
@@ -156,14 +156,15 @@ async def not_asked_yet(
 
     ``after`` is the last id of the previous call.
     """
+    number = sa.func.coalesce(job_run.c.Id, 0)  # SQLite would read all runs in the order of ids
     rows = await connection.execute(
         _waiting(
             job_run.c.UnknownSince.is_not(None),
             job_run.c.RefusedBy.not_like(refused_by(fingerprint)),
             job_run.c.Queue.in_(list(queues)),
-            job_run.c.Id > after,
+            number > after,
         )
-        .order_by(job_run.c.Id)
+        .order_by(number)
         .limit(_MOST)
     )
     return [Waiting(row.Id, row.Queue, row.Priority, row.DueAt) for row in rows]

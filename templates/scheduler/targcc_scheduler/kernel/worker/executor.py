@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -341,11 +341,13 @@ class Executor:
         """Make due runs ``enqueued``, or take their deferred keys; see :class:`~..engine.port.Worker`."""
         await claimer.stage_due(self._services, self._definitions, self.identity)
 
-    async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
+    async def due(self, queues: Collection[str], within: timedelta) -> tuple[bool, datetime | None]:
         """Return whether runs wait in these queues, and when the next run is due; see :class:`~..engine.port.Worker`."""
         async with self._store.read() as connection:
             now = self._clock.now()
-            return await create.waiting_work(connection, queues, now, self.fingerprint)
+            return await create.waiting_work(
+                connection, queues, now, now + within, self.fingerprint
+            )
 
     def spread(self, seconds: float) -> float:
         """Return an interval for the number of nodes; see :class:`~..engine.port.Worker`."""
