@@ -66,3 +66,31 @@ async def test_a_run_is_due_at_its_instant(migrated_url, state, due, number):
         now = await connection.scalar(sa.select(job_run.c.State))
     assert now == (RunState.ENQUEUED if number else state)
     await store.dispose()
+
+
+@pytest.mark.parametrize(
+    ("due", "found"),
+    [
+        (NOW - SECOND, (True, NOW - SECOND)),
+        (NOW, (True, NOW)),
+        (NOW + SECOND, (False, NOW + SECOND)),
+        (NOW + SECOND + timedelta(microseconds=1), (False, None)),
+    ],
+)
+async def test_the_next_due_instant_is_looked_for_within_a_period(migrated_url, due, found):
+    store = Store(migrated_url)
+    row = {
+        "JobName": "A",
+        "JobType": "Manual",
+        "Queue": "q",
+        "CreatedAt": NOW,
+        "TriggeredBy": "dana",
+    }
+    rows = [
+        row | {"State": state, "DueAt": at}
+        for state, at in (("scheduled", due), ("retrying", NOW + 3600 * SECOND))
+    ]
+    async with store.write() as connection:
+        await connection.execute(sa.insert(job_run), rows)
+        assert await create.waiting_work(connection, ["q"], NOW, NOW + SECOND) == found
+    await store.dispose()

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.states import ACTIVE, FINAL, RunState
 from ...db.dialects import known
+from ...db.dialects.frequent import remove_some
 from ...db.tables import job_batch, job_link, job_run
 from ...kernel import dependencies
 from ...kernel.runs.values import Effects, NewRun, Ready, RunId, Settlement, Tie, over
@@ -237,15 +238,11 @@ async def _discard_lost(connection: AsyncConnection, now: datetime) -> list[Sett
 
 
 async def prune(connection: AsyncConnection, before: datetime, _: datetime, most: int) -> int:
-    """Delete batches and flows that ended before an instant and have no runs and no inner batches. Return the number of rows."""
+    """Delete up to ``most`` batches and flows that ended before an instant and have no runs and no inner batches; return their number."""
     c, inner = job_batch.c, job_batch.alias("inner_batch")
     empty = sa.and_(
         ~sa.exists().where(job_run.c.BatchId == c.Id),
         ~sa.exists().where(inner.c.ParentId == c.Id),
     )
-    old = sa.select(c.Id).where(c.State != BatchState.RUNNING, c.CompletedAt < before)
-    ids = list((await connection.execute(old.where(empty).order_by(c.Id).limit(most))).scalars())
-    if ids:
-        among = known.of(connection).among(c.Id, ids)
-        await connection.execute(sa.delete(job_batch).where(among))
-    return len(ids)
+    old = c.State != BatchState.RUNNING, c.CompletedAt < before, empty
+    return await remove_some(connection, job_batch, *old, most=most)

@@ -847,16 +847,18 @@ class ProcrastinateEngine:
         names = [name for queue in self._queues for name in queue.queues]
         while not self._draining.is_set():
             self._due_later.clear()
-            waiting, due = await self._waiting(worker, names)
+            poll = worker.spread(self._poll.total_seconds())
+            waiting, due = await self._waiting(worker, names, timedelta(seconds=poll))
             if waiting:
                 for queue in self._queues:
                     queue.look()
-            await pause(self._due_later, self._until(worker, due))
+            await pause(self._due_later, self._until(poll, due))
 
-    async def _waiting(self, worker: Worker, queues: list[str]) -> tuple[bool, datetime | None]:
-        """Return whether runs wait for a worker, and the next due instant. Stage runs that are due."""
+    async def _waiting(
+        self, worker: Worker, queues: list[str], within: timedelta
+    ) -> tuple[bool, datetime | None]:
+        """Return whether runs wait for a worker, and the next due instant within a period. Stage runs that are due."""
         try:
-            within = timedelta(seconds=worker.spread(self._poll.total_seconds()))
             waiting, due = await worker.due(queues, within)
             if due is not None and due <= self._clock.now():
                 await worker.stage()  # for runs that are blocked, or ask for their keys
@@ -864,9 +866,8 @@ class ProcrastinateEngine:
             return False, None
         return waiting, due
 
-    def _until(self, worker: Worker, due: datetime | None) -> timedelta:
-        """Return the time until the next poll."""
-        poll = worker.spread(self._poll.total_seconds())
+    def _until(self, poll: float, due: datetime | None) -> timedelta:
+        """Return the time until the next poll: ``poll`` seconds, or less if a run is due before."""
         left = poll if due is None else (due - self._clock.now()).total_seconds()
         if left < -_BEHIND:  # overdue: the run is blocked
             return self._poll
