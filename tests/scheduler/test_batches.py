@@ -179,8 +179,10 @@ async def test_what_an_earlier_release_has_ended_is_counted_by_the_sweep(schedul
 
     async def sweep():
         async with scheduler.store.write() as connection:
+            assert await batch_effects.any_missed(connection)
             came = await batch_effects.sweep(connection, now)
             await hand_on(scheduler._host.engine, connection, came, now)
+            assert not await batch_effects.any_missed(connection)
 
     await scheduler.call(sweep())
     row = await _batch(scheduler, batch.batch_id)
@@ -201,7 +203,9 @@ async def test_a_batch_goes_with_its_last_run_and_what_waits_for_it_is_discarded
             gone = sa.text("DELETE FROM c_JobRun WHERE JobName = 'Invoice'")
             await connection.execute(gone)
             assert await batch_effects.prune(connection, later, later, 10) == 1
+            assert await batch_effects.any_missed(connection)
             await batch_effects.sweep(connection, later)
+            assert not await batch_effects.any_missed(connection)
 
     await scheduler.call(prune())
     assert await _states(scheduler, "Report") == ["cancelled"]

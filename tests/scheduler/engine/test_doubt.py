@@ -284,12 +284,12 @@ def held_up(url: str) -> int | None:
 async def test_a_claim_that_comes_through_after_the_node_has_looked_for_it_is_given_back(
     scheduler, migrated_url
 ):
+    claims = Claims(scheduler)
     first = await scheduler.enqueue("Hello")
-    # so that the next claim is a single statement
+    # so that the next claim is a single statement, and knows of ``claims``
     assert await scheduler.wait(first, 40) == RunState.SUCCEEDED
     executor = scheduler.node.executor
     hold(scheduler.node)
-    claims = Claims(scheduler)
     waiting = "SELECT FROM c_JobRun WHERE Id = %s AND State = 'enqueued' FOR UPDATE"
     with psycopg.connect(migrated_url) as other:
         is_locked = False

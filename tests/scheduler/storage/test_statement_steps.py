@@ -1,4 +1,4 @@
-"""The work of SQLite for each statement on the scheduler's event loop, beside a long history and many waiting runs.
+"""The work of SQLite for each statement on the scheduler's event loop, beside a long history and many runs that wait.
 
 A long statement there delays heartbeats, claims and all other work. The work is counted in instructions of SQLite's virtual machine, which are
 the same on a busy machine. The database has no statistics, as nothing runs ``ANALYZE`` on SQLite.
@@ -18,6 +18,7 @@ from targcc_scheduler import JobContext, Scheduler, Settings, job
 from targcc_scheduler.db.dialects import sqlite_driver
 from targcc_scheduler.db.dialects.sqlite import SQLiteDialect
 from targcc_scheduler.db.engines import sync_engine
+from targcc_scheduler.kernel.runs.values import Tie, waits_for
 
 pytestmark = pytest.mark.slow
 
@@ -51,9 +52,21 @@ FILL = (
     SELECT 'Quick', 'FireAndForget', CASE WHEN Id % 2 THEN 'enqueued' ELSE 'scheduled' END, CASE WHEN Id % 2 THEN 'other' ELSE 'default' END,
         strftime('%Y-%m-%d %H:%M:%S.000000', 'now', '1 days'), StartedAt, 'System'
     FROM c_JobRun""",
+    f"""
+    INSERT INTO c_JobRun (JobName, JobType, State, Queue, DueAt, CreatedAt, TriggeredBy, Ties, UniqueKey, LimitKey)
+    SELECT 'Quick', JobType, 'awaiting', Queue, DueAt, CreatedAt, TriggeredBy, CASE WHEN Id % 2 THEN {int(Tie.FOLLOWS)}
+        ELSE {int(Tie.KEYED | Tie.ASKS)} END, CASE WHEN Id % 2 = 0 THEN 'key' END, CASE WHEN Id % 2 = 0 THEN '{waits_for('key')}' END
+    FROM c_JobRun WHERE CompletedAt IS NULL""",
+    "INSERT INTO c_JobUnique (JobName, UniqueKey, RunId, Scope) SELECT 'Quick', 'key', min(Id), 'active' FROM c_JobRun WHERE State = 'scheduled'",
+    """
+    INSERT INTO c_JobLink (ChildId, ParentKind, ParentId, Condition, Quorum, Otherwise)
+    SELECT Id, 'run', (SELECT min(Id) FROM c_JobRun WHERE State = 'scheduled'), 'success', 'all', 'discard'
+    FROM c_JobRun WHERE State = 'awaiting' AND UniqueKey IS NULL""",
     f"DELETE FROM c_JobTextDue WHERE RunId < {ROWS - 2000}",
 )  # fmt: skip
-"""Insert runs of 58 days, with attempts, statistics, requests, slots and messages, and as many runs that wait; the texts of the newest wait for their index."""
+"""Insert runs of 58 days, with attempts, statistics, requests, slots and messages; as many runs that are due tomorrow; and as many that wait, half of
+them for one of these, half for its unique key. The texts of the newest runs wait for their index.
+"""
 
 
 @job()
@@ -148,7 +161,9 @@ async def test_no_statement_on_the_loop_reads_all_ended_or_all_waiting_runs(
         assert await scheduler.wait(run_id, 30) == "succeeded"
     removed = await scheduler.prune(days=30, keep_last=KEEP)
     assert removed["runs"] == removed["attempts"] > ROWS // 3
-    assert await count(scheduler, "c_JobRun") == 2 * ROWS + 20 - removed["runs"]
+    assert await count(scheduler, "c_JobRun") == 3 * ROWS + 20 - removed["runs"]
+    await scheduler.call(scheduler.node.maintenance.sweep_once())
+    assert await count(scheduler, "c_JobRun WHERE State = 'awaiting'") == ROWS
     merged = "c_JobStat WHERE Shard = {} AND BeginsAt BETWEEN date('now', '-29 days') AND date('now', '-2 days')"
     assert [await count(scheduler, merged.format(shard)) > 0 for shard in (0, 7)] == [True, False]
     assert len(steps) > 40

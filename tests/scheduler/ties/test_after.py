@@ -11,7 +11,7 @@ from targcc_scheduler.core.actor import Actor, ActorKind
 from targcc_scheduler.core.errors import UnknownRun
 from targcc_scheduler.db.dialects import known
 from targcc_scheduler.db.tables import job_link, job_run
-from targcc_scheduler.kernel import on_settled
+from targcc_scheduler.kernel import dependencies, on_settled
 from targcc_scheduler.kernel.engine.submit import hand_on
 
 DANA = Actor(ActorKind.MANUAL, "dana")
@@ -127,8 +127,11 @@ async def test_the_parent_of_the_callers_own_transaction_and_what_an_older_node_
     assert await states(scheduler, child) == ["awaiting"]
 
     async def sweep(connection):
-        assert await on_settled.any_waits(connection, scheduler.clock.now())
-        settled = await on_settled.sweep(connection, scheduler.clock.now())
+        now = scheduler.clock.now()
+        sweeps = await on_settled.missed(connection, now)
+        assert sweeps == [dependencies.sweep]
+        settled = await on_settled.sweep(connection, sweeps, now)
+        assert await on_settled.missed(connection, now) == []
         await hand_on(scheduler._host.engine, connection, settled, scheduler.clock.now())
 
     await scheduler.change(sweep)

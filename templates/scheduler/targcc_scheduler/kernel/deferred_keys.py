@@ -499,7 +499,6 @@ _UNHEARD = (
     sa.select(_waiting.JobName, _waiting.UniqueKey)
     .where(is_in_state(RunState.AWAITING), _WAITS, sa.not_(IS_LIMIT), sa.not_(_IS_HELD))
     .distinct()
-    .limit(_MOST_SWEPT)
 )
 
 
@@ -524,9 +523,15 @@ async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetim
     return await _wake(connection, keyed, now)
 
 
+async def any_missed(connection: AsyncConnection) -> bool:
+    """Return whether a run waits for a unique key which has become free."""
+    return (await connection.execute(_UNHEARD.limit(1))).first() is not None
+
+
 async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
     """Wake runs that wait for a unique key which has become free without a settlement telling them."""
-    return await _wake(connection, (await connection.execute(_UNHEARD)).all(), now)
+    keys = (await connection.execute(_UNHEARD.limit(_MOST_SWEPT))).all()
+    return await _wake(connection, keys, now)
 
 
 async def _wake(connection: AsyncConnection, rows: Iterable[Any], now: datetime) -> Effects:

@@ -275,28 +275,28 @@ async def lost(connection: AsyncConnection, parent_ids: Sequence[int], now: date
     return await _decide(connection, children, now)
 
 
+_parent = job_run.alias("parent")
+_UNTOLD = sa.and_(
+    job_link.c.Outcome.is_(None), sa.or_(_parent.c.Id.is_(None), _parent.c.State.in_(sorted(FINAL)))
+)
+_IN_VAIN = sa.and_(_IS_UNMET, _parent.c.Id.is_(None))
+_MISSED = (
+    sa.select(job_link.c.ParentId, _parent.c.State, job_link.c.Outcome)
+    .join(job_run, job_run.c.Id == job_link.c.ChildId)
+    .outerjoin(_parent, _parent.c.Id == job_link.c.ParentId)
+    .where(is_in_state(RunState.AWAITING), job_run.c.Ties.bitwise_and(int(Tie.FOLLOWS)) != 0)
+    .where(job_link.c.ParentKind == RUN, sa.or_(_UNTOLD, _IN_VAIN))
+)
+
+
+async def any_missed(connection: AsyncConnection) -> bool:
+    """Return whether a parent is over or gone and a child does not know."""
+    return (await connection.execute(_MISSED.limit(1))).first() is not None
+
+
 async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
     """Resolve parents that are over or gone and whose children do not know: a node of an earlier release ended or removed the parents."""
-    parent = job_run.alias("parent")
-    unheard = sa.and_(
-        job_link.c.Outcome.is_(None),
-        sa.or_(parent.c.Id.is_(None), parent.c.State.in_(sorted(FINAL))),
-    )
-    in_vain = sa.and_(_IS_UNMET, parent.c.Id.is_(None))
-    waits = sa.and_(
-        is_in_state(RunState.AWAITING), job_run.c.Ties.bitwise_and(int(Tie.FOLLOWS)) != 0
-    )
-    query = (
-        sa.select(job_link.c.ParentId, parent.c.State, job_link.c.Outcome)
-        .select_from(
-            job_link.join(job_run, job_run.c.Id == job_link.c.ChildId).outerjoin(
-                parent, parent.c.Id == job_link.c.ParentId
-            )
-        )
-        .where(waits, job_link.c.ParentKind == RUN, sa.or_(unheard, in_vain))
-        .limit(_MOST_SWEPT)
-    )
-    rows = (await connection.execute(query)).all()
+    rows = (await connection.execute(_MISSED.limit(_MOST_SWEPT))).all()
     outcomes = {row.ParentId: str(row.State or DELETED) for row in rows if row.Outcome is None}
     gone = [row.ParentId for row in rows if row.Outcome is not None]
     return together(

@@ -270,11 +270,11 @@ class Follower(Protocol):
     ) -> Effects:
         """Apply the effects of removed runs; ``rows`` are their rows as they were."""
 
-    async def sweep(self, connection: AsyncConnection, now: datetime) -> Effects:
-        """Apply effects that no settlement applied."""
+    async def any_missed(self, connection: AsyncConnection) -> bool:
+        """Return whether :meth:`sweep` finds work. This may read all waiting runs, and locks nothing."""
 
-    async def any_goes_on(self, connection: AsyncConnection) -> bool:
-        """Return whether :meth:`sweep` may find work."""
+    async def sweep(self, connection: AsyncConnection, now: datetime) -> Effects:
+        """Apply some of the effects that no settlement applied."""
 
 
 class JobChanger(Protocol):

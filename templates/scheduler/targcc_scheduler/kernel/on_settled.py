@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import UNBEGUN, RunState
 from ..db.columns import UtcDateTime
-from ..db.dialects.frequent import FrequentStatement, is_among, listed
+from ..db.dialects.frequent import is_among, listed
 from ..db.tables import job_run
 from . import deferred_keys, dependencies, limits
 from .feature import AfterSettle, Follower, load
@@ -41,14 +41,8 @@ _IS_EXPIRED = sa.and_(
     ),
     _c.Attempt == 0,
 )
-_THERE_ARE_SOME = FrequentStatement(sa.select(sa.exists().where(_IS_EXPIRED).label("some")))
+_ANY_EXPIRED = sa.select(sa.exists().where(_IS_EXPIRED))
 _EXPIRED = sa.select(job_run).where(_IS_EXPIRED).with_for_update(skip_locked=True)
-
-
-async def any_expired(connection: AsyncConnection, now: datetime) -> bool:
-    """Return whether any run has expired."""
-    (row,) = await _THERE_ARE_SOME.all(connection, {"now": now})
-    return bool(row.some)
 
 
 async def sweep_expired(connection: AsyncConnection, now: datetime) -> Effects:
@@ -84,34 +78,27 @@ def _end(row: Row) -> Settlement:
 #
 # The order is: dependencies, the features in the order of ``FEATURES``, limits, deferred keys. Each function looks at ``ties`` first.
 
-_ANY_WAITS = sa.select(sa.exists().where(is_in_state(RunState.AWAITING)))
+Sweep = Callable[[AsyncConnection, datetime], Awaitable[Effects]]
+"""Applies some of the effects that no settlement applied, at a given instant."""
 
 
-async def any_waits(connection: AsyncConnection, now: datetime) -> bool:
-    """Return whether :func:`sweep` may find work.
+async def missed(connection: AsyncConnection, now: datetime) -> list[Sweep]:
+    """Return the sweeps that find work now.
 
-    That is so while a run waits for other runs or for capacity, a run has expired, or work of a feature, such as a batch, is in progress.
+    Runs expire, and nodes of an earlier release settle and remove runs without telling dependents. All waiting runs and running batches are
+    read, so no lock should be held meanwhile.
     """
-    if await connection.scalar(_ANY_WAITS) or await any_expired(connection, now):
-        return True
-    features: Sequence[Follower] = load(AfterSettle)
-    for feature in features:
-        if await feature.any_goes_on(connection):
-            return True
-    return False
+    followers: tuple[Follower, ...] = dependencies, *load(AfterSettle), deferred_keys
+    sweeps: list[Sweep] = [
+        follower.sweep for follower in followers if await follower.any_missed(connection)
+    ]
+    if await connection.scalar(_ANY_EXPIRED, {"now": now}):
+        sweeps.insert(0, sweep_expired)
+    return sweeps
 
 
-async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
-    """Apply some of the effects that no settlement applied.
-
-    Such effects come from expired runs, and from nodes of an earlier release, which settle and remove runs without telling dependents.
-    """
-    sweeps = (
-        sweep_expired,
-        dependencies.sweep,
-        *(feature.sweep for feature in load(AfterSettle)),
-        deferred_keys.sweep,
-    )
+async def sweep(connection: AsyncConnection, sweeps: Sequence[Sweep], now: datetime) -> Effects:
+    """Apply some of the effects that :func:`missed` has found."""
     return together([await step(connection, now) for step in sweeps])
 
 

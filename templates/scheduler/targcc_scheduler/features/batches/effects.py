@@ -177,10 +177,35 @@ def _final(failed: int, cancelled_by: str | None) -> BatchState:
     return BatchState.FAILED if cancelled_by is None else BatchState.CANCELLED
 
 
-async def any_goes_on(connection: AsyncConnection) -> bool:
-    """Return whether a batch is running."""
-    open_ = sa.exists().where(job_batch.c.State == BatchState.RUNNING, IS_BATCH)
-    return bool(await connection.scalar(sa.select(open_)))
+_inner = job_batch.alias("inner_batch")
+_GOES_ON = sa.or_(
+    sa.exists().where(job_run.c.BatchId == job_batch.c.Id, job_run.c.State.in_(sorted(ACTIVE))),
+    sa.exists().where(_inner.c.ParentId == job_batch.c.Id, _inner.c.State == BatchState.RUNNING),
+)
+_STANDS = sa.select(job_batch.c.Id).where(
+    job_batch.c.State == BatchState.RUNNING, IS_BATCH, ~_GOES_ON
+)
+_LOST = (
+    sa.select(job_run)
+    .where(job_run.c.State == RunState.AWAITING)
+    .where(
+        job_run.c.Id.in_(
+            sa.select(job_link.c.ChildId).where(
+                job_link.c.ParentKind == dependencies.BATCH,
+                ~sa.exists().where(job_batch.c.Id == job_link.c.ParentId),
+            )
+        )
+    )
+    .order_by(job_run.c.Id)
+)
+
+
+async def any_missed(connection: AsyncConnection) -> bool:
+    """Return whether a running batch has no active member, or a run waits for a deleted batch."""
+    return (
+        await connection.scalar(_STANDS.limit(1)) is not None
+        or await connection.scalar(_LOST.limit(1)) is not None
+    )
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
@@ -188,25 +213,21 @@ async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
 
     Nodes of an earlier release end and remove runs without counting them.
     """
-    c, inner = job_batch.c, job_batch.alias("inner_batch")
-    goes_on = sa.or_(
-        sa.exists().where(job_run.c.BatchId == c.Id, job_run.c.State.in_(sorted(ACTIVE))),
-        sa.exists().where(inner.c.ParentId == c.Id, inner.c.State == BatchState.RUNNING),
-    )
-    still = sa.select(c.Id).where(c.State == BatchState.RUNNING, IS_BATCH, ~goes_on)
-    ids = list((await connection.execute(still.order_by(c.Id.desc()).limit(_MOST_SWEPT))).scalars())
+    c = job_batch.c
+    found = await connection.scalars(_STANDS.order_by(c.Id.desc()).limit(_MOST_SWEPT))
+    ids = found.all()
     changes = {}
     for batch_id in ids:  # check with the row locked: a concurrent add has committed or waits
         lock = sa.select(c.Pending, c.Failed).where(c.Id == batch_id).with_for_update()
         row = (await connection.execute(lock)).one()
-        if await connection.scalar(still.where(c.Id == batch_id)) is None:
+        if await connection.scalar(_STANDS.where(c.Id == batch_id)) is None:
             continue
         bad = sa.select(sa.func.count()).where(
             job_run.c.BatchId == batch_id,
             job_run.c.State.in_(sorted(FINAL - {RunState.SUCCEEDED})),
         )
         bad_inner = sa.select(sa.func.count()).where(
-            inner.c.ParentId == batch_id, inner.c.State != BatchState.SUCCEEDED
+            _inner.c.ParentId == batch_id, _inner.c.State != BatchState.SUCCEEDED
         )
         failed = int(await connection.scalar(bad) or 0) + int(
             await connection.scalar(bad_inner) or 0
@@ -219,19 +240,7 @@ async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
 
 async def _discard_lost(connection: AsyncConnection, now: datetime) -> list[Settlement]:
     """Cancel runs that wait for pruned batches: pruned batches cannot be retried."""
-    gone = sa.and_(
-        job_link.c.ParentKind == dependencies.BATCH,
-        ~sa.exists().where(job_batch.c.Id == job_link.c.ParentId),
-    )
-    query = (
-        sa.select(job_run)
-        .where(job_run.c.State == RunState.AWAITING)
-        .where(job_run.c.Id.in_(sa.select(job_link.c.ChildId).where(gone)))
-        .order_by(job_run.c.Id)
-        .limit(_MOST_SWEPT)
-        .with_for_update()
-    )
-    rows = list(await connection.execute(query))
+    rows = list(await connection.execute(_LOST.limit(_MOST_SWEPT).with_for_update()))
     return await dependencies.discard(
         connection, rows, await dependencies.links_of(connection, [row.Id for row in rows]), now
     )

@@ -56,29 +56,24 @@ async def removed(connection: AsyncConnection, gone: Sequence[Any], now: datetim
     return await _advance_steps(connection, left, now)
 
 
-async def any_goes_on(connection: AsyncConnection) -> bool:
-    """Return whether a flow is running."""
-    query = sa.select(job_batch.c.Id).where(
-        job_batch.c.State == StepState.RUNNING, job_batch.c.Kind == model.KIND
-    )
-    return (await connection.execute(query.limit(1))).first() is not None
+_IS_ACTIVE = sa.exists().where(
+    job_run.c.BatchId == job_batch.c.Id, job_run.c.State.in_(ACTIVE), job_run.c.Step.is_not(None)
+)
+_STANDS = (
+    sa.select(job_batch.c.Id)
+    .where(job_batch.c.State == StepState.RUNNING, job_batch.c.Kind == model.KIND, ~_IS_ACTIVE)
+    .order_by(job_batch.c.Id)
+)
+
+
+async def any_missed(connection: AsyncConnection) -> bool:
+    """Return whether a running flow has no active run."""
+    return await connection.scalar(_STANDS.limit(1)) is not None
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Effects:
     """Advance running flows that have no active run, because a writer without knowledge of flows ended or deleted the last one."""
-    active = (
-        sa.select(job_run.c.Id)
-        .where(job_run.c.BatchId == job_batch.c.Id, job_run.c.State.in_(ACTIVE))
-        .where(job_run.c.Step.is_not(None))
-        .exists()
-    )
-    query = (
-        sa.select(job_batch.c.Id)
-        .where(job_batch.c.State == StepState.RUNNING, job_batch.c.Kind == model.KIND, ~active)
-        .order_by(job_batch.c.Id)
-        .limit(_MOST_SWEPT)
-    )
-    flow_ids = await connection.scalars(query)
+    flow_ids = await connection.scalars(_STANDS.limit(_MOST_SWEPT))
     return await _advance_all(connection, dict.fromkeys(flow_ids), now)
 
 

@@ -127,12 +127,14 @@ class Maintenance:
 
     async def _sweep_ties(self) -> None:
         services, ending = self._context.services, self._context.ending
-        async with services.store.read() as connection:
-            more = await on_settled.any_waits(connection, services.clock.now())
+        # On SQLite, the engine reads in a thread of its own, as this may read many runs.
+        async with services.store.engine.connect() as connection:
+            sweeps = await on_settled.missed(connection, services.clock.now())
+        more = bool(sweeps)
         while more and not ending.is_set():
             async with services.store.write() as connection:
                 now = services.clock.now()
-                effects = await on_settled.sweep(connection, now)
+                effects = await on_settled.sweep(connection, sweeps, now)
                 await hand_on(services.engine, connection, effects, now)
             services.engine.wake()
             more = bool(effects.settled)
