@@ -8,6 +8,7 @@ from runtime_fixtures import (
     database,
     empty_database,
     make_scheduler,
+    no_sweeps,
     not_started,
     notes,
     scheduler,

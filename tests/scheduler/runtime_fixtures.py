@@ -9,6 +9,7 @@ import pytest
 import sql_server
 from rt_tools import QUICK, Database, NodeProcess, ServerDatabase
 from targcc_scheduler import Scheduler, Settings
+from targcc_scheduler.kernel.node.maintenance import Maintenance
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +25,16 @@ def database(tmp_path: Path, empty_database: Path, request: pytest.FixtureReques
         return ServerDatabase(request.getfixturevalue("migrated_mssql_url"), tmp_path)
     shutil.copy(empty_database, tmp_path / "jobs.db")
     return Database(tmp_path / "jobs.db")
+
+
+@pytest.fixture
+def no_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep nodes from sweeping, for tests that write what a sweep mends; the first sweep comes at any time after the start."""
+
+    async def nothing(_: Maintenance) -> None:
+        """Sweep nothing."""
+
+    monkeypatch.setattr(Maintenance, "sweep_once", nothing)
 
 
 @pytest.fixture(scope="module")

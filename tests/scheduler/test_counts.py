@@ -86,6 +86,7 @@ async def test_statistics_that_lack_a_success_differ(scheduler, ledger):
     assert text.endswith("counts 0 successes, its rows are 1")
 
 
+@pytest.mark.usefixtures("no_sweeps")
 async def test_a_limit_that_more_runs_take_than_it_has_differs(scheduler, ledger):
     await scheduler.start(schedule=False)
     for run_id in await scheduler.enqueue_many(send, [{"number": 1}] * 2):

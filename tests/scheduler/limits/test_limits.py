@@ -186,6 +186,7 @@ async def test_tokens_come_at_the_rate_and_a_few_are_saved_up(scheduler):
         assert start - began >= tokens * timedelta(seconds=0.2)
 
 
+@pytest.mark.usefixtures("no_sweeps")
 async def test_a_raised_limit_of_a_new_release_is_swept(scheduler):
     await scheduler.start(schedule=False)
     run_id = await scheduler.enqueue(LimitedJob, tenant="z")
