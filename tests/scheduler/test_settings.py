@@ -5,7 +5,15 @@ import importlib.util
 import pytest
 from pydantic import ValidationError
 from targcc_scheduler import Project, Settings
+from targcc_scheduler.core import masking
 from targcc_scheduler.core.masking import MASK, mask
+
+
+@pytest.fixture
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the secrets of other tests, which may be those of this test."""
+    for name, value in vars(masking.KnownSecrets()).items():
+        monkeypatch.setattr(masking.KNOWN, name, value)
 
 
 def problem(**values: str) -> str:
@@ -74,8 +82,10 @@ def test_a_number_is_finite_and_bounded(name: str, number: str):
         "postgresql://jobs@db/x?password=hunter2&sslmode=require",
         "postgresql://jobs:a?hunter2@db/x",
         "mysql://jobs:hunter2/x@db/x",
+        "postgresql://jobs:hunter2",
     ],
 )
+@pytest.mark.usefixtures("nothing_known")
 def test_no_error_about_settings_and_no_message_shows_a_password_with_a_slash(url: str):
     for name in ("database_url", "legacy_url", "cutover_url"):
         try:
@@ -87,6 +97,24 @@ def test_no_error_about_settings_and_no_message_shows_a_password_with_a_slash(ur
     assert "hunter2" not in mask(f"could not resolve the host in {url}")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://server-1:5432,server-2:5432/all-the-jobs",
+        "postgresql://[fd00::server-1]/all-the-jobs",
+        "postgresql://server-1/all-the-jobs",
+        "mssql://server-1:1433/all-the-jobs",
+        "sqlite:///C:/server-1/all-the-jobs.db",
+        "docker://server-1:all-the-jobs",
+    ],
+)
+@pytest.mark.usefixtures("nothing_known")
+def test_the_host_and_the_name_in_a_url_without_a_password_are_shown(url: str):
+    masking.KNOWN.add_url(url)
+    assert masking.KNOWN.lasting == ()
+
+
+@pytest.mark.usefixtures("nothing_known")
 def test_a_part_of_a_password_that_is_taken_for_the_host_is_masked():
     Settings(_env_file=None, legacy_url="mssql://sa:first@second-part/third@db/x")
     assert mask("failed to resolve host 'second-part'") == f"failed to resolve host '{MASK}'"

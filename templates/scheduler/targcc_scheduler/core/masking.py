@@ -218,6 +218,13 @@ _URL = re.compile(
 _QUERY = re.compile(r"[?&;](?P<name>[\w.-]{1,100})=(?P<value>[^&;#\s]+)")
 _SEPARATORS = re.compile("[@/:#]")
 _LONGEST_URL = 10_000
+_SERVER = re.compile(r"(?:postgres|mysql|mariadb|mssql|oracle)[\w+]{0,40}://", re.IGNORECASE)
+
+
+def _lacks_its_host(url: str, place: str) -> bool:
+    """Return whether the URL of a database server has a password and no host, as in ``postgresql://user:password/name``: a word where the port stands."""
+    _, colon, port = place.partition("/")[0].rpartition(":")
+    return bool(colon and port and not port.isdigit() and _SERVER.match(url)) and place[0] != "["
 
 
 class KnownSecrets:
@@ -273,10 +280,13 @@ class KnownSecrets:
     def _add_parts(self, url: str) -> None:
         """Add each part of a password with ``@``, ``/``, ``:`` or ``#``: URL parsers take a part for host or port and show it in errors."""
         place = url.partition("://")[2].partition("://")[0]  # ``url`` may hold several URLs
-        user_info, at, _ = place.partition("?")[0].rpartition("@")
+        place = place.partition("?")[0]
+        user_info, at, _ = place.rpartition("@")
+        if not at and _lacks_its_host(url, place):
+            user_info = place
         password = user_info.partition(":")[2]
         parts = _SEPARATORS.split(password)
-        if at and len(parts) > 1:
+        if not at or len(parts) > 1:
             for part in (password, *parts):
                 self._add_encoded(part)
 

@@ -109,15 +109,20 @@ def resolve(text: str, sources: Iterable[Source] = SOURCES) -> str:
 
 
 def from_outside(value: Any) -> Any:
-    """Resolve a setting that may be a reference to a secret; return a value that is no text unchanged.
+    """Resolve a setting that may be a reference to a secret, and mask the password of a URL from now on; return a value that is no text unchanged.
 
     Raises:
         ValueError: The target of the reference is missing.
     """
+    if not isinstance(value, str):
+        return value
     try:
-        return resolve(value) if isinstance(value, str) else value
+        text = resolve(value)
     except SecretError as error:
         raise ValueError(str(error)) from None
+    if "://" in text:
+        KNOWN.add_url(text)  # also where the settings refuse the URL
+    return text
 
 
 def know(value: str) -> None:
