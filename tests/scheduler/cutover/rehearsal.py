@@ -253,10 +253,13 @@ class Rehearsal:
         ahead = len(planned) == len(self.jobs) and all(
             at is None or at > now for at in planned.values()
         )
-        return ahead and not any(list(self.slots(job, last, now)) for job, last in self._handled())
+        return ahead and all(
+            last is not None and not list(self.slots(job, last, now))
+            for job, last in self._handled()
+        )
 
-    def _handled(self) -> list[tuple[str, datetime]]:
-        """Return for each job that runs here the time up to which slots are handled."""
+    def _handled(self) -> list[tuple[str, datetime | None]]:
+        """Return for each job that runs here the time up to which slots are handled; ``None`` until a node has planned the job."""
         c, ours = job_schedule.c, sa.select(job_owner.c.JobName).where(job_owner.c.Owner == "new")
         query = sa.select(c.JobName, c.LastSlot).where(c.JobName.in_(ours), c.PausedAt.is_(None))
         with self.own.connect() as connection:
