@@ -36,19 +36,18 @@ def theirs(expression):
         iterator.get_next(datetime)
 
 
-def seconds(run, expression):
+def seconds(run, argument):
     started = time.perf_counter()
-    run(expression)
+    run(argument)
     return time.perf_counter() - started
 
 
 @pytest.mark.parametrize("expression", ["*/5 * * * *", "0 2 * * *", "0 2 1 * *", "0 0 29 2 *"])
 def test_next_is_at_least_as_fast_as_croniter(expression):
     rounds = [(seconds(ours, expression), seconds(theirs, expression)) for _ in range(ROUNDS)]
-    own, peer = map(
-        min, zip(*rounds, strict=True)
-    )  # of the rounds that the machine disturbed least
-    per_call = [f"{seconds / CALLS * 1e6:6.1f} us" for seconds in (own, peer)]
+    # the rounds that the machine disturbed least
+    own, peer = map(min, zip(*rounds, strict=True))
+    per_call = [f"{least / CALLS * 1e6:6.1f} us" for least in (own, peer)]
     report(f"{expression:12} ours {per_call[0]}  croniter {per_call[1]}  ratio {peer / own:.1f}")
     assert own <= peer
 
@@ -67,13 +66,11 @@ def test_importing_costs_little_more_than_its_standard_library(tmp_path):
     compiled = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
     compiled.pop("PYTHONDONTWRITEBYTECODE", None)
 
-    def import_seconds(code):
-        started = time.perf_counter()
+    def execute(code):
         subprocess.run([sys.executable, "-c", code], check=True, env=compiled)
-        return time.perf_counter() - started
 
-    bare = min(import_seconds("import dataclasses, datetime, re, zoneinfo") for _ in range(6))
-    whole = min(import_seconds("import targcc_scheduler.schedules") for _ in range(6))
+    bare = min(seconds(execute, "import dataclasses, datetime, re, zoneinfo") for _ in range(6))
+    whole = min(seconds(execute, "import targcc_scheduler.schedules") for _ in range(6))
     report(
         f"import targcc_scheduler.schedules {whole * 1e3:.0f} ms, of it standard library {bare * 1e3:.0f} ms"
     )

@@ -11,7 +11,7 @@ from targcc_scheduler.core.masking import MASK, mask
 
 @pytest.fixture
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the secrets of other tests, which may be those of this test."""
+    """Begin without known secrets: another test may have made the same password known."""
     for name, value in vars(masking.KnownSecrets()).items():
         monkeypatch.setattr(masking.KNOWN, name, value)
 

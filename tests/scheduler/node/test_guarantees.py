@@ -287,7 +287,7 @@ async def test_a_function_that_is_registered_by_hand_goes_the_same_way(make, led
     scheduler = make()
     await scheduler.start()
     done: list[int] = []
-    options = {"overlap": "allow", "misfire": "run_all"}  # a busy machine misses none
+    options = {"overlap": "allow", "misfire": "run_all"}  # a busy machine misses no slot
     scheduler.add_recurring("custom-job", lambda: done.append(1), "* * * * * *", **options)
     await until(lambda: len(done) >= 2, "two slots run")
     first, second = ledger.runs("custom-job")[:2]

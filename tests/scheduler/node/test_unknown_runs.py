@@ -199,9 +199,8 @@ async def test_a_run_that_waits_for_another_node_makes_no_slot_skipped(make, dep
     stuck = await client.enqueue("Every", note="from the new release")
     node = make(jobs_package=deploy(EVERY_SECOND.format(more="")))
     await node.start()
-    await until(
-        lambda: ledger.run(stuck).UnknownSince
-    )  # the run blocks slots until the node refuses it
+    # the run blocks slots until the node refuses it
+    await until(lambda: ledger.run(stuck).UnknownSince)
     refused_by_now = client.clock.now()
 
     def slots() -> list[Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import SecretError
-from .masking import KNOWN, MASK, dotenv, mask
+from .masking import KNOWN, MASK, dotenv, know_values, mask
 
 # Resolve references to secrets, such as ``${SLACK_URL}``. Resolved values are masked in texts from then on.
 
@@ -120,8 +120,7 @@ def from_outside(value: Any) -> Any:
         text = resolve(value)
     except SecretError as error:
         raise ValueError(str(error)) from None
-    if "://" in text:
-        KNOWN.add_url(text)  # also where the settings refuse the URL
+    know_values([text])  # before the settings may refuse it
     return text
 
 

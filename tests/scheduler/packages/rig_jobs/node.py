@@ -27,7 +27,7 @@ async def main(words: set[str]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     scheduler = Scheduler()
     if "every-second" in words:
-        slots = {"overlap": "allow", "misfire": "run_all"}  # a busy machine misses none
+        slots = {"overlap": "allow", "misfire": "run_all"}  # a busy machine misses no slot
         scheduler.add_recurring("EverySecond", every_second, "* * * * * *", **slots)
     await scheduler.start(work="worker" in words, schedule="schedule" in words)
     note("node", "ready")
