@@ -12,6 +12,7 @@ from runtime_fixtures import (
     not_started,
     notes,
     scheduler,
+    secrets_of_its_own,
     settings,
     shared_database,
     start_node,

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import sql_server
 from rt_tools import QUICK, Database, NodeProcess, ServerDatabase
 from targcc_scheduler import Scheduler, Settings
+from targcc_scheduler.core import masking
 from targcc_scheduler.kernel.node.maintenance import Maintenance
 
 
@@ -25,6 +27,14 @@ def database(tmp_path: Path, empty_database: Path, request: pytest.FixtureReques
         return ServerDatabase(request.getfixturevalue("migrated_mssql_url"), tmp_path)
     shutil.copy(empty_database, tmp_path / "jobs.db")
     return Database(tmp_path / "jobs.db")
+
+
+@pytest.fixture(autouse=True)
+def secrets_of_its_own() -> Iterator[None]:
+    """Forget the secrets that a test has made known, so that no later test passes or fails by them."""
+    before = {name: copy(value) for name, value in vars(masking.KNOWN).items() if name != "_lock"}
+    yield
+    vars(masking.KNOWN).update(before)
 
 
 @pytest.fixture

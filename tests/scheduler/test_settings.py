@@ -5,15 +5,7 @@ import importlib.util
 import pytest
 from pydantic import ValidationError
 from targcc_scheduler import Project, Settings
-from targcc_scheduler.core import masking
-from targcc_scheduler.core.masking import MASK, mask
-
-
-@pytest.fixture
-def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin without known secrets: another test may have made the same password known."""
-    for name, value in vars(masking.KnownSecrets()).items():
-        monkeypatch.setattr(masking.KNOWN, name, value)
+from targcc_scheduler.core.masking import MASK, KnownSecrets, mask
 
 
 def problem(**values: str) -> str:
@@ -85,7 +77,6 @@ def test_a_number_is_finite_and_bounded(name: str, number: str):
         "postgresql://jobs:hunter2",
     ],
 )
-@pytest.mark.usefixtures("nothing_known")
 def test_no_error_about_settings_and_no_message_shows_a_password_with_a_slash(url: str):
     for name in ("database_url", "legacy_url", "cutover_url"):
         try:
@@ -108,13 +99,12 @@ def test_no_error_about_settings_and_no_message_shows_a_password_with_a_slash(ur
         "docker://server-1:all-the-jobs",
     ],
 )
-@pytest.mark.usefixtures("nothing_known")
 def test_the_host_and_the_name_in_a_url_without_a_password_are_shown(url: str):
-    masking.KNOWN.add_url(url)
-    assert masking.KNOWN.lasting == ()
+    known = KnownSecrets()
+    known.add_url(url)
+    assert known.lasting == ()
 
 
-@pytest.mark.usefixtures("nothing_known")
 def test_a_part_of_a_password_that_is_taken_for_the_host_is_masked():
     Settings(_env_file=None, legacy_url="mssql://sa:first@second-part/third@db/x")
     assert mask("failed to resolve host 'second-part'") == f"failed to resolve host '{MASK}'"
