@@ -139,8 +139,10 @@ def shared(module_url, tmp_path_factory) -> Iterator[World]:
 
 
 @pytest.fixture
-def world(shared) -> Iterator[World]:
+def world(shared, monkeypatch) -> Iterator[World]:
     """The shared world; a cell that fails leaves the next cell nothing that is held."""
+    # ``killed`` and ``renamed`` have set it to their own folders
+    monkeypatch.setenv("PAIRS", str(shared.folder))
     yield shared
     asyncio.run(shared.release())
 
