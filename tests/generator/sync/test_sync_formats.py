@@ -1,18 +1,18 @@
 """A person's formatter causes no conflict, and generated lines match the style of the file."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import black
 import pytest
+from ruff import find_ruff_bin
 from targcc_gen.render.tree import Layout
 from targcc_gen.sync import Action, Change, Owner, Tree, TreeFile, apply, make_plan
 from targcc_gen.sync.merge_python import is_same_module
 from targcc_gen.sync.renames.table import Renames
 
 PATH = "src/acme/runs.py"
-RUFF = Path(sys.executable).with_name("ruff.exe" if sys.platform == "win32" else "ruff")
+RUFF = Path(find_ruff_bin())
 
 BASE = '''"""Runs."""
 
