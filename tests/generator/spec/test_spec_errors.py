@@ -1,6 +1,6 @@
 """Every error in a spec is reported with its place, its line and advice."""
 
-import time
+import tracemalloc
 from textwrap import dedent
 
 import pytest
@@ -263,14 +263,11 @@ def test_levels_that_aliases_pile_up_are_refused():
     assert "levels deep" in errors_of(f"a0: &a0 [x]\n{chain}")
 
 
-def test_aliases_that_explode_are_refused_at_once():
+def test_aliases_that_explode_are_refused():
+    """Ten to the power of 19 values, which nothing could read in full."""
     layers = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 20))
-    started = time.process_time()
 
-    report = errors_of(f"a0: &a0 [x]\n{layers}")
-
-    assert "aliases counted in full" in report
-    assert time.process_time() - started < 10
+    assert "aliases counted in full" in errors_of(f"a0: &a0 [x]\n{layers}")
 
 
 def test_a_file_that_is_not_utf_8_is_refused_with_the_place_of_the_byte(tmp_path):
@@ -300,16 +297,18 @@ def test_a_byte_order_mark_is_accepted(tmp_path):
     assert load_spec(path).project.name == "acme"
 
 
-def test_fifty_megabytes_are_refused_without_reading_them(tmp_path):
+def test_of_fifty_megabytes_no_more_than_the_limit_is_read(tmp_path):
     path = tmp_path / "targcc.yaml"
     with path.open("wb") as file:
         file.truncate(50_000_000)
-    started = time.process_time()
 
-    with pytest.raises(SpecErrors, match="larger than 5 MB"):
-        load_spec(path)
-
-    assert time.process_time() - started < 10
+    tracemalloc.start()
+    try:
+        with pytest.raises(SpecErrors, match="larger than 5 MB"):
+            load_spec(path)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_missing_file_and_a_folder_are_said_in_words(tmp_path):

@@ -1,9 +1,7 @@
 """Upcoming runs: totals over thousands of schedules equal the slots of each schedule."""
 
 import dataclasses
-import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +11,7 @@ from targcc_scheduler.kernel.jobs.declaration import define
 from targcc_scheduler.kernel.jobs.definition import JobDefinition
 from targcc_scheduler.schedules.cron import CronSchedule
 from targcc_scheduler.schedules.dst import Kind
+from timed import timed
 
 BERLIN, JERUSALEM = "Europe/Berlin", "Asia/Jerusalem"
 DAY = timedelta(days=1)
@@ -158,13 +157,3 @@ def test_ten_thousand_schedules_are_added_up_in_a_third_of_what_asking_each_take
     ), timed(ask_each)
     assert (added[0], separate[0]) == (70_000, 7_000)
     assert added[1] < separate[1] * 10 / 3
-
-
-def timed(work: Callable[[], int]) -> tuple[int, float]:
-    """Return the result, and the least processor time of three tries."""
-    result, times = 0, []
-    for _ in range(3):
-        began = time.process_time()
-        result = work()
-        times.append(time.process_time() - began)
-    return result, min(times)
