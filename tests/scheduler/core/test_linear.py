@@ -1,7 +1,6 @@
 """Processing a job's text takes linear time: a text eight times as long takes about eight times as long, never 64 times."""
 
 import sys
-import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -13,20 +12,15 @@ from targcc_scheduler.features.alerts.channels import _escaped_for_teams
 from targcc_scheduler.kernel.error_groups import fingerprint_of
 from targcc_scheduler.schedules import ics
 from targcc_scheduler.web.dashboard.run_log import message_html
+from timed import timed
 
 SMALL, TIMES = 8_000, 6  # masks of tokens look 4,000 characters ahead at most
 MOST_GROWTH = 15
 """Between 6 (linear work) and 36 (quadratic work)."""
 
 
-def seconds(act: Callable[[str], object], text: str, times: int = 5) -> float:
-    """Return the least processor time of several calls."""
-    best = float("inf")
-    for _ in range(times):
-        before = time.thread_time()
-        act(text)
-        best = min(best, time.thread_time() - before)
-    return best
+def seconds(act: Callable[[str], object], text: str, tries: int = 5) -> float:
+    return timed(lambda: act(text), tries)[1]
 
 
 def growth(act: Callable[[str], object], begin: str, unit: str, end: str) -> float:
@@ -35,7 +29,7 @@ def growth(act: Callable[[str], object], begin: str, unit: str, end: str) -> flo
     Measure again while other work on the machine makes linear work look worse: no number of calls makes quadratic work look linear.
     """
     texts = [begin + unit * (size // len(unit)) + end for size in (SMALL, SMALL * TIMES)]
-    small, large = (seconds(act, text, times) for text, times in zip(texts, (5, 2), strict=True))
+    small, large = (seconds(act, text, tries) for text, tries in zip(texts, (5, 2), strict=True))
     for _ in range(20):
         if large / max(small, 1e-5) < MOST_GROWTH:
             break
