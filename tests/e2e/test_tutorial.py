@@ -39,6 +39,7 @@ STAYS = """{command} > {log} 2>&1 &
 processes="$processes $!"
 """
 READY = "curl -s --retry 60 --retry-delay 1 --retry-connrefused {base}/jobs/health/ready >/dev/null"
+WORKS = "for _ in $(seq 60); do uv run targcc server list | grep -q ' up ' && break; sleep 1; done"
 BLOCK = re.compile(
     r"(?:^<!-- (?P<mark>[^\n]+) -->\n\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```|^<!-- (?P<stop>stop) -->$",
     re.DOTALL | re.MULTILINE,
@@ -96,6 +97,7 @@ def script_of(page: str, files: Path, base: str) -> Script:
                         STAYS.format(command=command.line, log=files / f"{len(lines)}.log")
                     )
                     lines += [READY.format(base=base)] * ("serve" in command.line)
+                    lines += [WORKS] * command.line.endswith(" worker")
                     continue
                 lines.append(f"printf '\\n<{len(commands)}>\\n'\n{command.line}\n")
                 lines.append(f"printf '\\n<{len(commands)} ended %s>\\n' $?")

@@ -13,6 +13,7 @@ from targcc_gen.cli import main
 from targcc_gen.cli.reference import Command, commands, examples, generator_page, options
 from targcc_gen.render import render_project
 from targcc_gen.spec import parse_spec
+from targcc_scheduler.db.migrations.upgrade import head_revision
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "docs"))
@@ -54,6 +55,12 @@ def test_each_command_says_what_it_does_and_shows_how(command: Command):
 @pytest.mark.parametrize("command", OF_GENERATOR, ids=name_of)
 def test_each_option_says_what_it_does(command: Command):
     assert [written for option, written, _ in options(command) if not option.help] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_outputs_on_the_pages_name_the_newest_revision_of_the_tables(page: Path):
+    shown = re.findall(r"(?:is at version|migrated to) (\d{4})", page.read_text(encoding="utf-8"))
+    assert set(shown) <= {head_revision()}
 
 
 def sections(page: str) -> Iterator[tuple[str, str]]:
